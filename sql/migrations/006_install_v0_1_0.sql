@@ -1,0 +1,9 @@
+set local lock_timeout = '3s';
+
+{{ install_snapshot "v0.1.0" }}
+
+---- create above / drop below ----
+
+set local lock_timeout = '3s';
+
+{{ template "snapshots/v0.1.0/uninstall.sql" . }}

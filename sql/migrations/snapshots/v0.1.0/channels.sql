@@ -1,0 +1,173 @@
+create function headway.open_channel(name text, project_id bigint default null, members bigint[] default '{}') returns text
+language plpgsql
+as $$
+declare
+  v_project_id bigint;
+  v_stranger bigint;
+begin
+  if open_channel.name !~ '^[a-z][a-z0-9_]{0,62}$' then
+    raise exception 'a channel cannot be named "%"', open_channel.name using
+      errcode = 'invalid_parameter_value',
+      hint = 'Start with a letter, then lowercase letters, digits and underscores, 63 at most: LISTEN takes such a name without quotes.';
+  elsif open_channel.name ~ '^(headway|project_|user_)' then
+    raise exception 'the channel name "%" is reserved', open_channel.name using
+      errcode = 'invalid_parameter_value',
+      hint = 'Names that start with headway, project_ or user_ are made by headway itself.';
+  end if;
+  select m.user_id into v_stranger
+  from unnest(open_channel.members) m (user_id)
+  where not exists (select from headway.appuser u where u.id = m.user_id)
+    or open_channel.project_id is not null and not exists (
+      select from headway.member b where b.project_id = open_channel.project_id and b.user_id = m.user_id
+    )
+  limit 1;
+  if found then
+    raise exception 'person % cannot join channel "%"', v_stranger, open_channel.name using
+      errcode = 'no_data_found',
+      hint = 'Members are ids of headway.appuser, and of headway.member where the channel belongs to a project.';
+  end if;
+
+  insert into headway.channel (name, project_id)
+  values (open_channel.name, open_channel.project_id)
+  on conflict on constraint channel_pkey do nothing;
+  select c.project_id into v_project_id from headway.channel c where c.name = open_channel.name;
+  if v_project_id is distinct from open_channel.project_id then
+    raise exception 'channel "%" belongs to %', open_channel.name, coalesce('project ' || v_project_id, 'no project') using
+      errcode = 'duplicate_object',
+      hint = 'Take another name.';
+  end if;
+  insert into headway.subscription (channel, user_id, read_seq, mailed_seq)
+  select c.name, m.user_id, c.last_seq, c.last_seq
+  from unnest(open_channel.members) m (user_id)
+  join headway.channel c on c.name = open_channel.name
+  on conflict do nothing;
+  return open_channel.name;
+end
+$$;
+comment on function headway.open_channel(text, bigint, bigint[]) is
+  'Opens a channel, or adds members to one that is open, and returns its name: select headway.open_channel(''design_review'', 1, array[1, 4]). Errors: invalid_parameter_value, no_data_found, duplicate_object.';
+
+create function headway.message_before_insert() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if new.kind = 'chat' and not exists (
+    select from headway.subscription s where s.channel = new.channel and s.user_id = new.sender
+  ) then
+    if not exists (select from headway.channel c where c.name = new.channel) then
+      raise exception 'there is no channel "%"', new.channel using
+        errcode = 'foreign_key_violation',
+        hint = 'select name from headway.channel lists them; headway.open_channel(name, project, members) opens one.';
+    end if;
+    raise exception 'person % is not subscribed to channel "%"', new.sender, new.channel using
+      errcode = 'insufficient_privilege',
+      hint = 'Members of a project are subscribed to its channels; headway.open_channel(name, project, members) adds to others.';
+  end if;
+  -- This row lock is held until commit: whoever reads seq n has everything below it.
+  update headway.channel c set last_seq = c.last_seq + 1 where c.name = new.channel returning c.last_seq into new.seq;
+  new.sent_at := clock_timestamp();
+  -- Whoever posts and has read everything else has read their own message too.
+  update headway.subscription s set read_seq = new.seq
+  where s.channel = new.channel and s.user_id = new.sender and s.read_seq = new.seq - 1;
+  return new;
+end
+$$;
+comment on function headway.message_before_insert() is 'Checks that the sender may post and gives the message its place in the channel.';
+
+-- The fold numbers its messages itself, a channel at a time.
+create trigger message_before_insert before insert on headway.message
+for each row when (new.seq is null) execute function headway.message_before_insert();
+
+create function headway.message_after_insert() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform headway.notify(n.channel, to_json(n), array['content', 'data'], to_json(r))
+  from new_rows n
+  cross join lateral (select n.id, n.sender, n.channel, n.seq, n.kind) r;
+  return null;
+end
+$$;
+comment on function headway.message_after_insert() is 'Notifies each message on the channel of its name.';
+
+create trigger message_after_insert after insert on headway.message
+referencing new table as new_rows
+for each statement execute function headway.message_after_insert();
+
+create function headway.message_before_change() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- With its project, a channel goes first and its messages follow.
+  if tg_op = 'DELETE' and not exists (select from headway.channel c where c.name = old.channel) then
+    return old;
+  end if;
+  raise exception 'messages are kept as they are: % of headway.message is refused', lower(tg_op) using
+    errcode = 'feature_not_supported',
+    hint = 'Messages go only with their whole project: delete from headway.project where id = …; headway.forget_user(id) erases a person''s name.';
+end
+$$;
+comment on function headway.message_before_change() is 'Keeps messages from being changed or deleted, except with their project.';
+
+create trigger message_before_change before update or delete on headway.message
+for each row execute function headway.message_before_change();
+
+create trigger message_before_truncate before truncate on headway.message
+for each statement execute function headway.message_before_change();
+
+create function headway.post(sender bigint, channel text, content text) returns headway.message
+language sql
+as $$
+  insert into headway.message (sender, channel, content)
+  values (post.sender, post.channel, post.content)
+  returning *
+$$;
+comment on function headway.post(bigint, text, text) is
+  'Posts to a channel and returns the message: select headway.post(1, ''project_1'', ''Where is the logo?''). Errors: foreign_key_violation, insufficient_privilege.';
+
+create function headway.subscription_before_update() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception 'the cursor of person % in channel "%" cannot go back from % to %', old.user_id, old.channel, old.read_seq, new.read_seq using
+    errcode = 'invalid_parameter_value',
+    hint = 'What was read stays read; headway.mark_read(user, channel, through_seq) only moves forward.';
+end
+$$;
+comment on function headway.subscription_before_update() is 'Keeps a cursor from moving back.';
+
+create trigger subscription_before_update before update on headway.subscription
+for each row when (new.read_seq < old.read_seq) execute function headway.subscription_before_update();
+
+create function headway.mute(user_id bigint, channel text, muted boolean default true) returns boolean
+language plpgsql
+as $$
+begin
+  update headway.subscription s set muted = mute.muted where s.channel = mute.channel and s.user_id = mute.user_id;
+  if not found then
+    perform headway.refuse_stranger(mute.user_id, mute.channel);
+  end if;
+  return mute.muted;
+end
+$$;
+comment on function headway.mute(bigint, text, boolean) is
+  'Keeps a channel out of a person''s mail, or lets it in again with muted => false; returns the new state. Errors: no_data_found.';
+
+create function headway.refuse_stranger(user_id bigint, channel text) returns void
+language plpgsql
+as $$
+begin
+  raise exception 'person % is not subscribed to channel "%"', refuse_stranger.user_id, refuse_stranger.channel using
+    errcode = 'no_data_found',
+    hint = 'select channel from headway.subscription where user_id = ' || refuse_stranger.user_id || ' lists what they read.';
+end
+$$;
+comment on function headway.refuse_stranger(bigint, text) is 'Raises the error for a person who is not subscribed to a channel.';

@@ -1,0 +1,222 @@
+create function headway.actor() returns bigint
+language sql
+stable
+as $$
+  select nullif(pg_catalog.current_setting('headway.actor', true), '')::bigint
+$$;
+comment on function headway.actor() is
+  'Who is acting in this transaction, where a plain delete or insert has no column for it: select set_config(''headway.actor'', ''4'', true). Null: unknown.';
+
+create function headway.is_for(task_id bigint, audience text, user_id bigint) returns boolean
+language sql
+stable
+as $$
+  select is_for.audience = 'everyone' or exists (
+    select from headway.assignment a where a.task_id = is_for.task_id and a.user_id = is_for.user_id
+  )
+$$;
+comment on function headway.is_for(bigint, text, bigint) is 'Whether a task of this audience is for this customer of its project.';
+
+create function headway.is_complete(task_id bigint, shared boolean, user_id bigint) returns boolean
+language sql
+stable
+as $$
+  select case
+    when is_complete.shared then exists (select from headway.completion c where c.task_id = is_complete.task_id)
+    else exists (
+      select from headway.completion c where c.task_id = is_complete.task_id and c.user_id = is_complete.user_id
+    )
+  end
+$$;
+comment on function headway.is_complete(bigint, boolean, bigint) is 'Whether a task, shared or not, is complete for this customer.';
+
+create function headway.is_blocked_by(requires_id bigint, shared boolean, audience text, user_id bigint) returns boolean
+language sql
+stable
+as $$
+  -- An individual task that is not for this customer can never be completed by them, so it does not bind them.
+  select not headway.is_complete(is_blocked_by.requires_id, is_blocked_by.shared, is_blocked_by.user_id)
+    and (is_blocked_by.shared or headway.is_for(is_blocked_by.requires_id, is_blocked_by.audience, is_blocked_by.user_id))
+$$;
+comment on function headway.is_blocked_by(bigint, boolean, text, bigint) is
+  'Whether a prerequisite, shared or not and with this audience, still holds up this customer.';
+
+create function headway.completion_after_insert() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- After the row, so that on conflict do nothing leaves no fact, and after the statement, so that
+  -- a bulk load may bring a task and its prerequisite in any order.
+  insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
+  select 'completed', t.project_id, t.id, new.user_id, coalesce(new.completed_by, new.user_id)
+  from headway.task t
+  join headway.project p on p.id = t.project_id
+  join headway.member m on m.project_id = t.project_id
+  where t.id = new.task_id
+    and p.archived_at is null
+    and m.user_id = new.user_id
+    and m.role = 'customer'
+    and headway.is_for(t.id, t.audience, new.user_id)
+    and not exists (
+      select from headway.prerequisite q
+      join headway.task r on r.id = q.requires_id
+      where q.task_id = t.id and headway.is_blocked_by(r.id, r.shared, r.audience, new.user_id)
+    );
+  if not found then
+    perform headway.refuse_completion(new.task_id, new.user_id);
+  end if;
+  perform headway.ring();
+  return null;
+end
+$$;
+comment on function headway.completion_after_insert() is 'Checks that this person may complete this task now, queues the fact and rings.';
+
+create trigger completion_after_insert after insert on headway.completion
+for each row execute function headway.completion_after_insert();
+
+create function headway.refuse_completion(task_id bigint, user_id bigint) returns void
+language plpgsql
+as $$
+declare
+  v_task headway.task;
+  v_role text;
+  v_blocked_by text;
+begin
+  select t.* into v_task from headway.task t where t.id = refuse_completion.task_id;
+  if not found then
+    raise exception 'there is no task %', refuse_completion.task_id using
+      errcode = 'no_data_found',
+      hint = 'select id, title from headway.task lists them.';
+  end if;
+  if exists (select from headway.project p where p.id = v_task.project_id and p.archived_at is not null) then
+    raise exception 'project % is archived: task % cannot be completed', v_task.project_id, v_task.id using
+      errcode = 'object_not_in_prerequisite_state',
+      hint = 'Take it out of the archive first: update headway.project set archived_at = null where id = ' || v_task.project_id || '.';
+  end if;
+  select m.role into v_role
+  from headway.member m
+  where m.project_id = v_task.project_id and m.user_id = refuse_completion.user_id;
+  if v_role is distinct from 'customer' then
+    raise exception 'person % is % project %: task % is not theirs to complete', refuse_completion.user_id,
+      case v_role when 'staff' then 'staff in' else 'not a member of' end, v_task.project_id, v_task.id using
+      errcode = 'insufficient_privilege',
+      hint = 'Tasks are completed for a customer of the project; who ticks it off goes into completed_by.';
+  end if;
+  if not headway.is_for(v_task.id, v_task.audience, refuse_completion.user_id) then
+    raise exception 'task % is not assigned to person %', v_task.id, refuse_completion.user_id using
+      errcode = 'insufficient_privilege',
+      hint = format('Assign it first: insert into headway.assignment (task_id, user_id) values (%s, %s).', v_task.id, refuse_completion.user_id);
+  end if;
+  select string_agg(r.id || ' "' || r.title || '"', ', ' order by r.id) into v_blocked_by
+  from headway.prerequisite q
+  join headway.task r on r.id = q.requires_id
+  where q.task_id = v_task.id and headway.is_blocked_by(r.id, r.shared, r.audience, refuse_completion.user_id);
+  raise exception 'task % has open prerequisites for person %', v_task.id, refuse_completion.user_id using
+    errcode = 'object_not_in_prerequisite_state',
+    hint = 'Complete first: ' || coalesce(v_blocked_by, 'something that changed meanwhile, try again') || '.';
+end
+$$;
+comment on function headway.refuse_completion(bigint, bigint) is 'Raises the error that says why a person may not complete a task.';
+
+create function headway.completion_after_change() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  case tg_op
+    when 'DELETE' then
+      -- A deleted task takes its completions with it and has its project recounted itself.
+      insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id, reason)
+      select 'reopened', t.project_id, t.id, o.user_id, headway.actor(),
+        nullif(current_setting('headway.reason', true), '')
+      from old_rows o
+      join headway.task t on t.id = o.task_id;
+    when 'UPDATE' then
+      if exists (
+        select from old_rows o
+        where not exists (select from new_rows n where n.task_id = o.task_id and n.user_id = o.user_id)
+      ) then
+        raise exception 'a completion cannot move to another task or person' using
+          errcode = 'feature_not_supported',
+          hint = 'Delete it, which reopens the task, and insert the other one.';
+      end if;
+      return null;
+    when 'TRUNCATE' then
+      perform headway.recompute_everything();
+      return null;
+  end case;
+  if found then
+    perform headway.ring();
+  end if;
+  return null;
+end
+$$;
+comment on function headway.completion_after_change() is 'Queues what reopening means for the bars.';
+
+create trigger completion_after_update after update on headway.completion
+referencing old table as old_rows new table as new_rows
+for each statement execute function headway.completion_after_change();
+
+create trigger completion_after_delete after delete on headway.completion
+referencing old table as old_rows
+for each statement execute function headway.completion_after_change();
+
+create trigger completion_after_truncate after truncate on headway.completion
+for each statement execute function headway.completion_after_change();
+
+create function headway.complete_task(task_id bigint, user_id bigint, completed_by bigint default null) returns boolean
+language plpgsql
+as $$
+declare
+  v_shared boolean;
+begin
+  select t.shared into v_shared from headway.task t where t.id = complete_task.task_id;
+  if not found then
+    perform headway.refuse_completion(complete_task.task_id, complete_task.user_id);
+  end if;
+  if headway.is_complete(complete_task.task_id, v_shared, complete_task.user_id) then
+    return false;
+  end if;
+  insert into headway.completion (task_id, user_id, completed_by)
+  values (complete_task.task_id, complete_task.user_id, coalesce(complete_task.completed_by, complete_task.user_id))
+  on conflict do nothing;
+  return found;
+end
+$$;
+comment on function headway.complete_task(bigint, bigint, bigint) is
+  'Completes a task for a customer; completed_by is whoever ticks it off, by default the customer: select headway.complete_task(3, 2). True: it is complete now; false: it was already. Errors: no_data_found, insufficient_privilege, object_not_in_prerequisite_state.';
+
+create function headway.reopen_task(
+  task_id bigint,
+  user_id bigint,
+  reopened_by bigint default null,
+  reason text default null
+) returns boolean
+language plpgsql
+as $$
+declare
+  v_actor text := current_setting('headway.actor', true);
+  v_shared boolean;
+  v_found boolean;
+begin
+  select t.shared into v_shared from headway.task t where t.id = reopen_task.task_id;
+  if not found then
+    raise exception 'there is no task %', reopen_task.task_id using
+      errcode = 'no_data_found',
+      hint = 'select id, title from headway.task lists them.';
+  end if;
+  perform set_config('headway.actor', coalesce(reopen_task.reopened_by, reopen_task.user_id)::text, true);
+  perform set_config('headway.reason', coalesce(reopen_task.reason, ''), true);
+  delete from headway.completion c
+  where c.task_id = reopen_task.task_id and (v_shared or c.user_id = reopen_task.user_id);
+  v_found := found;
+  perform set_config('headway.actor', coalesce(v_actor, ''), true);
+  perform set_config('headway.reason', '', true);
+  return v_found;
+end
+$$;
+comment on function headway.reopen_task(bigint, bigint, bigint, text) is
+  'Reopens a task for a customer, a shared one for all, and says who did and why: select headway.reopen_task(3, 2, 4, ''The logo is missing''). True: it is open now; false: it was already. Errors: no_data_found.';

@@ -1,0 +1,227 @@
+create function headway.fold(max_facts integer default 1000) returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_busy bigint[] := '{}';
+  v_seen bigint[];
+  v_free bigint[];
+  v_recount bigint[];
+  v_tasks bigint[];
+  v_facts headway.pending_fact[];
+begin
+  if max_facts is null or max_facts < 1 then
+    raise exception 'max_facts is %, which folds nothing', max_facts using
+      errcode = 'invalid_parameter_value',
+      hint = 'Give a number from 1 on, or leave it out.';
+  end if;
+  -- Folds never overlap: nobody else writes the progress tables.
+  perform pg_advisory_xact_lock(headway.lock_key('fold'));
+
+  -- Choose what to fold. A project whose rows somebody else holds (who is deleting it, or posting to
+  -- its staff channel in a long transaction) waits in the queue rather than hold up all the others.
+  loop
+    select array_agg(distinct b.project_id),
+      array_agg(distinct b.task_id) filter (where b.task_id is not null)
+    into v_seen, v_tasks
+    from (
+      select f.project_id, f.task_id
+      from headway.pending_fact f
+      where f.project_id <> all (v_busy)
+      limit fold.max_facts
+    ) b;
+    if v_seen is null then
+      return 0;
+    end if;
+    select array_agg(l.project_id)
+    into v_free
+    from (
+      select s.project_id
+      from headway.shared_progress s
+      join headway.channel c on c.name = 'project_' || s.project_id || '_staff'
+      where s.project_id = any (v_seen)
+      order by s.project_id
+      for no key update of s, c skip locked
+    ) l;
+    -- Facts of a project that is gone have nobody to tell.
+    delete from headway.pending_fact f
+    where f.project_id = any (v_seen) and not exists (select from headway.project p where p.id = f.project_id);
+    exit when v_free is not null;
+    v_busy := v_busy || v_seen;
+  end loop;
+  -- Where something has to be counted anew, all of the project's facts are consumed with it.
+  select coalesce(array_agg(distinct w.project_id), '{}')
+  into v_recount
+  from headway.pending_recompute w
+  where w.project_id = any (v_free);
+
+  -- One statement, hence one snapshot: what is deleted from the queue, what it is worth and the
+  -- truth that is counted belong together, whatever commits meanwhile.
+  with
+    consumed as (
+      delete from headway.pending_fact f
+      where f.ctid = any (array(
+        select f.ctid from headway.pending_fact f where f.project_id = any (v_recount)
+        union all
+        -- All the facts of a task or none: its worth depends on every change since the last fold.
+        select f.ctid
+        from headway.pending_fact f
+        where f.task_id = any (v_tasks) and f.project_id = any (v_free)
+          and not exists (select from headway.pending_recompute w where w.project_id = f.project_id)
+      ))
+      returning f as fact
+    ),
+    delta as (
+      select d.project_id, d.user_id, sum(d.done)::bigint as done, sum(d.total)::bigint as total
+      from (
+        -- What the facts are worth, for every row that is not counted anew …
+        select e.project_id, e.user_id, e.done, e.total
+        from headway.pending_effect e
+        where e.task_id = any (v_tasks) and e.project_id = any (v_free)
+          and not exists (select from headway.pending_recompute w where w.project_id = e.project_id)
+        union all
+        select e.project_id, e.user_id, e.done, e.total
+        from headway.pending_effect e
+        where e.project_id = any (v_recount)
+          and not exists (
+            select from headway.pending_recompute w
+            where w.project_id = e.project_id and (w.user_id = e.user_id or w.user_id is null)
+          )
+        union all
+        -- … and for every row that is, what it is to become less what it was.
+        select t.project_id, t.user_id, t.done, t.total
+        from headway.pending_truth t
+        where t.project_id = any (v_recount)
+        union all
+        select f.project_id, f.user_id, -f.done, -f.total
+        from headway.folded_progress f
+        where f.project_id = any (v_recount)
+          and exists (
+            select from headway.pending_recompute w
+            where w.project_id = f.project_id and (w.user_id = f.user_id or w.user_id is null)
+          )
+      ) d
+      group by d.project_id, d.user_id
+      having sum(d.done) <> 0 or sum(d.total) <> 0
+    ),
+    shared as (
+      update headway.shared_progress s
+      set done = s.done + d.done, total = s.total + d.total, version = s.version + 1
+      from (
+        select d.project_id,
+          coalesce(sum(d.done) filter (where d.user_id is null), 0) as done,
+          coalesce(sum(d.total) filter (where d.user_id is null), 0) as total
+        from delta d
+        group by d.project_id
+      ) d
+      where s.project_id = d.project_id
+      returning s.project_id, s.done, s.total, s.version
+    ),
+    personal as (
+      insert into headway.personal_progress as p (project_id, user_id, done, total)
+      select d.project_id, d.user_id, d.done, d.total
+      from delta d
+      where d.user_id is not null
+      order by d.project_id, d.user_id
+      on conflict on constraint personal_progress_pkey do update
+      set done = p.done + excluded.done, total = p.total + excluded.total
+      returning p.project_id, p.user_id, p.done, p.total
+    ),
+    customers as (
+      -- More than 200 do not fit a notification, which then goes out without them.
+      select c.project_id, array_to_json(array_agg(c.customer order by c.number) filter (where c.number <= 200)) as customers
+      from (
+        select p.project_id, row_number() over (partition by p.project_id order by p.user_id) as number,
+          to_json(g) as customer
+        from personal p
+        join shared s on s.project_id = p.project_id
+        join headway.member m on m.project_id = p.project_id and m.user_id = p.user_id and m.role = 'customer'
+        cross join lateral (
+          select p.user_id, s.done + p.done as done, s.total + p.total as total,
+            headway.percent(s.done + p.done, s.total + p.total) as percent
+        ) g
+      ) c
+      group by c.project_id
+    ),
+    notified as (
+      select count(*)
+      from shared s
+      left join customers c on c.project_id = s.project_id
+      cross join lateral (select s.done, s.total) p
+      cross join lateral (
+        select 'progress' as kind, s.project_id, s.version, to_json(p) as shared, coalesce(c.customers, '[]') as customers
+      ) event
+      cross join lateral (select event.kind, event.project_id, event.version) reference
+      cross join lateral headway.notify(
+        'project_' || s.project_id, to_json(event), array['customers'], to_json(reference)
+      )
+    )
+  select array_agg(c.fact), (select n.count from notified n)
+  into v_facts
+  from consumed c;
+
+  perform headway.post_activity(v_facts);
+  return coalesce(cardinality(v_facts), 0);
+end
+$$;
+comment on function headway.fold(integer) is
+  'Folds waiting facts into the progress tables, posts their activity messages and notifies; returns how many it consumed, 0 when there is nothing it can fold now. max_facts bounds a batch, except where a project has to be counted anew. What the worker does all day: select headway.fold().';
+
+create function headway.post_activity(facts headway.pending_fact[]) returns void
+language sql
+volatile
+as $$
+  with
+    told as (
+      select f.id, f.actor_id, h.channel, 'task_' || f.kind as kind, f.project_id, f.task_id, t.title, f.user_id, f.reason
+      from unnest(post_activity.facts) f
+      join headway.task t on t.id = f.task_id
+      cross join lateral (
+        select 'project_' || f.project_id || '_staff' as channel
+        where f.kind = 'completed'
+          -- A shared task is completed once; whoever comes second changes nothing.
+          and not (t.shared and exists (
+            select from headway.completion c, headway.completion earlier
+            where c.task_id = f.task_id and c.user_id = f.user_id
+              and earlier.task_id = f.task_id
+              and (earlier.completed_at, earlier.user_id) < (c.completed_at, c.user_id)
+          ))
+        union all
+        select 'project_' || f.project_id || '_staff' where f.kind = 'reopened'
+        union all
+        select 'user_' || f.user_id where f.kind = 'reopened' and f.actor_id is distinct from f.user_id
+        union all
+        select 'user_' || f.user_id
+        where f.kind = 'assigned' and t.audience = 'assigned'
+          and exists (
+            select from headway.member m
+            where m.project_id = f.project_id and m.user_id = f.user_id and m.role = 'customer'
+          )
+      ) h
+    ),
+    place as (
+      update headway.channel c
+      set last_seq = c.last_seq + k.messages
+      from (select t.channel, count(*) as messages from told t group by t.channel) k
+      where c.name = k.channel
+      returning c.name, c.last_seq - k.messages as seq
+    )
+  insert into headway.message (sender, channel, content, seq, kind, task_id, data)
+  select t.actor_id, t.channel,
+    case t.kind
+      when 'task_completed' then 'completed "' || t.title || '"'
+      when 'task_reopened' then 'reopened "' || t.title || '"' || coalesce(': ' || t.reason, '')
+      else 'You were assigned "' || t.title || '"'
+    end,
+    p.seq + row_number() over (partition by t.channel order by t.id),
+    t.kind, t.task_id,
+    jsonb_strip_nulls(jsonb_build_object(
+      'project_id', t.project_id, 'title', t.title, 'user_id', t.user_id, 'reason', t.reason
+    ))
+  from told t
+  join place p on p.name = t.channel
+  order by t.channel, t.id
+$$;
+comment on function headway.post_activity(headway.pending_fact[]) is
+  'Posts what the folded facts have to tell: completions and reopenings to the staff, assignments and reopenings to whom they concern.';

@@ -1,0 +1,14 @@
+-- The current definition of every function, trigger and view, one file per topic, in the order in
+-- which the data passes through them.
+{{ template "settings.sql" . }}
+{{ template "doorbell.sql" . }}
+{{ template "notify.sql" . }}
+{{ template "people.sql" . }}
+{{ template "channels.sql" . }}
+{{ template "tasks.sql" . }}
+{{ template "completions.sql" . }}
+{{ template "progress.sql" . }}
+{{ template "fold.sql" . }}
+{{ template "reading.sql" . }}
+{{ template "verify.sql" . }}
+{{ template "worker.sql" . }}

@@ -1,0 +1,147 @@
+create function headway.appuser_after_insert() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into headway.channel (name) select 'user_' || n.id from new_rows n;
+  insert into headway.subscription (channel, user_id, read_seq, mailed_seq)
+  select c.name, n.id, c.last_seq, c.last_seq
+  from new_rows n
+  join headway.channel c on c.name in ('broadcast', 'user_' || n.id);
+  return null;
+end
+$$;
+comment on function headway.appuser_after_insert() is 'Opens a person''s own channel and subscribes them to it and to broadcast.';
+
+create trigger appuser_after_insert after insert on headway.appuser
+referencing new table as new_rows
+for each statement execute function headway.appuser_after_insert();
+
+create function headway.appuser_after_delete() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from headway.channel c using old_rows o where c.name = 'user_' || o.id;
+  return null;
+end
+$$;
+comment on function headway.appuser_after_delete() is 'Closes the channels of people who are deleted.';
+
+create trigger appuser_after_delete after delete on headway.appuser
+referencing old table as old_rows
+for each statement execute function headway.appuser_after_delete();
+
+create function headway.forget_user(user_id bigint) returns void
+language plpgsql
+as $$
+begin
+  update headway.appuser u
+  set fullname = 'Former user', email = null, digest_after = null, time_zone = 'UTC',
+    quiet_from = null, quiet_until = null, mail_suspended_at = null, mail_suspended_reason = null
+  where u.id = forget_user.user_id;
+  if not found then
+    raise exception 'there is no person %', forget_user.user_id using
+      errcode = 'no_data_found',
+      hint = 'select id, fullname from headway.appuser lists them.';
+  end if;
+end
+$$;
+comment on function headway.forget_user(bigint) is
+  'Erases a person''s name, address and preferences; what they wrote and completed stays, under "Former user". Errors: no_data_found.';
+
+create function headway.project_after_insert() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into headway.shared_progress (project_id) select n.id from new_rows n;
+  insert into headway.channel (name, project_id)
+  select 'project_' || n.id || s.suffix, n.id
+  from new_rows n
+  cross join (values (''), ('_staff')) s (suffix);
+  return null;
+end
+$$;
+comment on function headway.project_after_insert() is 'Opens a project''s two channels and its progress row.';
+
+create trigger project_after_insert after insert on headway.project
+referencing new table as new_rows
+for each statement execute function headway.project_after_insert();
+
+create function headway.member_after_write() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_projects bigint[];
+  v_users bigint[];
+begin
+  -- Whoever joined, left or changed; what follows brings each to where they belong now.
+  case tg_op
+    when 'INSERT' then
+      select array_agg(n.project_id), array_agg(n.user_id) into v_projects, v_users from new_rows n;
+    when 'DELETE' then
+      select array_agg(o.project_id), array_agg(o.user_id) into v_projects, v_users from old_rows o;
+    when 'UPDATE' then
+      select array_agg(d.project_id), array_agg(d.user_id) into v_projects, v_users
+      from (
+        (select project_id, user_id, role from old_rows except select project_id, user_id, role from new_rows)
+        union
+        (select project_id, user_id, role from new_rows except select project_id, user_id, role from old_rows)
+      ) d;
+    when 'TRUNCATE' then
+      delete from headway.subscription s using headway.channel c where c.name = s.channel and c.project_id is not null;
+      perform headway.recompute_everything();
+      return null;
+  end case;
+  if v_projects is null then
+    return null;
+  end if;
+
+  delete from headway.subscription s
+  using unnest(v_projects, v_users) d (project_id, user_id), headway.channel c
+  where c.project_id = d.project_id and s.channel = c.name and s.user_id = d.user_id
+    and not exists (
+      select from headway.member m
+      where m.project_id = d.project_id and m.user_id = d.user_id
+        and (m.role = 'staff' or c.name <> 'project_' || m.project_id || '_staff')
+    );
+
+  insert into headway.subscription (channel, user_id, read_seq, mailed_seq)
+  select c.name, m.user_id, c.last_seq, c.last_seq
+  from unnest(v_projects, v_users) d (project_id, user_id)
+  join headway.member m on m.project_id = d.project_id and m.user_id = d.user_id
+  join headway.channel c on c.name = 'project_' || m.project_id
+    or m.role = 'staff' and c.name = 'project_' || m.project_id || '_staff'
+  on conflict do nothing;
+
+  insert into headway.pending_fact (kind, project_id, user_id)
+  select distinct 'recompute', d.project_id, d.user_id
+  from unnest(v_projects, v_users) d (project_id, user_id)
+  join headway.project p on p.id = d.project_id;
+  perform headway.ring();
+  return null;
+end
+$$;
+comment on function headway.member_after_write() is
+  'Subscribes those who join, unsubscribes those who leave, and has their progress recounted.';
+
+create trigger member_after_insert after insert on headway.member
+referencing new table as new_rows
+for each statement execute function headway.member_after_write();
+
+create trigger member_after_update after update on headway.member
+referencing old table as old_rows new table as new_rows
+for each statement execute function headway.member_after_write();
+
+create trigger member_after_delete after delete on headway.member
+referencing old table as old_rows
+for each statement execute function headway.member_after_write();
+
+create trigger member_after_truncate after truncate on headway.member
+for each statement execute function headway.member_after_write();

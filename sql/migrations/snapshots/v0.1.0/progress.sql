@@ -1,0 +1,195 @@
+-- Three parts, each defined once and used by reads, fold and verify alike: the recount from the
+-- tables, what the waiting facts are worth, and which rows no single fact can tell.
+
+create function headway.percent(done bigint, total bigint) returns integer
+language sql
+immutable
+as $$
+  select case when percent.total > 0 then (100 * percent.done / percent.total)::integer else 0 end
+$$;
+comment on function headway.percent(bigint, bigint) is
+  'floor(100 * done / total), from 0 to 100; 0 where there is nothing to do.';
+
+create view headway.recount with (security_invoker) as
+select
+  t.project_id,
+  null::bigint as user_id,
+  coalesce(
+    sum(t.weight) filter (where t.shared and exists (select from headway.completion c where c.task_id = t.id)), 0
+  )::bigint as done,
+  sum(t.weight)::bigint as total
+from headway.task t
+where t.audience = 'everyone'
+group by t.project_id
+union all
+select p.project_id, p.user_id, sum(p.done)::bigint, sum(p.total)::bigint
+from (
+  select t.project_id, m.user_id, t.weight as done, 0 as total
+  from headway.task t
+  join headway.member m on m.project_id = t.project_id and m.role = 'customer'
+  join headway.completion c on c.task_id = t.id and c.user_id = m.user_id
+  where t.audience = 'everyone' and not t.shared
+  union all
+  select t.project_id, m.user_id,
+    case when headway.is_complete(t.id, t.shared, m.user_id) then t.weight else 0 end,
+    t.weight
+  from headway.task t
+  join headway.assignment a on a.task_id = t.id
+  join headway.member m on m.project_id = t.project_id and m.user_id = a.user_id and m.role = 'customer'
+  where t.audience = 'assigned'
+) p
+group by p.project_id, p.user_id;
+comment on view headway.recount is
+  'The truth, counted from the tables: per project the part that all customers share (user_id null) and per customer the rest. Slow; for checking.';
+
+create view headway.pending_effect with (security_invoker) as
+-- A shared task is done as soon as one completion exists. The queue holds every change since the
+-- last fold, so the number of completions then is the number now less the sum of those changes.
+select t.project_id, t.id as task_id, b.user_id,
+  t.weight * ((c.now > 0)::integer - (c.now - f.net > 0)::integer)::bigint as done,
+  case when b.user_id is null then t.weight * f.added else 0 end as total
+from (
+  select p.project_id, p.task_id,
+    sum(case p.kind when 'completed' then 1 when 'reopened' then -1 else 0 end) as net,
+    count(*) filter (where p.kind = 'task_added') as added
+  from headway.pending_fact p
+  where p.kind in ('completed', 'reopened', 'task_added')
+  group by p.project_id, p.task_id
+) f
+join headway.task t on t.id = f.task_id and t.shared
+cross join lateral (select count(*) as now from headway.completion c where c.task_id = t.id) c
+cross join lateral (
+  select null::bigint as user_id where t.audience = 'everyone'
+  union all
+  select a.user_id
+  from headway.assignment a
+  join headway.member m on m.project_id = t.project_id and m.user_id = a.user_id and m.role = 'customer'
+  where t.audience = 'assigned' and a.task_id = t.id
+) b
+union all
+-- An individual task is worth its weight to the one who completed it.
+select t.project_id, t.id, b.user_id, b.done, b.total
+from (
+  select p.project_id, p.task_id, p.user_id,
+    sum(case p.kind when 'completed' then 1 when 'reopened' then -1 else 0 end) as net,
+    count(*) filter (where p.kind = 'task_added') as added
+  from headway.pending_fact p
+  where p.kind in ('completed', 'reopened', 'task_added')
+  group by p.project_id, p.task_id, p.user_id
+) f
+join headway.task t on t.id = f.task_id and not t.shared
+cross join lateral (
+  select null::bigint as user_id, 0::bigint as done, t.weight * f.added as total
+  where t.audience = 'everyone' and f.added > 0
+  union all
+  select m.user_id, t.weight * f.net, 0
+  from headway.member m
+  where m.project_id = t.project_id and m.user_id = f.user_id and m.role = 'customer'
+    and headway.is_for(t.id, t.audience, m.user_id)
+) b;
+comment on view headway.pending_effect is
+  'What the facts still in the queue are worth, per project, task and customer (user_id null: to all of them), by the tables as they are now.';
+
+create view headway.pending_recompute with (security_invoker) as
+select distinct f.project_id, f.user_id
+from headway.pending_fact f
+where f.kind in ('assigned', 'recompute');
+comment on view headway.pending_recompute is
+  'Whose materialized progress waits to be written anew: a customer''s own part, or where user_id is null everything in the project.';
+
+create view headway.folded_progress with (security_invoker) as
+select s.project_id, null::bigint as user_id, s.done, s.total from headway.shared_progress s
+union all
+select p.project_id, p.user_id, p.done, p.total from headway.personal_progress p;
+comment on view headway.folded_progress is 'The materialized parts of progress, those shared by a project''s customers (user_id null) and the personal ones, as one relation.';
+
+create view headway.pending_truth with (security_invoker) as
+select t.project_id, t.user_id, t.done, t.total
+from (select distinct w.project_id from headway.pending_recompute w where w.user_id is null) w
+cross join lateral (
+  select r.project_id, r.user_id, sum(r.done)::bigint as done, sum(r.total)::bigint as total
+  from (
+    select r.project_id, r.user_id, r.done, r.total from headway.recount r where r.project_id = w.project_id
+    union all
+    -- Whoever has nothing any more goes to 0 of 0.
+    select f.project_id, f.user_id, 0, 0 from headway.folded_progress f where f.project_id = w.project_id
+  ) r
+  group by r.project_id, r.user_id
+) t
+union all
+select w.project_id, w.user_id, t.done, t.total
+from headway.pending_recompute w
+cross join lateral (
+  select coalesce(sum(r.done), 0)::bigint as done, coalesce(sum(r.total), 0)::bigint as total
+  from headway.recount r
+  where r.project_id = w.project_id and r.user_id = w.user_id
+) t
+where w.user_id is not null
+  and not exists (
+    select from headway.pending_fact f
+    where f.project_id = w.project_id and f.kind = 'recompute' and f.user_id is null
+  );
+comment on view headway.pending_truth is 'What the rows of headway.pending_recompute are to become, counted from the tables.';
+
+create view headway.current_progress with (security_invoker) as
+select p.project_id, p.user_id, sum(p.done)::bigint as done, sum(p.total)::bigint as total
+from (
+  select f.project_id, f.user_id, f.done, f.total from headway.folded_progress f
+  union all
+  select e.project_id, e.user_id, e.done, e.total from headway.pending_effect e
+) p
+where not exists (
+  select from headway.pending_fact f
+  where f.project_id = p.project_id and f.kind in ('assigned', 'recompute')
+    and (f.user_id = p.user_id or f.user_id is null)
+)
+group by p.project_id, p.user_id
+union all
+select t.project_id, t.user_id, t.done, t.total from headway.pending_truth t;
+comment on view headway.current_progress is
+  'What headway.folded_progress will be when everything that waits has been folded: exact at any moment, whether the worker runs or not.';
+
+create view headway.progress with (security_invoker) as
+select m.project_id, m.user_id, p.done, p.total,
+  headway.percent(p.done, p.total) as percent,
+  s.version
+from headway.member m
+join headway.shared_progress s on s.project_id = m.project_id
+join headway.current_progress a on a.project_id = m.project_id and a.user_id is null
+left join headway.current_progress o on o.project_id = m.project_id and o.user_id = m.user_id
+cross join lateral (select a.done + coalesce(o.done, 0) as done, a.total + coalesce(o.total, 0) as total) p
+where m.role = 'customer';
+comment on view headway.progress is 'Every customer''s bar, exact at any moment: select * from headway.progress where project_id = 1 and user_id = 2.';
+comment on column headway.progress.done is 'Sum of the weights of the tasks that are for this customer and complete for them.';
+comment on column headway.progress.total is 'Sum of the weights of the tasks that are for this customer.';
+comment on column headway.progress.percent is 'floor(100 * done / total), so 100 means that everything is done; 0 where there is nothing to do.';
+comment on column headway.progress.version is 'Counts the folds that changed this project; a notification with a higher one is newer.';
+
+create view headway.project_progress with (security_invoker) as
+select p.id as project_id, p.name, g.customers, g.done, g.total,
+  headway.percent(g.done, g.total) as percent
+from headway.project p
+cross join lateral (
+  select count(*)::integer as customers, coalesce(sum(g.done), 0)::bigint as done, coalesce(sum(g.total), 0)::bigint as total
+  from headway.progress g
+  where g.project_id = p.id
+) g;
+comment on view headway.project_progress is 'Per project, the progress of all its customers added up, for staff.';
+
+create view headway.outstanding_task with (security_invoker) as
+select m.project_id, m.user_id, t.id as task_id, t.title, t.detail, t.weight, t.shared, t.audience, t.due_at, t.position,
+  array(
+    select r.id
+    from headway.prerequisite q
+    join headway.task r on r.id = q.requires_id
+    where q.task_id = t.id and headway.is_blocked_by(r.id, r.shared, r.audience, m.user_id)
+    order by r.id
+  ) as blocked_by
+from headway.member m
+join headway.task t on t.project_id = m.project_id
+where m.role = 'customer'
+  and headway.is_for(t.id, t.audience, m.user_id)
+  and not headway.is_complete(t.id, t.shared, m.user_id);
+comment on view headway.outstanding_task is
+  'What is open, per customer: select title, due_at from headway.outstanding_task where project_id = 1 and user_id = 2 order by position, task_id.';
+comment on column headway.outstanding_task.blocked_by is 'Ids of the tasks that have to be completed before this one; {}: it can be done now.';

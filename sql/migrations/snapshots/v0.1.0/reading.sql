@@ -1,0 +1,196 @@
+create view headway.unread_message with (security_invoker) as
+select s.user_id, m.*
+from headway.subscription s
+join headway.message m on m.channel = s.channel and m.seq > s.read_seq
+where m.sender is distinct from s.user_id
+  and not exists (
+    select from headway.seen e where e.channel = s.channel and e.user_id = s.user_id and e.seq = m.seq
+  );
+comment on view headway.unread_message is 'Every message that a person (user_id) has not read; one''s own are never unread.';
+
+create view headway.unread with (security_invoker) as
+select s.user_id, s.channel, u.messages, u.oldest_at
+from headway.subscription s
+-- A channel with nothing above the cursor costs one look at its row and none at its messages.
+join headway.channel c on c.name = s.channel and c.last_seq > s.read_seq
+cross join lateral (
+  select count(*)::integer as messages, min(o.sent_at) as oldest_at
+  from (
+    select m.sent_at
+    from headway.message m
+    where m.channel = s.channel and m.seq > s.read_seq
+      and m.sender is distinct from s.user_id
+      and not exists (
+        select from headway.seen e where e.channel = s.channel and e.user_id = s.user_id and e.seq = m.seq
+      )
+    order by m.seq
+    limit 1000
+  ) o
+) u
+where u.messages > 0;
+comment on view headway.unread is 'Per person and channel, how many messages are unread and since when.';
+comment on column headway.unread.messages is 'At most 1000, which means 1000 or more: a badge needs no exact number above that.';
+comment on column headway.unread.oldest_at is 'When the oldest unread message was sent.';
+
+create function headway.advance_cursor(user_id bigint, channel text, through_seq bigint) returns bigint
+language plpgsql
+as $$
+declare
+  v_read_seq bigint;
+begin
+  -- From through_seq on, over one's own messages and those marked one by one, up to the first gap.
+  select coalesce(
+    (
+      select m.seq - 1
+      from headway.message m
+      where m.channel = advance_cursor.channel and m.seq > advance_cursor.through_seq
+        and m.sender is distinct from advance_cursor.user_id
+        and not exists (
+          select from headway.seen e
+          where e.channel = m.channel and e.user_id = advance_cursor.user_id and e.seq = m.seq
+        )
+      order by m.seq
+      limit 1
+    ),
+    (select max(m.seq) from headway.message m where m.channel = advance_cursor.channel),
+    0
+  )
+  into v_read_seq;
+  update headway.subscription s set read_seq = greatest(s.read_seq, v_read_seq)
+  where s.channel = advance_cursor.channel and s.user_id = advance_cursor.user_id
+  returning s.read_seq into v_read_seq;
+  delete from headway.seen e
+  where e.channel = advance_cursor.channel and e.user_id = advance_cursor.user_id and e.seq <= v_read_seq;
+  return v_read_seq;
+end
+$$;
+comment on function headway.advance_cursor(bigint, text, bigint) is
+  'Moves a cursor to through_seq and on over what is contiguous; returns where it is. The caller holds the subscription''s row lock.';
+
+create function headway.mark_read(user_id bigint, channel text, through_seq bigint default null) returns bigint
+language plpgsql
+as $$
+declare
+  v_read_seq bigint;
+begin
+  select s.read_seq into v_read_seq
+  from headway.subscription s
+  where s.channel = mark_read.channel and s.user_id = mark_read.user_id
+  for update;
+  if not found then
+    perform headway.refuse_stranger(mark_read.user_id, mark_read.channel);
+  end if;
+  -- What has not been sent yet cannot have been read.
+  return headway.advance_cursor(
+    mark_read.user_id,
+    mark_read.channel,
+    (
+      select greatest(v_read_seq, least(coalesce(mark_read.through_seq, c.last_seq), c.last_seq))
+      from headway.channel c
+      where c.name = mark_read.channel
+    )
+  );
+end
+$$;
+comment on function headway.mark_read(bigint, text, bigint) is
+  'Marks a channel read up to and including through_seq (null: all of it) and returns the cursor, which never moves back: select headway.mark_read(2, ''project_1'', 17). Errors: no_data_found.';
+
+create function headway.mark_seen(user_id bigint, message_ids bigint[]) returns integer
+language plpgsql
+as $$
+declare
+  v_channel record;
+  v_marked integer := 0;
+begin
+  for v_channel in
+    -- In one order, so that two calls never wait for each other.
+    select s.channel, s.read_seq
+    from headway.subscription s
+    where s.user_id = mark_seen.user_id
+      and s.channel in (select m.channel from headway.message m where m.id = any (mark_seen.message_ids))
+    order by s.channel
+    for update
+  loop
+    with marked as (
+      insert into headway.seen (channel, user_id, seq)
+      select m.channel, mark_seen.user_id, m.seq
+      from headway.message m
+      where m.id = any (mark_seen.message_ids) and m.channel = v_channel.channel and m.seq > v_channel.read_seq
+      on conflict do nothing
+      returning 1
+    )
+    select v_marked + count(*) into v_marked from marked;
+    perform headway.advance_cursor(mark_seen.user_id, v_channel.channel, v_channel.read_seq);
+  end loop;
+  return v_marked;
+end
+$$;
+comment on function headway.mark_seen(bigint, bigint[]) is
+  'Marks single messages read, in any order, and returns how many were not before; ids of channels the person does not read are passed over.';
+
+create function headway.messages_since(channel text, seq bigint default 0, max_messages integer default 1000)
+returns setof headway.message
+language sql
+stable
+as $$
+  select m.*
+  from headway.message m
+  where m.channel = messages_since.channel and m.seq > messages_since.seq
+  order by m.seq
+  limit messages_since.max_messages
+$$;
+comment on function headway.messages_since(text, bigint, integer) is
+  'What a channel got after seq, oldest first; call again with the last seq until nothing comes: select * from headway.messages_since(''project_1'', 17).';
+
+create function headway.snapshot(user_id bigint) returns json
+language sql
+stable
+as $$
+  select json_build_object(
+    'user_id', u.id,
+    'fullname', u.fullname,
+    'projects', (
+      select coalesce(json_agg(json_build_object(
+        'project_id', p.id,
+        'name', p.name,
+        'archived_at', p.archived_at,
+        'role', m.role,
+        'version', v.version,
+        'shared', json_build_object('done', s.done, 'total', s.total),
+        'progress', case m.role
+          when 'customer' then (
+            select json_build_object('done', g.done, 'total', g.total, 'percent', g.percent)
+            from headway.progress g where g.project_id = m.project_id and g.user_id = m.user_id
+          )
+          else (
+            select json_build_object('done', g.done, 'total', g.total, 'percent', g.percent, 'customers', g.customers)
+            from headway.project_progress g where g.project_id = m.project_id
+          )
+        end
+      ) order by p.id), '[]')
+      from headway.member m
+      join headway.project p on p.id = m.project_id
+      join headway.shared_progress v on v.project_id = m.project_id
+      join headway.current_progress s on s.project_id = m.project_id and s.user_id is null
+      where m.user_id = u.id
+    ),
+    'channels', (
+      select coalesce(json_agg(json_build_object(
+        'channel', c.name,
+        'project_id', c.project_id,
+        'last_seq', c.last_seq,
+        'read_seq', s.read_seq,
+        'unread', coalesce(n.messages, 0),
+        'muted', s.muted
+      ) order by c.name), '[]')
+      from headway.subscription s
+      join headway.channel c on c.name = s.channel
+      left join headway.unread n on n.user_id = s.user_id and n.channel = s.channel
+      where s.user_id = u.id
+    )
+  )
+  from headway.appuser u
+  where u.id = snapshot.user_id
+$$;
+comment on function headway.snapshot(bigint) is
+  'Everything a client needs when it comes back, in one snapshot of the database: projects with progress and version, channels with last_seq, read_seq and unread. LISTEN first, then read this, then apply the notifications that are newer. Null: no such person.';

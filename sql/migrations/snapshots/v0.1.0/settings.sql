@@ -1,0 +1,53 @@
+create function headway.setting(name text) returns text
+language sql
+stable
+as $$
+  select s.value from headway.setting s where s.name = setting.name
+$$;
+comment on function headway.setting(text) is 'The value of a setting; null where there is none of that name.';
+
+create function headway.setting_before_write() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if tg_op = 'DELETE' or tg_op = 'UPDATE' and new.name <> old.name then
+    raise exception 'setting "%" can be changed but not removed or renamed', old.name using
+      errcode = 'feature_not_supported',
+      hint = 'Change its value: select headway.set_setting(name, value).';
+  end if;
+  if (case new.name
+    when 'notify_payload' then new.value in ('row', 'reference', 'off')
+  end) then
+    return new;
+  end if;
+  raise exception 'setting "%" does not take the value "%"', new.name, new.value using
+    errcode = 'invalid_parameter_value',
+    hint = coalesce('It means: ' || new.meaning, 'select name, value, meaning from headway.setting lists what there is.');
+exception when invalid_datetime_format or datetime_field_overflow or interval_field_overflow or invalid_text_representation then
+  raise exception 'setting "%" does not take the value "%": %', new.name, new.value, sqlerrm using
+    errcode = 'invalid_parameter_value',
+    hint = 'It means: ' || new.meaning;
+end
+$$;
+comment on function headway.setting_before_write() is 'Checks a setting before it is written.';
+
+create trigger setting_before_write before insert or update or delete on headway.setting
+for each row execute function headway.setting_before_write();
+
+create function headway.set_setting(name text, value text) returns text
+language plpgsql
+as $$
+begin
+  update headway.setting s set value = set_setting.value where s.name = set_setting.name;
+  if not found then
+    raise exception 'there is no setting "%"', set_setting.name using
+      errcode = 'no_data_found',
+      hint = 'There are: ' || (select string_agg(s.name, ', ' order by s.name) from headway.setting s) || '.';
+  end if;
+  return set_setting.value;
+end
+$$;
+comment on function headway.set_setting(text, text) is
+  'Changes a setting and returns its new value: select headway.set_setting(''notify_payload'', ''reference''). Errors: no_data_found, invalid_parameter_value.';

@@ -1,0 +1,172 @@
+create function headway.recompute_everything() returns void
+language sql
+volatile
+as $$
+  insert into headway.pending_fact (kind, project_id)
+  select 'recompute', s.project_id from headway.shared_progress s;
+  select headway.ring();
+$$;
+comment on function headway.recompute_everything() is 'Has every project recounted by the next folds.';
+
+create function headway.task_after_write() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  case tg_op
+    when 'INSERT' then
+      -- A new task adds its weight; where many come at once, one recount is cheaper than a fact each.
+      insert into headway.pending_fact (kind, project_id, task_id)
+      select
+        case when g.tasks > 100 then 'recompute' else 'task_added' end,
+        g.project_id,
+        t.task_id
+      from (
+        select n.project_id, count(*) as tasks, array_agg(n.id) as task_ids from new_rows n group by n.project_id
+      ) g
+      cross join lateral unnest(case when g.tasks > 100 then array[null::bigint] else g.task_ids end) t (task_id);
+    when 'UPDATE' then
+      if exists (select from old_rows o left join new_rows n on n.id = o.id where n.project_id is distinct from o.project_id) then
+        raise exception 'a task cannot move to another project or change its id' using
+          errcode = 'feature_not_supported',
+          hint = 'Insert it in the other project and delete it here.';
+      end if;
+      insert into headway.pending_fact (kind, project_id)
+      select distinct 'recompute', n.project_id
+      from new_rows n
+      join old_rows o on o.id = n.id
+      where (o.weight, o.shared, o.audience) is distinct from (n.weight, n.shared, n.audience);
+    when 'DELETE' then
+      insert into headway.pending_fact (kind, project_id)
+      select distinct 'recompute', o.project_id
+      from old_rows o
+      join headway.project p on p.id = o.project_id;
+    when 'TRUNCATE' then
+      perform headway.recompute_everything();
+      return null;
+  end case;
+  if found then
+    perform headway.ring();
+  end if;
+  return null;
+end
+$$;
+comment on function headway.task_after_write() is 'Queues what a change of tasks means for the bars.';
+
+create trigger task_after_insert after insert on headway.task
+referencing new table as new_rows
+for each statement execute function headway.task_after_write();
+
+create trigger task_after_update after update on headway.task
+referencing old table as old_rows new table as new_rows
+for each statement execute function headway.task_after_write();
+
+create trigger task_after_delete after delete on headway.task
+referencing old table as old_rows
+for each statement execute function headway.task_after_write();
+
+create trigger task_after_truncate after truncate on headway.task
+for each statement execute function headway.task_after_write();
+
+create function headway.assignment_after_write() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  case tg_op
+    when 'INSERT' then
+      insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
+      select 'assigned', t.project_id, t.id, n.user_id, headway.actor()
+      from new_rows n
+      join headway.task t on t.id = n.task_id;
+    when 'UPDATE' then
+      insert into headway.pending_fact (kind, project_id, user_id)
+      select distinct 'recompute', t.project_id, r.user_id
+      from (select * from old_rows union select * from new_rows) r
+      join headway.task t on t.id = r.task_id;
+    when 'DELETE' then
+      -- A deleted task takes its assignments with it and has its project recounted itself.
+      insert into headway.pending_fact (kind, project_id, user_id)
+      select distinct 'recompute', t.project_id, o.user_id
+      from old_rows o
+      join headway.task t on t.id = o.task_id;
+    when 'TRUNCATE' then
+      perform headway.recompute_everything();
+      return null;
+  end case;
+  if found then
+    perform headway.ring();
+  end if;
+  return null;
+end
+$$;
+comment on function headway.assignment_after_write() is 'Has the progress of those who are assigned, or no longer, recounted, and the new ones told.';
+
+create trigger assignment_after_insert after insert on headway.assignment
+referencing new table as new_rows
+for each statement execute function headway.assignment_after_write();
+
+create trigger assignment_after_update after update on headway.assignment
+referencing old table as old_rows new table as new_rows
+for each statement execute function headway.assignment_after_write();
+
+create trigger assignment_after_delete after delete on headway.assignment
+referencing old table as old_rows
+for each statement execute function headway.assignment_after_write();
+
+create trigger assignment_after_truncate after truncate on headway.assignment
+for each statement execute function headway.assignment_after_write();
+
+create function headway.prerequisite_after_write() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_pair record;
+begin
+  -- Two transactions that each add half of a cycle must not miss each other. Writing the project's
+  -- row, rather than locking it, also makes the second of them fail under repeatable read.
+  update headway.project p set name = p.name
+  where p.id in (select t.project_id from new_rows n join headway.task t on t.id = n.task_id);
+
+  select n.task_id, n.requires_id into v_pair
+  from new_rows n
+  join headway.task t on t.id = n.task_id
+  join headway.task r on r.id = n.requires_id
+  where t.project_id <> r.project_id
+  limit 1;
+  if found then
+    raise exception 'task % cannot require task % of another project', v_pair.task_id, v_pair.requires_id using
+      errcode = 'check_violation',
+      hint = 'Prerequisites stay within a project.';
+  end if;
+
+  with recursive required (task_id, requires_id) as (
+    select n.task_id, n.requires_id from new_rows n
+    union
+    select r.task_id, p.requires_id
+    from required r
+    join headway.prerequisite p on p.task_id = r.requires_id
+  )
+  select r.task_id into v_pair from required r where r.task_id = r.requires_id limit 1;
+  if found then
+    raise exception 'task % would have to be completed before itself', v_pair.task_id using
+      errcode = 'check_violation',
+      constraint = 'prerequisite_no_cycle',
+      hint = 'Remove one of the prerequisites on the way round: select * from headway.prerequisite.';
+  end if;
+  return null;
+end
+$$;
+comment on function headway.prerequisite_after_write() is 'Refuses prerequisites in other projects and cycles.';
+
+create trigger prerequisite_after_insert after insert on headway.prerequisite
+referencing new table as new_rows
+for each statement execute function headway.prerequisite_after_write();
+
+create trigger prerequisite_after_update after update on headway.prerequisite
+referencing new table as new_rows
+for each statement execute function headway.prerequisite_after_write();

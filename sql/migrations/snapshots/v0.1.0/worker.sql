@@ -1,0 +1,38 @@
+create function headway.heartbeat(worker_id uuid, host text, pid integer, version text, leader boolean) returns void
+language sql
+volatile
+as $$
+  insert into headway.worker as w (id, host, pid, version, leader)
+  values (heartbeat.worker_id, heartbeat.host, heartbeat.pid, heartbeat.version, heartbeat.leader)
+  on conflict on constraint worker_pkey do update set last_seen_at = now(), leader = excluded.leader;
+  delete from headway.worker w where w.last_seen_at < now() - interval '1 day';
+$$;
+comment on function headway.heartbeat(uuid, text, integer, text, boolean) is
+  'Says that a worker is alive and whether it leads; workers call it every few seconds.';
+
+create function headway.retire(worker_id uuid) returns void
+language sql
+volatile
+as $$
+  delete from headway.worker w where w.id = retire.worker_id
+$$;
+comment on function headway.retire(uuid) is 'Says that a worker has stopped.';
+
+create view headway.status with (security_invoker) as
+select
+  (select count(*) from headway.pending_fact) as pending_facts,
+  (select now() - min(f.at) from headway.pending_fact f) as oldest_fact_age,
+  w.workers,
+  w.leader,
+  round(100 * pg_catalog.pg_notification_queue_usage()::numeric, 1) as notification_queue_percent
+from (
+  select count(*) as workers, max(w.host || ' pid ' || w.pid) filter (where w.leader) as leader
+  from headway.worker w
+  where w.last_seen_at > now() - interval '1 minute'
+) w;
+comment on view headway.status is 'How headway is doing, in one row.';
+comment on column headway.status.pending_facts is 'Facts that wait to be folded; reads count them in already.';
+comment on column headway.status.oldest_fact_age is 'How long the oldest of them has waited; null: none waits.';
+comment on column headway.status.workers is 'Workers seen within the last minute.';
+comment on column headway.status.leader is 'The worker that folds; null: none does, so nothing is pushed.';
+comment on column headway.status.notification_queue_percent is 'How full the server''s NOTIFY queue is; from 50 on headway notifies nothing.';
