@@ -1,0 +1,35 @@
+// Command headway is everything there is to run: the worker, the migrations and what a person does at a terminal.
+//
+// main parses, wires and prints. One small file per subcommand; what they do belongs in packages.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// env is what a command has of the world, so that a test can give it another.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	err := run(ctx, env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}, os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "headway:", err)
+		if errors.As(err, new(*usageError)) {
+			os.Exit(2)
+		}
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// command is a subcommand. Its function prints results to stdout and returns what went wrong.
+type command struct {
+	name, summary string
+	run           func(ctx context.Context, e env, args []string) error
+}
+
+// commands are in the order in which a newcomer needs them.
+func commands() []command {
+	return []command{
+		{"migrate", "bring the schema of a database up to date", migrate},
+		{"version", "print the version of this program and of its schema", version},
+	}
+}
+
+// run finds the subcommand and runs it.
+func run(ctx context.Context, e env, args []string) error {
+	if len(args) == 0 {
+		usage(e.stdout)
+		return nil
+	}
+	name, args := args[0], args[1:]
+	for _, c := range commands() {
+		if c.name == name {
+			return c.run(ctx, e, args)
+		}
+	}
+	switch name {
+	case "help", "-h", "-help", "--help":
+		if len(args) > 0 && args[0] != "help" {
+			return run(ctx, e, []string{args[0], "-help"})
+		}
+		usage(e.stdout)
+		return nil
+	case "-version", "--version":
+		return version(ctx, e, args)
+	}
+	usage(e.stderr)
+	return &usageError{fmt.Errorf("unknown command %q", name)}
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "headway: live progress, chat and unread-mail digests on PostgreSQL\n\nusage: headway COMMAND [flags]\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+	}
+	fmt.Fprint(w, "\n`headway COMMAND -help` says more. DATABASE_URL, or PGHOST and its relatives, say which database.\n\n")
+}
+
+// usageError is a mistake on the command line. The exit code is 2.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// newFlags returns the flags of a subcommand. The help is its synopsis, like "headway migrate [flags]", then what it
+// does, then its flags.
+func newFlags(synopsis, does string) *flag.FlagSet {
+	flags := flag.NewFlagSet(synopsis, flag.ContinueOnError)
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), "usage: %s\n\n%s\n", synopsis, does)
+		flags.VisitAll(func(f *flag.Flag) {
+			name, meaning := flag.UnquoteUsage(f)
+			fmt.Fprintf(flags.Output(), "\n  %s\n        %s\n", strings.TrimSpace("--"+f.Name+" "+name), meaning)
+		})
+	}
+	return flags
+}
+
+// parse parses the flags of a subcommand that takes no other arguments. It returns true if help was asked for, and
+// given.
+func parse(e env, flags *flag.FlagSet, args []string) (helped bool, err error) {
+	flags.SetOutput(io.Discard) // the package would print every error, which main does
+	err = flags.Parse(args)
+	if err == nil && flags.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		flags.SetOutput(e.stdout)
+		flags.Usage()
+		return true, nil
+	case err != nil:
+		flags.SetOutput(e.stderr)
+		flags.Usage()
+		fmt.Fprintln(e.stderr)
+		return false, &usageError{err}
+	}
+	return false, nil
+}

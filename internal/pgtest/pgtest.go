@@ -1,0 +1,240 @@
+// Package pgtest gives each test a database of its own with headway's schema in it.
+//
+// A test binary boots one PostgreSQL, when the first test asks, and migrates one template database; every further
+// database is a copy of that, which takes milliseconds. NOTIFY is per database, so tests do not hear each other and
+// may run in parallel. A package that uses it says so in TestMain:
+//
+//	func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+//
+// What only the tests of one package need belongs there, not here.
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
+
+	"headway/internal/postgres"
+	"headway/sql"
+)
+
+const template = "headway_template"
+
+// closeTimeout bounds what happens at cleanup, when a test's context is canceled already.
+const closeTimeout = 30 * time.Second
+
+// shared is the cluster of this test binary. TestMain and the tests have nothing in common but the package.
+var shared struct {
+	sync.Mutex
+	cluster   *postgres.Cluster
+	migrated  bool
+	databases atomic.Int64
+}
+
+// Main runs the tests, stops the cluster if any test started one, and returns the exit code. A goroutine that
+// outlives the tests is a failure.
+func Main(m *testing.M) int {
+	code := m.Run()
+	err := stop()
+	if code == 0 && err == nil {
+		err = goleak.Find()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pgtest:", err)
+		code = max(code, 1)
+	}
+	return code
+}
+
+func stop() error {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.cluster == nil {
+		return nil
+	}
+	return shared.cluster.Stop()
+}
+
+// Cluster returns the cluster that the tests share. A test that restarts it must not run in parallel with others;
+// better it starts its own with [postgres.Start].
+func Cluster(t testing.TB) *postgres.Cluster {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	cluster, err := boot()
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	return cluster
+}
+
+// boot starts the shared cluster unless it runs. The lock is held.
+func boot() (*postgres.Cluster, error) {
+	if shared.cluster == nil {
+		// Parallel tests have a pool each.
+		cluster, err := postgres.Start(context.Background(), postgres.Options{Settings: map[string]string{"max_connections": "300"}})
+		if err != nil {
+			return nil, err
+		}
+		shared.cluster = cluster
+	}
+	return shared.cluster, nil
+}
+
+// Install makes a database with headway's schema in a cluster. It is for tests that start their own; the shared one
+// has its template by itself.
+func Install(ctx context.Context, cluster *postgres.Cluster, dbname string) error {
+	if err := execute(ctx, cluster, "create database "+dbname); err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(ctx, cluster.URL(dbname))
+	if err != nil {
+		return err
+	}
+	return errors.Join(sql.Migrate(ctx, conn, sql.Latest(), nil), conn.Close(ctx))
+}
+
+// execute runs one statement in the maintenance database.
+func execute(ctx context.Context, cluster *postgres.Cluster, statement string) error {
+	conn, err := pgx.Connect(ctx, cluster.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, statement)
+	return errors.Join(err, conn.Close(ctx))
+}
+
+// DB is a database that one test has to itself.
+type DB struct {
+	// URL connects to it as the superuser, with the search_path of the server.
+	URL string
+	// Name is the name of the database.
+	Name string
+}
+
+// New makes a database with headway's schema, which is dropped when the test ends.
+func New(t testing.TB) *DB {
+	t.Helper()
+	cluster := migrated(t)
+	return create(t, cluster, template)
+}
+
+// Empty makes a database with nothing in it, which is dropped when the test ends.
+func Empty(t testing.TB) *DB {
+	t.Helper()
+	return create(t, Cluster(t), "template1")
+}
+
+// migrated returns the cluster, with the template in it.
+func migrated(t testing.TB) *postgres.Cluster {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	cluster, err := boot()
+	if err == nil && !shared.migrated {
+		err = errors.Join(execute(t.Context(), cluster, "drop database if exists "+template), Install(t.Context(), cluster, template))
+		shared.migrated = err == nil
+	}
+	if err != nil {
+		t.Fatalf("pgtest: make the template: %v", err)
+	}
+	return cluster
+}
+
+func create(t testing.TB, cluster *postgres.Cluster, template string) *DB {
+	t.Helper()
+	name := fmt.Sprintf("test_%d", shared.databases.Add(1))
+	if err := execute(t.Context(), cluster, "create database "+name+" template "+template); err != nil {
+		t.Fatalf("pgtest: make a database: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if err := execute(ctx, cluster, "drop database "+name+" with (force)"); err != nil {
+			t.Errorf("pgtest: drop the database: %v", err)
+		}
+	})
+	return &DB{URL: cluster.URL(name), Name: name}
+}
+
+// Option changes how a test connects.
+type Option func(*pgx.ConnConfig)
+
+// SearchPath sets the search_path, for a test of what people type.
+func SearchPath(path string) Option {
+	return func(config *pgx.ConnConfig) { config.RuntimeParams["search_path"] = path }
+}
+
+// User connects as another role, which must be allowed to log in.
+func User(name string) Option {
+	return func(config *pgx.ConnConfig) { config.User = name }
+}
+
+func (db *DB) configure(config *pgx.ConnConfig, options []Option) {
+	config.RuntimeParams["search_path"] = ""
+	for _, option := range options {
+		option(config)
+	}
+}
+
+// Conn connects to the database until the test ends. The search_path is empty, so that a name without its schema
+// fails, unless an option says otherwise.
+func (db *DB) Conn(t testing.TB, options ...Option) *pgx.Conn {
+	t.Helper()
+	config, err := pgx.ParseConfig(db.URL)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	db.configure(config, options)
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		_ = conn.Close(ctx) // the test may have closed it, or had it killed
+	})
+	return conn
+}
+
+// Pool is a pool of connections as [DB.Conn] makes them, closed when the test ends.
+func (db *DB) Pool(t testing.TB, options ...Option) *pgxpool.Pool {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(db.URL)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	db.configure(config.ConnConfig, options)
+	config.MaxConns = max(config.MaxConns, 10)
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+// Eventually waits until a condition holds and fails the test with the message if it does not within the timeout.
+func Eventually(t testing.TB, timeout time.Duration, condition func() bool, format string, args ...any) {
+	t.Helper()
+	deadline := time.After(timeout)
+	ticker := time.NewTicker(2 * time.Millisecond)
+	defer ticker.Stop()
+	for !condition() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatalf("waited %v: %s", timeout, fmt.Sprintf(format, args...))
+		}
+	}
+}

@@ -1,0 +1,239 @@
+// Package sql carries headway's schema and brings a database to it.
+//
+// What belongs in this directory is SQL and the little Go that installs it: migrations/ is tern's directory (tables,
+// indexes, grants), migrations/snapshots/ has the functions, triggers and views, one file per topic, the newest
+// snapshot being the current definition, and tests/ has one file per behaviour. What a program does with the schema
+// belongs elsewhere.
+//
+// `tern migrate -c tern.conf -m sql/migrations` does what [Migrate] does.
+package sql
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"regexp"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/tern/v2/migrate"
+)
+
+// VersionTable is where tern keeps the number of the last migration. It is in public, because it has to exist before
+// the schema does, and has a name of its own, because the application may use tern too.
+const VersionTable = "public.headway_schema_version"
+
+// migrateLock is the key of the advisory lock that lets one migration run at a time: "headway" and a 4.
+const migrateLock int64 = 0x6865616477617904
+
+// lockAttempts is how often a migration is tried that could not get a table lock within its lock_timeout.
+const lockAttempts = 6
+
+//go:embed migrations
+var embedded embed.FS
+
+// Migrations returns the migrations in this binary, rooted at sql/migrations.
+func Migrations() fs.FS {
+	migrations, err := fs.Sub(embedded, "migrations")
+	if err != nil {
+		panic(err) // the path is a constant
+	}
+	return migrations
+}
+
+// Latest returns the number of the newest migration in this binary: the schema version that it works with.
+func Latest() int32 {
+	names, err := migrate.FindMigrations(Migrations())
+	if err != nil {
+		panic(fmt.Sprintf("embedded migrations: %v", err)) // a gap or a duplicate; no test lets that pass
+	}
+	return int32(len(names))
+}
+
+// Version returns the number of the last migration that ran in a database, 0 where none has.
+func Version(ctx context.Context, conn *pgx.Conn) (version int32, err error) {
+	var exists bool
+	if err := conn.QueryRow(ctx, "select to_regclass($1) is not null", VersionTable).Scan(&exists); err != nil {
+		return 0, fmt.Errorf("look for %s: %w", VersionTable, err)
+	}
+	if !exists {
+		return 0, nil
+	}
+	if err := conn.QueryRow(ctx, "select version from "+VersionTable).Scan(&version); err != nil {
+		return 0, fmt.Errorf("read %s: %w", VersionTable, err)
+	}
+	return version, nil
+}
+
+// Check returns nil if the schema is the one this binary was built with, else a [*VersionError].
+func Check(ctx context.Context, conn *pgx.Conn) error {
+	version, err := Version(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if version != Latest() {
+		return &VersionError{Found: version, Want: Latest()}
+	}
+	return nil
+}
+
+// VersionError says that a database has another schema than this binary, and what to do.
+type VersionError struct {
+	Found int32 // 0 where there is none
+	Want  int32 // what this binary was built with
+}
+
+// Error implements error.
+func (e *VersionError) Error() string {
+	switch {
+	case e.Found == 0:
+		return "the database has no headway schema: run `headway migrate`"
+	case e.Found < e.Want:
+		return fmt.Sprintf("the schema is at version %d, this headway needs %d: run `headway migrate`", e.Found, e.Want)
+	default:
+		return fmt.Sprintf("the schema is at version %d, this headway knows it up to %d: install the headway that migrated it, "+
+			"or run that one's `headway migrate --to %d`", e.Found, e.Want, e.Want)
+	}
+}
+
+// Migrate brings the schema to a version, up or down; [Latest] is the usual one, 0 removes it. Every migration is a
+// transaction of its own unless it says otherwise. onStart, if not nil, is called before each, with its number, its
+// file and "up" or "down".
+//
+// Any number of processes may call it at the same moment: one migrates, the others wait and find nothing to do. It
+// needs a connection to the server itself or through a pooler in session mode, because it holds a lock between
+// transactions.
+//
+// A migration that cannot get a table lock within its lock_timeout is tried again a few times. One that fails leaves
+// the schema at the version before it, and the error is a [*StatementError].
+func Migrate(ctx context.Context, conn *pgx.Conn, target int32, onStart func(version int32, file, direction string)) error {
+	return migrateTo(ctx, conn, Migrations(), target, onStart)
+}
+
+func migrateTo(
+	ctx context.Context,
+	conn *pgx.Conn,
+	migrations fs.FS,
+	target int32,
+	onStart func(version int32, file, direction string),
+) error {
+	release, err := acquire(ctx, conn)
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	migrator, err := migrate.NewMigrator(ctx, conn, VersionTable)
+	if err != nil {
+		return fmt.Errorf("prepare %s: %w", VersionTable, err)
+	}
+	if err := migrator.LoadMigrations(migrations); err != nil {
+		return fmt.Errorf("load migrations: %w", err)
+	}
+	if onStart != nil {
+		migrator.OnStart = func(version int32, file, direction, _ string) { onStart(version, file, direction) }
+	}
+	for _, migration := range migrator.Migrations {
+		reportStatements(migration)
+	}
+
+	current, err := migrator.GetCurrentVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", VersionTable, err)
+	}
+	if known := int32(len(migrator.Migrations)); current > known {
+		return &VersionError{Found: current, Want: known}
+	}
+
+	pause := 250 * time.Millisecond
+	for attempt := 1; ; attempt++ {
+		err := migrator.MigrateTo(ctx, target)
+		if !isLockTimeout(err) || attempt == lockAttempts {
+			return explain(err, migrations)
+		}
+		if err := wait(ctx, pause); err != nil {
+			return fmt.Errorf("wait for a table lock: %w", err)
+		}
+		pause *= 2
+	}
+}
+
+// acquire takes the advisory lock and returns what gives it back.
+//
+// It asks again and again and does not queue: a session that waits inside a statement holds a snapshot, and create
+// index concurrently, run by the session that it waits for, waits for all snapshots.
+func acquire(ctx context.Context, conn *pgx.Conn) (release func(), err error) {
+	for {
+		var acquired bool
+		if err := conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", migrateLock).Scan(&acquired); err != nil {
+			return nil, fmt.Errorf("lock migrations: %w", err)
+		}
+		if acquired {
+			break
+		}
+		if err := wait(ctx, 100*time.Millisecond); err != nil {
+			return nil, fmt.Errorf("wait for another migration: %w", err)
+		}
+	}
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		// It can fail only where the connection is gone, and the lock with it.
+		_, _ = conn.Exec(ctx, "select pg_advisory_unlock($1)", migrateLock)
+	}, nil
+}
+
+// wait waits between half of d and one and a half.
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d/2 + rand.N(d)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func isLockTimeout(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "55P03" // lock_not_available
+}
+
+var disableTx = regexp.MustCompile(`(?m)^---- tern: disable-tx ----$`)
+
+// reportStatements has a migration run as tern runs it, all of its SQL as one query, but know on failure which
+// statement failed, which PostgreSQL tells only of some errors. A migration outside a transaction is left alone: tern
+// runs it statement by statement and knows.
+func reportStatements(m *migrate.Migration) {
+	if disableTx.MatchString(m.UpSQL) || disableTx.MatchString(m.DownSQL) {
+		return
+	}
+	run := func(script string) migrate.MigrationFunc {
+		return func(ctx context.Context, conn *pgx.Conn) error {
+			completed, err := execScript(ctx, conn, script)
+			var pgErr *pgconn.PgError
+			if errors.As(err, &pgErr) {
+				return &scriptError{name: m.Name, script: script, completed: completed, err: pgErr}
+			}
+			return err
+		}
+	}
+	m.UpFunc, m.UpSQL = run(m.UpSQL), ""
+	if m.DownSQL != "" {
+		m.DownFunc, m.DownSQL = run(m.DownSQL), ""
+	}
+}
+
+// execScript runs several statements as one query and returns how many completed.
+func execScript(ctx context.Context, conn *pgx.Conn, script string) (completed int, err error) {
+	results := conn.PgConn().Exec(ctx, script)
+	for results.NextResult() {
+		if _, err := results.ResultReader().Close(); err == nil {
+			completed++
+		}
+	}
+	return completed, results.Close()
+}

@@ -1,0 +1,372 @@
+package sql_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"headway/internal/pgtest"
+	"headway/sql"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// files makes migrations of file names and contents.
+func files(pairs ...string) fstest.MapFS {
+	fsys := fstest.MapFS{}
+	for i := 0; i < len(pairs); i += 2 {
+		fsys[pairs[i]] = &fstest.MapFile{Data: []byte(pairs[i+1])}
+	}
+	return fsys
+}
+
+// version returns the schema version, and fails the test where it cannot be read.
+func version(t *testing.T, conn *pgx.Conn) int32 {
+	t.Helper()
+	v, err := sql.Version(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// dump returns the whole schema of a database as pg_dump writes it.
+func dump(t *testing.T, db *pgtest.DB) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(pgtest.Cluster(t).BinDir(), "pg_dump"), "--schema-only", db.URL)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("pg_dump: %v\n%s", err, out)
+	}
+	// Since 2025 a dump begins and ends with a random key.
+	lines := strings.Split(string(out), "\n")
+	kept := lines[:0]
+	for _, line := range lines {
+		if !strings.HasPrefix(line, `\restrict`) && !strings.HasPrefix(line, `\unrestrict`) {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "\n")
+}
+
+// same fails the test at the first line where two texts differ.
+func same(t *testing.T, what, got, want string) {
+	t.Helper()
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range max(len(g), len(w)) {
+		if i >= len(g) || i >= len(w) || g[i] != w[i] {
+			t.Fatalf("%s differ from line %d:\n%q\n%q", what, i+1, strings.Join(g[min(i, len(g)):min(i+3, len(g))], "\n"),
+				strings.Join(w[min(i, len(w)):min(i+3, len(w))], "\n"))
+		}
+	}
+}
+
+func TestHeadwayAndTernMakeTheSameSchema(t *testing.T) {
+	t.Parallel()
+	ours, terns := pgtest.Empty(t), pgtest.Empty(t)
+
+	if err := sql.Migrate(t.Context(), ours.Conn(t), sql.Latest(), nil); err != nil {
+		t.Fatal(err)
+	}
+	tern(t, terns, "last")
+	same(t, "headway's and tern's schema", dump(t, ours), dump(t, terns))
+
+	// Each goes on where the other stopped.
+	tern(t, ours, "0")
+	if err := sql.Migrate(t.Context(), terns.Conn(t), 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "what headway and tern leave", dump(t, ours), dump(t, terns))
+}
+
+func tern(t *testing.T, db *pgtest.DB, destination string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "tool", "tern", "migrate", "-c", "tern.conf", "-m", "sql/migrations", "-d", destination)
+	cmd.Dir = ".."
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+db.URL)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("tern: %v\n%s", err, &stderr)
+	}
+}
+
+func TestUpDownToZeroAndUpAgain(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Empty(t)
+	conn := db.Conn(t)
+	var log []string
+	to := func(target int32) string {
+		t.Helper()
+		if err := sql.Migrate(t.Context(), conn, target, func(version int32, file, direction string) {
+			log = append(log, fmt.Sprint(version, direction))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if got := version(t, conn); got != target {
+			t.Fatalf("at version %d, want %d", got, target)
+		}
+		return dump(t, db)
+	}
+
+	nothing := to(0)
+	steps := []string{nothing}
+	for target := int32(1); target <= sql.Latest(); target++ {
+		steps = append(steps, to(target))
+	}
+	for target := sql.Latest() - 1; target >= 0; target-- {
+		same(t, fmt.Sprintf("up to and down to version %d", target), to(target), steps[target])
+	}
+	same(t, "up and up again", to(sql.Latest()), steps[sql.Latest()])
+	if want := 3 * int(sql.Latest()); len(log) != want {
+		t.Errorf("onStart was called %d times, want %d: %v", len(log), want, log)
+	}
+}
+
+func TestReplicasMayMigrateAtTheSameMoment(t *testing.T) {
+	t.Parallel()
+	for range 3 {
+		db := pgtest.Empty(t)
+		group, ctx := errgroup.WithContext(t.Context())
+		for range 5 {
+			conn := db.Conn(t)
+			group.Go(func() error { return sql.Migrate(ctx, conn, sql.Latest(), nil) })
+		}
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if err := sql.Check(t.Context(), db.Conn(t)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestReplicasMayBuildAnIndexConcurrently(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Empty(t)
+	migrations := files(
+		"1_create_note.sql", "create table public.note (n int);\n---- create above / drop below ----\ndrop table public.note;",
+		"2_index_note.sql", "---- tern: disable-tx ----\ncreate index concurrently note_n_idx on public.note (n);\n",
+	)
+	group, ctx := errgroup.WithContext(t.Context())
+	for range 5 {
+		conn := db.Conn(t)
+		group.Go(func() error { return sql.MigrateFS(ctx, conn, migrations, 2, nil) })
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	var valid bool
+	err := db.Conn(t).QueryRow(t.Context(), "select indisvalid from pg_index where indexrelid = 'public.note_n_idx'::regclass").Scan(&valid)
+	if err != nil || !valid {
+		t.Errorf("valid: %v, %v", valid, err)
+	}
+}
+
+func TestWaitingForAnotherMigrationEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Empty(t)
+	started, finish := make(chan struct{}), make(chan struct{})
+	var group errgroup.Group
+	first := db.Conn(t)
+	group.Go(func() error {
+		return sql.MigrateFS(t.Context(), first, files("1_a.sql", "create table public.a ()"), 1, func(int32, string, string) {
+			close(started)
+			<-finish
+		})
+	})
+	<-started
+
+	ctx, cancel := context.WithCancel(t.Context())
+	second := db.Conn(t)
+	var waiting errgroup.Group
+	waiting.Go(func() error { return sql.MigrateFS(ctx, second, files("1_a.sql", "select 1"), 1, nil) })
+	cancel()
+	if err := waiting.Wait(); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	close(finish)
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestALockTimeoutIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Empty(t)
+	holder, err := db.Conn(t).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	migrations := files(
+		"1_create_note.sql", "create table public.note ()",
+		"2_alter_note.sql", "set local lock_timeout = '20ms';\nalter table public.note add n int;",
+	)
+	conn := db.Conn(t)
+	if err := sql.MigrateFS(t.Context(), conn, migrations, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := holder.Exec(t.Context(), "lock table public.note in access share mode"); err != nil {
+		t.Fatal(err)
+	}
+
+	tries := 0
+	err = sql.MigrateFS(t.Context(), conn, migrations, 2, func(int32, string, string) {
+		if tries++; tries == 2 {
+			if err := holder.Rollback(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err != nil || tries != 2 || version(t, conn) != 2 {
+		t.Errorf("after %d tries at version %d: %v", tries, version(t, conn), err)
+	}
+}
+
+func TestAFailingStatementIsShown(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		migrations fstest.MapFS
+		want       string
+	}{
+		"where PostgreSQL tells the position": {
+			files("1_note.sql", "-- Éléments\ncreate table public.note (n int); -- «ça»\n\ninsert into public.note\n\tvalues ('ü', nonsense);\n"),
+			`1_note.sql, line 5: ERROR: column "nonsense" does not exist (SQLSTATE 42703)
+     3 |
+     4 | insert into public.note
+>    5 | 	values ('ü', nonsense);
+       | 	             ^`,
+		},
+		"where it does not": {
+			files("1_note.sql", "create table public.note (n int primary key);\n\n/* ; */ select 'a;b', $x$ ; $x$;\n"+
+				"insert into public.note values (1);\ninsert into public.note values (1);\nselect 1;\n"),
+			`1_note.sql, line 5: ERROR: duplicate key value violates unique constraint "note_pkey" (SQLSTATE 23505)
+     3 | /* ; */ select 'a;b', $x$ ; $x$;
+     4 | insert into public.note values (1);
+>    5 | insert into public.note values (1);
+       | ^
+     6 | select 1;
+DETAIL: Key (n)=(1) already exists.`,
+		},
+		"in a snapshot": {
+			files("1_install.sql", "-- first\nselect 1;\n{{ install_snapshot \"v2\" }}\n",
+				"snapshots/v1/install.sql", "{{ template \"f.sql\" }}",
+				"snapshots/v1/f.sql", "select 2;\nselect 3 as three,\n  nothing;\n",
+				"snapshots/v2/install.sql", "{{ template \"e.sql\" }}\n{{ template \"f.sql\" }}",
+				"snapshots/v2/e.sql", "select 2;\n",
+				"snapshots/v2/f.sql", "select 2;\nselect 3 as three,\n  nothing;\n"),
+			`snapshots/v2/f.sql, line 3 (installed by 1_install.sql): ERROR: column "nothing" does not exist (SQLSTATE 42703)
+     1 | select 2;
+     2 | select 3 as three,
+>    3 |   nothing;
+       |   ^
+     4 |`,
+		},
+		"inside a block": {
+			files("1_do.sql", "select 1;\ndo $$\nbegin\n  raise 'no' using hint = 'try yes', errcode = 'HW001';\nend\n$$;"),
+			`1_do.sql, line 2: ERROR: no (SQLSTATE HW001)
+     1 | select 1;
+>    2 | do $$
+       | ^
+     3 | begin
+     4 |   raise 'no' using hint = 'try yes', errcode = 'HW001';
+HINT: try yes
+CONTEXT: PL/pgSQL function inline_code_block line 3 at RAISE`,
+		},
+		"outside a transaction": {
+			files("1_vacuum.sql", "---- tern: disable-tx ----\nvacuum;\nvacuum nothing;\n"),
+			`1_vacuum.sql, line 3: ERROR: relation "nothing" does not exist (SQLSTATE 42P01)
+>    3 | vacuum nothing;
+       | ^`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn := pgtest.Empty(t).Conn(t)
+
+			err := sql.MigrateFS(t.Context(), conn, test.migrations, 1, nil)
+			var failed *sql.StatementError
+			if !errors.As(err, &failed) {
+				t.Fatalf("got %v", err)
+			}
+			if err.Error() != test.want {
+				t.Errorf("got\n%s\nwant\n%s", err, test.want)
+			}
+			if version(t, conn) != 0 {
+				t.Error("the version moved")
+			}
+		})
+	}
+}
+
+func TestStatementStart(t *testing.T) {
+	const marked = `
+-- one; two
+‹select 1;;
+/* /* ; */ ; */ ‹select 'it''s; "', "a;"";b" from x where y = $1;
+‹create rule r as on insert to t do (delete from a; delete from b);
+‹create function f() returns text language plpgsql as $body$ begin return $$;$$; end; $body$;
+‹select a$b$c;
+‹select`
+	script, n := strings.ReplaceAll(marked, "‹", ""), 0
+	rest := marked
+	for offset := 0; ; n++ {
+		before, after, found := strings.Cut(rest, "‹")
+		if !found {
+			break
+		}
+		offset += len(before)
+		rest = after
+		if got := sql.StatementStart(script, n); got != offset {
+			t.Errorf("statement %d: got %d, want %d", n, got, offset)
+		}
+	}
+	if n != 6 {
+		t.Errorf("tried %d statements", n)
+	}
+	for script, want := range map[string]int{"": 0, ";": 0, "select 1; ": 7, "/*": 1, "'": 0, "$$": 1} {
+		if got := sql.StatementStart(script, 9); got != want {
+			t.Errorf("beyond the end of %q: got %d, want %d", script, got, want)
+		}
+	}
+}
+
+func TestCheckTellsMissingOlderAndNewerApart(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	if err := sql.Check(t.Context(), conn); err != nil {
+		t.Error(err)
+	}
+
+	for found, want := range map[int32]string{
+		0:                "run `headway migrate`",
+		sql.Latest() - 1: "run `headway migrate`",
+		sql.Latest() + 1: "install the headway that migrated it",
+	} {
+		if _, err := conn.Exec(t.Context(), "update "+sql.VersionTable+" set version = $1", found); err != nil {
+			t.Fatal(err)
+		}
+		err := sql.Check(t.Context(), conn)
+		var mismatch *sql.VersionError
+		if !errors.As(err, &mismatch) || mismatch.Found != found || !strings.Contains(err.Error(), want) {
+			t.Errorf("version %d: got %v", found, err)
+		}
+	}
+	if err := sql.Migrate(t.Context(), conn, sql.Latest(), nil); !errors.As(err, new(*sql.VersionError)) {
+		t.Errorf("migrate a newer schema: got %v", err)
+	}
+
+	if err := sql.Check(t.Context(), pgtest.Empty(t).Conn(t)); !errors.As(err, new(*sql.VersionError)) {
+		t.Errorf("an empty database: got %v", err)
+	}
+}

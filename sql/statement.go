@@ -1,0 +1,243 @@
+package sql
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/tern/v2/migrate"
+)
+
+// StatementError is a statement that failed in a migration.
+type StatementError struct {
+	Migration string // file name of the migration
+	File      string // file that has the statement, below sql/migrations: the migration, or one of a snapshot
+	Line      int    // line in File, starting with 1
+	Excerpt   string // that line and those around it, numbered, with a caret
+	Err       *pgconn.PgError
+}
+
+// Error says where, what and why, in several lines.
+func (e *StatementError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, line %d", e.File, e.Line)
+	if e.File != e.Migration {
+		fmt.Fprintf(&b, " (installed by %s)", e.Migration)
+	}
+	fmt.Fprintf(&b, ": %v\n%s", e.Err, e.Excerpt)
+	for _, note := range []struct{ name, text string }{
+		{"DETAIL", e.Err.Detail}, {"HINT", e.Err.Hint}, {"CONTEXT", e.Err.Where},
+	} {
+		if note.text != "" {
+			fmt.Fprintf(&b, "\n%s: %s", note.name, note.text)
+		}
+	}
+	return b.String()
+}
+
+// Unwrap returns the [*pgconn.PgError].
+func (e *StatementError) Unwrap() error { return e.Err }
+
+// scriptError is what reportStatements knows of a failure.
+type scriptError struct {
+	name      string
+	script    string
+	completed int // statements before the one that failed
+	err       *pgconn.PgError
+}
+
+func (e *scriptError) Error() string { return fmt.Sprintf("%s: %v", e.name, e.err) }
+func (e *scriptError) Unwrap() error { return e.err }
+
+// explain turns a failed statement into a StatementError and wraps any other error.
+func explain(err error, migrations fs.FS) error {
+	var failed *scriptError
+	var single migrate.MigrationPgError // of a migration outside a transaction
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &failed):
+	case errors.As(err, &single):
+		failed = &scriptError{name: single.MigrationName, script: single.Sql, err: single.PgError}
+	default:
+		return fmt.Errorf("migrate: %w", err)
+	}
+
+	offset := statementStart(failed.script, failed.completed)
+	if failed.err.Position > 0 {
+		offset = byteOffset(failed.script, int(failed.err.Position)-1)
+	}
+	line := strings.Count(failed.script[:offset], "\n")
+	column := utf8.RuneCountInString(failed.script[strings.LastIndexByte(failed.script[:offset], '\n')+1 : offset])
+	lines := strings.Split(failed.script, "\n")
+	file, start := source(migrations, failed.name, lines, line)
+
+	return &StatementError{
+		Migration: failed.name,
+		File:      file,
+		Line:      start + 1,
+		Excerpt:   excerpt(lines, line, column, start-line),
+		Err:       failed.err,
+	}
+}
+
+// byteOffset converts a position in characters, which PostgreSQL counts, to one in bytes.
+func byteOffset(s string, characters int) int {
+	for offset := range s {
+		if characters == 0 {
+			return offset
+		}
+		characters--
+	}
+	return len(s)
+}
+
+// excerpt shows a line between its neighbours, with a caret below. Numbers are those of the file, which shift away.
+func excerpt(lines []string, line, column, shift int) string {
+	const around = 2
+	var b strings.Builder
+	for i := max(0, line-around); i <= min(len(lines)-1, line+around); i++ {
+		mark := ' '
+		if i == line {
+			mark = '>'
+		}
+		b.WriteString(strings.TrimRight(fmt.Sprintf("%c %4d | %s", mark, i+shift+1, lines[i]), " \r"))
+		if i == line {
+			// Tabs stay tabs, so that the caret stands below its column on any terminal.
+			blank := regexp.MustCompile(`[^\t]`).ReplaceAllString(string([]rune(lines[i])[:column]), " ")
+			b.WriteString("\n       | " + blank + "^")
+		}
+		b.WriteByte('\n')
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// source finds the file and the line, from 0, that a line of an evaluated migration was written in. A snapshot is
+// inlined into its migration and tern does not say from where, so it is the file, of the migration and the snapshots
+// that it names, that agrees with the most lines around. Where the line was made by a template, it is the migration
+// and the line in what was run.
+func source(migrations fs.FS, migration string, lines []string, line int) (file string, start int) {
+	file, start = migration, line
+	best := 0
+	written, _ := fs.ReadFile(migrations, migration) // a file that cannot be read cannot have been run
+	_ = fs.WalkDir(migrations, ".", func(name string, _ fs.DirEntry, _ error) error {
+		snapshot := path.Base(path.Dir(name))
+		if path.Ext(name) != ".sql" || name != migration && (snapshot == "." || !strings.Contains(string(written), snapshot)) {
+			return nil
+		}
+		text, _ := fs.ReadFile(migrations, name)
+		candidates := strings.Split(string(text), "\n")
+		for i := range candidates {
+			if n := agreement(candidates, i, lines, line); n > best {
+				file, start, best = name, i, n
+			}
+		}
+		return nil
+	})
+	return file, start
+}
+
+// agreement counts the equal lines around a[i] and b[j], 0 where these two differ.
+func agreement(a []string, i int, b []string, j int) (n int) {
+	equal := func(d int) bool {
+		return i+d >= 0 && i+d < len(a) && j+d >= 0 && j+d < len(b) && strings.TrimSpace(a[i+d]) == strings.TrimSpace(b[j+d])
+	}
+	if !equal(0) {
+		return 0
+	}
+	n = 1
+	for d := 1; equal(d); d++ {
+		n++
+	}
+	for d := -1; equal(d); d-- {
+		n++
+	}
+	return n
+}
+
+var (
+	dollarTag = regexp.MustCompile(`^\$([A-Za-z_][A-Za-z0-9_]*)?\$`)
+	inName    = regexp.MustCompile(`[A-Za-z0-9_$]$`) // where a dollar is a part of a name or a parameter
+)
+
+// statementStart returns the offset of the n-th statement, from 0, of a script. It serves error messages, so of SQL it
+// knows what separates statements and what hides a semicolon, except for begin atomic.
+func statementStart(script string, n int) int {
+	begun, depth := false, 0
+	for i := 0; i < len(script); {
+		rest := script[i:]
+		switch c := rest[0]; {
+		case strings.HasPrefix(rest, "--"):
+			i += through(rest, 2, "\n")
+			continue
+		case strings.HasPrefix(rest, "/*"):
+			i += comment(rest)
+			continue
+		case strings.IndexByte(" \t\r\n", c) >= 0:
+			i++
+			continue
+		case c == ';' && depth == 0:
+			if begun {
+				n--
+			}
+			begun = false
+			i++
+			continue
+		}
+
+		if !begun && n == 0 {
+			return i
+		}
+		begun = true
+		switch c := rest[0]; c {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		case '\'', '"':
+			i += through(rest, 1, string(c)) // a doubled quote is two strings side by side
+			continue
+		case '$':
+			if tag := dollarTag.FindString(rest); tag != "" && !inName.MatchString(script[:i]) {
+				i += through(rest, len(tag), tag)
+				continue
+			}
+		}
+		i++
+	}
+	return max(0, len(strings.TrimRight(script, " \t\r\n;"))-1)
+}
+
+// through returns the length of s up to and including end, which is looked for from an offset; all of s without it.
+func through(s string, from int, end string) int {
+	if i := strings.Index(s[from:], end); i >= 0 {
+		return from + i + len(end)
+	}
+	return len(s)
+}
+
+// comment returns the length of the block comment that s begins with. Such comments nest.
+func comment(s string) int {
+	depth, i := 0, 0
+	for i < len(s) {
+		switch {
+		case strings.HasPrefix(s[i:], "/*"):
+			depth++
+			i += 2
+		case strings.HasPrefix(s[i:], "*/"):
+			depth--
+			i += 2
+		default:
+			i++
+		}
+		if depth == 0 {
+			return i
+		}
+	}
+	return i
+}
