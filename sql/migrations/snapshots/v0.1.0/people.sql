@@ -121,7 +121,7 @@ begin
   on conflict do nothing;
 
   insert into headway.pending_fact (kind, project_id, user_id)
-  select distinct 'recompute', d.project_id, d.user_id
+  select distinct 'recompute'::headway.fact_kind, d.project_id, d.user_id
   from unnest(v_projects, v_users) d (project_id, user_id)
   join headway.project p on p.id = d.project_id;
   perform headway.ring();

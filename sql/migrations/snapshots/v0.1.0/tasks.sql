@@ -19,7 +19,7 @@ begin
       -- A new task adds its weight; where many come at once, one recount is cheaper than a fact each.
       insert into headway.pending_fact (kind, project_id, task_id)
       select
-        case when g.tasks > 100 then 'recompute' else 'task_added' end,
+        case when g.tasks > 100 then 'recompute' else 'task_added' end::headway.fact_kind,
         g.project_id,
         t.task_id
       from (
@@ -33,13 +33,13 @@ begin
           hint = 'Insert it in the other project and delete it here.';
       end if;
       insert into headway.pending_fact (kind, project_id)
-      select distinct 'recompute', n.project_id
+      select distinct 'recompute'::headway.fact_kind, n.project_id
       from new_rows n
       join old_rows o on o.id = n.id
       where (o.weight, o.shared, o.audience) is distinct from (n.weight, n.shared, n.audience);
     when 'DELETE' then
       insert into headway.pending_fact (kind, project_id)
-      select distinct 'recompute', o.project_id
+      select distinct 'recompute'::headway.fact_kind, o.project_id
       from old_rows o
       join headway.project p on p.id = o.project_id;
     when 'TRUNCATE' then
@@ -83,13 +83,13 @@ begin
       join headway.task t on t.id = n.task_id;
     when 'UPDATE' then
       insert into headway.pending_fact (kind, project_id, user_id)
-      select distinct 'recompute', t.project_id, r.user_id
+      select distinct 'recompute'::headway.fact_kind, t.project_id, r.user_id
       from (select * from old_rows union select * from new_rows) r
       join headway.task t on t.id = r.task_id;
     when 'DELETE' then
       -- A deleted task takes its assignments with it and has its project recounted itself.
       insert into headway.pending_fact (kind, project_id, user_id)
-      select distinct 'recompute', t.project_id, o.user_id
+      select distinct 'recompute'::headway.fact_kind, t.project_id, o.user_id
       from old_rows o
       join headway.task t on t.id = o.task_id;
     when 'TRUNCATE' then
