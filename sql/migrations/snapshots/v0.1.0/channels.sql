@@ -85,10 +85,22 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_mode text := headway.notify_mode();
 begin
-  perform headway.notify(n.channel, to_json(n), array['content', 'data'], to_json(r))
-  from new_rows n
-  cross join lateral (select n.id, n.sender, n.channel, n.seq, n.kind) r;
+  if v_mode <> 'off' then
+    perform pg_notify(p.channel, p.payload), pg_notify('headway_events', p.payload)
+    from (
+      select e.channel, headway.payload(v_mode, e.event, array['content', 'data'], e.reference) as payload
+      from (
+        select n.channel, to_json(n) as event, to_json(r) as reference
+        from new_rows n
+        cross join lateral (select n.id, n.sender, n.channel, n.seq, n.kind) r
+        offset 0
+      ) e
+      offset 0
+    ) p;
+  end if;
   return null;
 end
 $$;

@@ -13,15 +13,6 @@ $$;
 comment on function headway.lock_key(text) is
   'Key of one of headway''s advisory locks (PostgreSQL manual, 13.3.5): doorbell, fold, leader or migrate.';
 
-create function headway.notify_fits() returns boolean
-language sql
-volatile
-as $$
-  -- A commit that finds the queue full fails, and it would be the application's commit.
-  select pg_catalog.pg_notification_queue_usage() < 0.5
-$$;
-comment on function headway.notify_fits() is 'Whether the notification queue of the server is less than half full; above that nothing is notified.';
-
 create function headway.ring() returns void
 language plpgsql
 volatile
@@ -30,7 +21,7 @@ begin
   -- The worker holds this key exclusively only while it sleeps. Whoever gets it shared holds it
   -- until their commit is visible, and the worker looks once more before it sleeps.
   if not pg_try_advisory_xact_lock_shared(headway.lock_key('doorbell')) then
-    if headway.setting('notify_payload') <> 'off' and headway.notify_fits() then
+    if headway.notify_mode() <> 'off' then
       perform pg_notify('headway_doorbell', '');
     end if;
   end if;

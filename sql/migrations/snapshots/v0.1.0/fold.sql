@@ -5,11 +5,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_busy bigint[] := '{}';
+  v_projects bigint[];
   v_seen bigint[];
+  v_gone bigint[];
   v_free bigint[];
   v_recount bigint[];
   v_tasks bigint[];
   v_facts headway.pending_fact[];
+  v_mode text := headway.notify_mode();
+  v_notified bigint;
 begin
   if max_facts is null or max_facts < 1 then
     raise exception 'max_facts is %, which folds nothing', max_facts using
@@ -22,17 +26,23 @@ begin
   -- Choose what to fold. A project whose rows somebody else holds (who is deleting it, or posting to
   -- its staff channel in a long transaction) waits in the queue rather than hold up all the others.
   loop
-    select array_agg(distinct b.project_id),
-      array_agg(distinct b.task_id) filter (where b.task_id is not null)
-    into v_seen, v_tasks
+    select array_agg(f.project_id), array_agg(f.task_id)
+    into v_projects, v_tasks
     from (
       select f.project_id, f.task_id
       from headway.pending_fact f
       where f.project_id <> all (v_busy)
       limit fold.max_facts
-    ) b;
-    if v_seen is null then
+    ) f;
+    if v_projects is null then
       return 0;
+    end if;
+    select array_agg(p.id), array_agg(p.id) filter (where not exists (select from headway.project e where e.id = p.id))
+    into v_seen, v_gone
+    from (select distinct p.id from unnest(v_projects) p (id)) p;
+    if v_gone is not null then
+      -- Facts of a project that is gone have nobody to tell.
+      delete from headway.pending_fact f where f.project_id = any (v_gone);
     end if;
     select array_agg(l.project_id)
     into v_free
@@ -44,17 +54,19 @@ begin
       order by s.project_id
       for no key update of s, c skip locked
     ) l;
-    -- Facts of a project that is gone have nobody to tell.
-    delete from headway.pending_fact f
-    where f.project_id = any (v_seen) and not exists (select from headway.project p where p.id = f.project_id);
     exit when v_free is not null;
     v_busy := v_busy || v_seen;
   end loop;
-  -- Where something has to be counted anew, all of the project's facts are consumed with it.
+  -- Where something has to be counted anew, all of the project's facts are consumed with it; of the
+  -- others, all the facts of a task or none: its worth depends on every change since the last fold.
   select coalesce(array_agg(distinct w.project_id), '{}')
   into v_recount
   from headway.pending_recompute w
   where w.project_id = any (v_free);
+  select array_agg(distinct f.task_id)
+  into v_tasks
+  from unnest(v_projects, v_tasks) f (project_id, task_id)
+  where f.project_id = any (v_free) and f.task_id is not null;
 
   -- One statement, hence one snapshot: what is deleted from the queue, what it is worth and the
   -- truth that is counted belong together, whatever commits meanwhile.
@@ -64,10 +76,9 @@ begin
       where f.ctid = any (array(
         select f.ctid from headway.pending_fact f where f.project_id = any (v_recount)
         union all
-        -- All the facts of a task or none: its worth depends on every change since the last fold.
         select f.ctid
         from headway.pending_fact f
-        where f.task_id = any (v_tasks) and f.project_id = any (v_free)
+        where f.task_id = any (v_tasks)
           and not exists (select from headway.pending_recompute w where w.project_id = f.project_id)
       ))
       returning f as fact
@@ -78,7 +89,7 @@ begin
         -- What the facts are worth, for every row that is not counted anew …
         select e.project_id, e.user_id, e.done, e.total
         from headway.pending_effect e
-        where e.task_id = any (v_tasks) and e.project_id = any (v_free)
+        where e.task_id = any (v_tasks)
           and not exists (select from headway.pending_recompute w where w.project_id = e.project_id)
         union all
         select e.project_id, e.user_id, e.done, e.total
@@ -145,20 +156,23 @@ begin
       group by c.project_id
     ),
     notified as (
-      select count(*)
-      from shared s
-      left join customers c on c.project_id = s.project_id
-      cross join lateral (select s.done, s.total) p
-      cross join lateral (
-        select 'progress' as kind, s.project_id, s.version, to_json(p) as shared, coalesce(c.customers, '[]') as customers
-      ) event
-      cross join lateral (select event.kind, event.project_id, event.version) reference
-      cross join lateral headway.notify(
-        'project_' || s.project_id, to_json(event), array['customers'], to_json(reference)
-      )
+      select count(pg_notify(e.channel, e.payload)) + count(pg_notify('headway_events', e.payload))
+      from (
+        select 'project_' || s.project_id as channel,
+          headway.payload(v_mode, to_json(event), array['customers'], to_json(reference)) as payload
+        from shared s
+        left join customers c on c.project_id = s.project_id
+        cross join lateral (select s.done, s.total) p
+        cross join lateral (
+          select 'progress' as kind, s.project_id, s.version, to_json(p) as shared, coalesce(c.customers, '[]') as customers
+        ) event
+        cross join lateral (select event.kind, event.project_id, event.version) reference
+        where v_mode <> 'off'
+        offset 0
+      ) e
     )
   select array_agg(c.fact), (select n.count from notified n)
-  into v_facts
+  into v_facts, v_notified
   from consumed c;
 
   perform headway.post_activity(v_facts);

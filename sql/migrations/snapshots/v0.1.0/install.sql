@@ -1,8 +1,8 @@
 -- The current definition of every function, trigger and view, one file per topic, in the order in
 -- which the data passes through them.
 {{ template "settings.sql" . }}
-{{ template "doorbell.sql" . }}
 {{ template "notify.sql" . }}
+{{ template "doorbell.sql" . }}
 {{ template "people.sql" . }}
 {{ template "channels.sql" . }}
 {{ template "tasks.sql" . }}

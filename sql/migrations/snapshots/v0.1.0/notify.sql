@@ -1,25 +1,26 @@
-create function headway.notify(channel text, event json, long_fields text[], reference json) returns void
-language plpgsql
+create function headway.notify_mode() returns text
+language sql
 volatile
 as $$
-declare
-  v_payload text;
-begin
-  case headway.setting('notify_payload')
-    when 'row' then v_payload := event::text;
-    when 'reference' then v_payload := reference::text;
-    else return;
-  end case;
-  if not headway.notify_fits() then
-    return;
-  end if;
-  -- NOTIFY takes less than 8000 bytes (PostgreSQL manual, NOTIFY, Notes).
-  if octet_length(v_payload) >= 8000 then
-    v_payload := (event::jsonb - long_fields || '{"truncated": true}')::text;
-  end if;
-  perform pg_notify(notify.channel, v_payload);
-  perform pg_notify('headway_events', v_payload);
-end
+  -- A commit that finds the server's queue full fails, and it would be the application's commit.
+  select case
+    when pg_catalog.pg_notification_queue_usage() < 0.5 then headway.setting('notify_payload')
+    else 'off'
+  end
 $$;
-comment on function headway.notify(text, json, text[], json) is
-  'Notifies a channel and headway_events at commit, as the setting notify_payload says: event, without its long fields where they do not fit, or reference.';
+comment on function headway.notify_mode() is
+  'What a NOTIFY may carry now: the setting notify_payload, or off while the server''s notification queue is half full.';
+
+create function headway.payload(mode text, event json, long_fields text[], reference json) returns text
+language sql
+immutable
+as $$
+  select case
+    when payload.mode = 'reference' then payload.reference::text
+    -- NOTIFY takes less than 8000 bytes (PostgreSQL manual, NOTIFY, Notes).
+    when octet_length(payload.event::text) < 8000 then payload.event::text
+    else (payload.event::jsonb - payload.long_fields || '{"truncated": true}')::text
+  end
+$$;
+comment on function headway.payload(text, json, text[], json) is
+  'What to notify in this mode: the event, without its long fields where it does not fit, or the reference.';

@@ -45,7 +45,7 @@ comment on view headway.recount is
 create view headway.pending_effect with (security_invoker) as
 -- A shared task is done as soon as one completion exists. The queue holds every change since the
 -- last fold, so the number of completions then is the number now less the sum of those changes.
-select t.project_id, t.id as task_id, b.user_id,
+select f.project_id, f.task_id, b.user_id,
   t.weight * ((c.now > 0)::integer - (c.now - f.net > 0)::integer)::bigint as done,
   case when b.user_id is null then t.weight * f.added else 0 end as total
 from (
@@ -68,7 +68,7 @@ cross join lateral (
 ) b
 union all
 -- An individual task is worth its weight to the one who completed it.
-select t.project_id, t.id, b.user_id, b.done, b.total
+select f.project_id, f.task_id, b.user_id, b.done, b.total
 from (
   select p.project_id, p.task_id, p.user_id,
     sum(case p.kind when 'completed' then 1 when 'reopened' then -1 else 0 end) as net,
