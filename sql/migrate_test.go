@@ -108,7 +108,7 @@ func TestUpDownToZeroAndUpAgain(t *testing.T) {
 	var log []string
 	to := func(target int32) string {
 		t.Helper()
-		if err := sql.Migrate(t.Context(), conn, target, func(version int32, file, direction string) {
+		if err := sql.Migrate(t.Context(), conn, target, func(version int32, _, direction string) {
 			log = append(log, fmt.Sprint(version, direction))
 		}); err != nil {
 			t.Fatal(err)

@@ -49,7 +49,7 @@ func cacheDir() string {
 func download(ctx context.Context, repository, cache string) (string, error) {
 	dir := filepath.Join(cache, "postgres-"+string(embeddedpostgres.V17))
 	binDir := filepath.Join(dir, "bin")
-	if _, err := majorVersion(binDir); err == nil {
+	if err := usable(binDir); err == nil {
 		return binDir, nil
 	}
 
@@ -85,7 +85,7 @@ func download(ctx context.Context, repository, cache string) (string, error) {
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	if _, missing := majorVersion(binDir); missing != nil {
+	if missing := usable(binDir); missing != nil {
 		if err == nil {
 			err = missing
 		}

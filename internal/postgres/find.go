@@ -27,14 +27,14 @@ var errNotFound = errors.New("no PostgreSQL 15 or newer found: install one (`apt
 // sentence that says what to do.
 func Find() (bindir string, err error) {
 	if dir := os.Getenv("HEADWAY_POSTGRES_BINDIR"); dir != "" {
-		if _, err := majorVersion(dir); err != nil {
+		if err := usable(dir); err != nil {
 			return "", fmt.Errorf("HEADWAY_POSTGRES_BINDIR: %w", err)
 		}
 		return dir, nil
 	}
 
 	for _, dir := range slices.Concat(onPath(), usualPlaces()) {
-		if _, err := majorVersion(dir); err == nil {
+		if err := usable(dir); err == nil {
 			return dir, nil
 		}
 	}
@@ -80,21 +80,19 @@ func numberIn(s string) int {
 	return n
 }
 
-// majorVersion returns the major version of the PostgreSQL in dir. It is an error if a program is missing there or
-// the version is too old.
-func majorVersion(dir string) (int, error) {
+// usable returns why the PostgreSQL in dir cannot be used: a program is missing there or its version is too old.
+func usable(dir string) error {
 	for _, program := range []string{"initdb", "pg_ctl"} {
 		if _, err := exec.LookPath(filepath.Join(dir, program)); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output()
 	if err != nil {
-		return 0, fmt.Errorf("ask %s for its version: %w", filepath.Join(dir, "postgres"), err)
+		return fmt.Errorf("ask %s for its version: %w", filepath.Join(dir, "postgres"), err)
 	}
-	major := numberIn(string(out))
-	if major < minMajor {
-		return 0, fmt.Errorf("%s is too old: headway needs PostgreSQL %d or newer", strings.TrimSpace(string(out)), minMajor)
+	if numberIn(string(out)) < minMajor {
+		return fmt.Errorf("%s is too old: headway needs PostgreSQL %d or newer", strings.TrimSpace(string(out)), minMajor)
 	}
-	return major, nil
+	return nil
 }

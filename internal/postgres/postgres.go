@@ -267,6 +267,7 @@ func (c *Cluster) ready(ctx context.Context, server *process) error {
 		}
 		select {
 		case <-server.done:
+			//nolint:errorlint // nil where it ended with exit code 0
 			return fmt.Errorf("postgres ended while starting: %v\n%s", server.err, c.log)
 		case <-ctx.Done():
 			return fmt.Errorf("wait for postgres: %w: %w\n%s", ctx.Err(), err, c.log)

@@ -238,7 +238,7 @@ func TestAFailedStartSaysWhyAndLeavesNothing(t *testing.T) {
 // openTempDir returns a directory that the server's user can reach, which t.TempDir is not.
 func openTempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "headway-test-")
+	dir, err := os.MkdirTemp("/tmp", "headway-test-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
