@@ -41,8 +41,11 @@ create table headway.appuser (
   constraint appuser_time_zone_known check (
     time_zone ~ '^[A-Za-z_]+(/[A-Za-z0-9_+-]+)*$' and timestamptz 'epoch' at time zone time_zone is not null
   ),
-  -- Quiet hours have a beginning and an end, or there are none.
-  constraint appuser_quiet_hours_complete check ((quiet_from is null) = (quiet_until is null)),
+  -- Quiet hours have a beginning and an end, or there are none; a whole day of them is mail turned off.
+  constraint appuser_quiet_hours_complete check (
+    quiet_from is null and quiet_until is null
+    or quiet_from is not null and quiet_until is not null and quiet_from <> quiet_until
+  ),
   -- A suspended address says why.
   constraint appuser_suspension_explained check ((mail_suspended_at is null) = (mail_suspended_reason is null))
 );

@@ -8,10 +8,11 @@ as $$
     when 'fold' then x'6865616477617902'::bigint
     when 'leader' then x'6865616477617903'::bigint
     when 'migrate' then x'6865616477617904'::bigint
+    when 'reserve' then x'6865616477617905'::bigint
   end
 $$;
 comment on function headway.lock_key(text) is
-  'Key of one of headway''s advisory locks (PostgreSQL manual, 13.3.5): doorbell, fold, leader or migrate.';
+  'Key of one of headway''s advisory locks (PostgreSQL manual, 13.3.5): doorbell, fold, leader, migrate or reserve.';
 
 create function headway.ring() returns void
 language plpgsql

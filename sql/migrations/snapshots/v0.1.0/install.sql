@@ -11,4 +11,7 @@
 {{ template "fold.sql" . }}
 {{ template "reading.sql" . }}
 {{ template "verify.sql" . }}
+{{ template "digests.sql" . }}
+{{ template "sending.sql" . }}
+{{ template "explain.sql" . }}
 {{ template "worker.sql" . }}

@@ -47,6 +47,10 @@ begin
       errcode = 'no_data_found',
       hint = 'select id, fullname from headway.appuser lists them.';
   end if;
+  -- What is being sent just now is past recall; everything else with the name or address in it goes.
+  update headway.digest d
+  set state = case when d.state in ('reserved', 'held') then 'cancelled' else d.state end, recipient = null, mail = null, error = null
+  where d.user_id = forget_user.user_id and d.state <> 'sending';
 end
 $$;
 comment on function headway.forget_user(bigint) is

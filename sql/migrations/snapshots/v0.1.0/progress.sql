@@ -10,37 +10,52 @@ $$;
 comment on function headway.percent(bigint, bigint) is
   'floor(100 * done / total), from 0 to 100; 0 where there is nothing to do.';
 
-create view headway.recount with (security_invoker) as
-select
-  t.project_id,
-  null::bigint as user_id,
-  coalesce(
-    sum(t.weight) filter (where t.shared and exists (select from headway.completion c where c.task_id = t.id)), 0
-  )::bigint as done,
-  sum(t.weight)::bigint as total
-from headway.task t
-where t.audience = 'everyone'
-group by t.project_id
-union all
-select p.project_id, p.user_id, sum(p.done)::bigint, sum(p.total)::bigint
-from (
-  select t.project_id, m.user_id, t.weight as done, 0 as total
+create function headway.recount_at(at timestamptz)
+returns table (project_id bigint, user_id bigint, done bigint, total bigint)
+language sql
+stable
+as $$
+  select
+    t.project_id,
+    null::bigint,
+    coalesce(sum(t.weight) filter (where t.shared and exists (
+      select from headway.completion c where c.task_id = t.id and c.completed_at <= recount_at.at
+    )), 0)::bigint,
+    sum(t.weight)::bigint
   from headway.task t
-  join headway.member m on m.project_id = t.project_id and m.role = 'customer'
-  join headway.completion c on c.task_id = t.id and c.user_id = m.user_id
-  where t.audience = 'everyone' and not t.shared
+  where t.audience = 'everyone'
+  group by t.project_id
   union all
-  select t.project_id, m.user_id,
-    case when headway.is_complete(t.id, t.shared, m.user_id) then t.weight else 0 end,
-    t.weight
-  from headway.task t
-  join headway.assignment a on a.task_id = t.id
-  join headway.member m on m.project_id = t.project_id and m.user_id = a.user_id and m.role = 'customer'
-  where t.audience = 'assigned'
-) p
-group by p.project_id, p.user_id;
-comment on view headway.recount is
-  'The truth, counted from the tables: per project the part that all customers share (user_id null) and per customer the rest. Slow; for checking.';
+  select p.project_id, p.user_id, sum(p.done)::bigint, sum(p.total)::bigint
+  from (
+    select t.project_id, m.user_id, t.weight as done, 0 as total
+    from headway.task t
+    join headway.member m on m.project_id = t.project_id and m.role = 'customer'
+    join headway.completion c on c.task_id = t.id and c.user_id = m.user_id and c.completed_at <= recount_at.at
+    where t.audience = 'everyone' and not t.shared
+    union all
+    select t.project_id, m.user_id,
+      case
+        when exists (
+          select from headway.completion c
+          where c.task_id = t.id and (t.shared or c.user_id = m.user_id) and c.completed_at <= recount_at.at
+        ) then t.weight
+        else 0
+      end,
+      t.weight
+    from headway.task t
+    join headway.assignment a on a.task_id = t.id
+    join headway.member m on m.project_id = t.project_id and m.user_id = a.user_id and m.role = 'customer'
+    where t.audience = 'assigned'
+  ) p
+  group by p.project_id, p.user_id
+$$;
+comment on function headway.recount_at(timestamptz) is
+  'Progress counted from the tables as they are, but for the completions after a moment: per project the part that all customers share (user_id null) and per customer the rest.';
+
+create view headway.recount with (security_invoker) as
+select r.project_id, r.user_id, r.done, r.total from headway.recount_at('infinity') r;
+comment on view headway.recount is 'The truth, counted from the tables, in the parts of headway.recount_at(). Slow; for checking.';
 
 create view headway.pending_effect with (security_invoker) as
 -- A shared task is done as soon as one completion exists. The queue holds every change since the

@@ -11,24 +11,33 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_takes boolean;
 begin
   if tg_op = 'DELETE' or tg_op = 'UPDATE' and new.name <> old.name then
     raise exception 'setting "%" can be changed but not removed or renamed', old.name using
       errcode = 'feature_not_supported',
       hint = 'Change its value: select headway.set_setting(name, value).';
   end if;
-  if (case new.name
-    when 'notify_payload' then new.value in ('row', 'reference', 'off')
-  end) then
+  begin
+    v_takes := case new.name
+      when 'notify_payload' then new.value in ('row', 'reference', 'off')
+      when 'digest_after' then new.value::interval > interval '0'
+      when 'digest_min_gap' then new.value::interval >= interval '0'
+      when 'digest_when_unknown' then new.value in ('resend', 'hold')
+      when 'digest_max_attempts' then new.value::integer >= 1
+      when 'digest_max_items' then new.value::integer >= 1
+      when 'digest_keep' then new.value::interval > interval '0'
+    end;
+  exception when data_exception then
+    v_takes := false;
+  end;
+  if v_takes then
     return new;
   end if;
   raise exception 'setting "%" does not take the value "%"', new.name, new.value using
     errcode = 'invalid_parameter_value',
     hint = coalesce('It means: ' || new.meaning, 'select name, value, meaning from headway.setting lists what there is.');
-exception when invalid_datetime_format or datetime_field_overflow or interval_field_overflow or invalid_text_representation then
-  raise exception 'setting "%" does not take the value "%": %', new.name, new.value, sqlerrm using
-    errcode = 'invalid_parameter_value',
-    hint = 'It means: ' || new.meaning;
 end
 $$;
 comment on function headway.setting_before_write() is 'Checks a setting before it is written.';

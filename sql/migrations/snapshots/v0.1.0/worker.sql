@@ -24,7 +24,11 @@ select
   (select now() - min(f.at) from headway.pending_fact f) as oldest_fact_age,
   w.workers,
   w.leader,
-  round(100 * pg_catalog.pg_notification_queue_usage()::numeric, 1) as notification_queue_percent
+  round(100 * pg_catalog.pg_notification_queue_usage()::numeric, 1) as notification_queue_percent,
+  (
+    select coalesce(jsonb_object_agg(d.state, d.digests), '{}')
+    from (select d.state, count(*) as digests from headway.digest d group by d.state) d
+  ) as digests
 from (
   select count(*) as workers, max(w.host || ' pid ' || w.pid) filter (where w.leader) as leader
   from headway.worker w
@@ -36,3 +40,4 @@ comment on column headway.status.oldest_fact_age is 'How long the oldest of them
 comment on column headway.status.workers is 'Workers seen within the last minute.';
 comment on column headway.status.leader is 'The worker that folds; null: none does, so nothing is pushed.';
 comment on column headway.status.notification_queue_percent is 'How full the server''s NOTIFY queue is; from 50 on headway notifies nothing.';
+comment on column headway.status.digests is 'How many digests are in the ledger, by state.';

@@ -1,0 +1,218 @@
+create function headway.is_quiet(quiet_from time, quiet_until time, time_zone text, at timestamptz) returns boolean
+language sql
+stable
+as $$
+  -- By the clock on the wall, so a change to or from daylight-saving time moves with it.
+  select case
+    when is_quiet.quiet_from < is_quiet.quiet_until then
+      l.now >= is_quiet.quiet_from and l.now < is_quiet.quiet_until
+    when is_quiet.quiet_from > is_quiet.quiet_until then
+      l.now >= is_quiet.quiet_from or l.now < is_quiet.quiet_until
+    else false
+  end
+  from (select (is_quiet.at at time zone is_quiet.time_zone)::time as now) l
+$$;
+comment on function headway.is_quiet(time, time, text, timestamptz) is
+  'Whether a moment lies within quiet hours, from quiet_from up to but not including quiet_until in the time zone, over midnight if need be.';
+
+create function headway.next_local_time(local_time time, time_zone text, at timestamptz) returns timestamptz
+language sql
+stable
+as $$
+  select min(c.candidate)
+  from (
+    -- Across a change of clocks, that hour today or tomorrow may be 23 or 25 hours away.
+    select ((next_local_time.at at time zone next_local_time.time_zone)::date + d.days + next_local_time.local_time)
+      at time zone next_local_time.time_zone as candidate
+    from (values (0), (1), (2)) d (days)
+  ) c
+  where c.candidate > next_local_time.at
+$$;
+comment on function headway.next_local_time(time, text, timestamptz) is
+  'The first moment after at when a clock in this time zone shows local_time; null where local_time is.';
+
+create view headway.unmailed with (security_invoker) as
+select s.user_id, s.channel, o.seq as from_seq, c.last_seq as through_seq, o.sent_at as oldest_at
+from headway.subscription s
+join headway.channel c on c.name = s.channel and c.last_seq > greatest(s.read_seq, s.mailed_seq)
+cross join lateral (
+  select m.seq, m.sent_at
+  from headway.message m
+  where m.channel = s.channel and m.seq > greatest(s.read_seq, s.mailed_seq)
+    and m.sender is distinct from s.user_id
+    and not exists (
+      select from headway.seen e where e.channel = s.channel and e.user_id = s.user_id and e.seq = m.seq
+    )
+  order by m.seq
+  limit 1
+) o
+where not s.muted;
+comment on view headway.unmailed is 'Per person and channel that is not muted, what is neither read nor in a digest: from the first such message to the newest.';
+
+create view headway.mail_preference with (security_invoker) as
+select u.id as user_id,
+  coalesce(u.digest_after, headway.setting('digest_after')::interval) as digest_after,
+  (
+    select max(d.created_at)
+    from headway.digest d
+    where d.user_id = u.id and d.state not in ('read_before_sending', 'cancelled')
+  ) + headway.setting('digest_min_gap')::interval as not_before,
+  u.email is not null and u.mail_suspended_at is null as takes_mail
+from headway.appuser u;
+comment on view headway.mail_preference is 'Per person, how long things may stay unread, the earliest time for the next digest (null: any) and whether there is an address to send it to.';
+
+create function headway.due_digests(at timestamptz default now())
+returns table (user_id bigint, fullname text, oldest_at timestamptz, due_at timestamptz)
+language sql
+stable
+as $$
+  select u.id, u.fullname, n.oldest_at, n.oldest_at + p.digest_after
+  from (select n.user_id, min(n.oldest_at) as oldest_at from headway.unmailed n group by n.user_id) n
+  join headway.appuser u on u.id = n.user_id
+  join headway.mail_preference p on p.user_id = u.id
+  where p.takes_mail
+    and n.oldest_at + p.digest_after <= due_digests.at
+    and (p.not_before is null or p.not_before <= due_digests.at)
+    and not headway.is_quiet(u.quiet_from, u.quiet_until, u.time_zone, due_digests.at)
+    and not exists (select from headway.digest d where d.user_id = u.id and d.state in ('reserved', 'sending'))
+$$;
+comment on function headway.due_digests(timestamptz) is
+  'Who would get a digest at a moment, by what is unread now: select * from headway.due_digests(); select * from headway.due_digests(now() + interval ''3 hours'').';
+
+create function headway.reserve(user_ids bigint[]) returns integer
+language sql
+volatile
+as $$
+  with
+    item as (
+      select s.user_id, s.channel, n.from_seq, n.through_seq
+      from headway.subscription s
+      join headway.unmailed n on n.user_id = s.user_id and n.channel = s.channel
+      where s.user_id = any (reserve.user_ids)
+      order by s.user_id, s.channel
+      -- A cursor that somebody is moving just now is left for the next time.
+      for no key update of s skip locked
+    ),
+    digest as (
+      insert into headway.digest (user_id)
+      select i.user_id from (select distinct i.user_id from item i) i order by i.user_id
+      returning id, user_id
+    ),
+    items as (
+      insert into headway.digest_item (digest_id, channel, from_seq, through_seq)
+      select d.id, i.channel, i.from_seq, i.through_seq
+      from item i
+      join digest d on d.user_id = i.user_id
+    ),
+    mailed as (
+      update headway.subscription s
+      set mailed_seq = i.through_seq
+      from item i
+      where s.channel = i.channel and s.user_id = i.user_id
+    )
+  select count(*)::integer from digest
+$$;
+comment on function headway.reserve(bigint[]) is
+  'Writes a digest of everything unread and unmailed for each of these people and returns how many. The caller holds the lock that keeps reservations apart.';
+
+create function headway.reserve_digests(max_digests integer default 1000) returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- One reservation at a time: the next one must see what this one has taken.
+  perform pg_advisory_xact_lock(headway.lock_key('reserve'));
+  return headway.reserve(array(
+    select d.user_id from headway.due_digests() d order by d.due_at, d.user_id limit reserve_digests.max_digests
+  ));
+end
+$$;
+comment on function headway.reserve_digests(integer) is
+  'Reserves digests for those who are due now, the longest waiting first, and returns how many. Nothing is sent yet; what is reserved is in no other digest. max_digests bounds a batch.';
+
+create function headway.reserve_digest(user_id bigint) returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform pg_advisory_xact_lock(headway.lock_key('reserve'));
+  if not exists (select from headway.mail_preference p where p.user_id = reserve_digest.user_id and p.takes_mail) then
+    raise exception 'person % gets no mail', reserve_digest.user_id using
+      errcode = 'object_not_in_prerequisite_state',
+      hint = format('select * from headway.explain_digest(%s) says why.', reserve_digest.user_id);
+  end if;
+  if headway.reserve(array[reserve_digest.user_id]) = 0 then
+    raise exception 'person % has nothing unread that is not in a digest yet', reserve_digest.user_id using
+      errcode = 'no_data_found',
+      hint = format('select * from headway.explain_digest(%s) says what they have.', reserve_digest.user_id);
+  end if;
+  return (select max(d.id) from headway.digest d where d.user_id = reserve_digest.user_id and d.state = 'reserved');
+end
+$$;
+comment on function headway.reserve_digest(bigint) is
+  'Reserves a digest for one person now, whatever the delay, the gap and the quiet hours say, and returns its id; the next run of a worker sends it. For trying mail by hand: select headway.reserve_digest(2). Errors: object_not_in_prerequisite_state, no_data_found.';
+
+create function headway.retry_digest(digest_id bigint) returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update headway.digest d
+  set state = 'reserved', attempts = 0, next_attempt_at = now(), claimed_by = null, lease_until = null,
+    -- What a server may have taken is sent again as it was; what it refused is made anew, for the address of today.
+    mail = case when d.state = 'held' then d.mail end,
+    recipient = case when d.state = 'held' then d.recipient end
+  where d.id = retry_digest.digest_id and d.state in ('failed', 'held', 'cancelled');
+  return found;
+end
+$$;
+comment on function headway.retry_digest(bigint) is
+  'Has a digest that failed, is held or was cancelled tried again, without what was read meanwhile. True: it will be; false: it was in no such state.';
+
+create function headway.resume_mail(user_id bigint) returns boolean
+language plpgsql
+as $$
+begin
+  update headway.appuser u
+  set mail_suspended_at = null, mail_suspended_reason = null
+  where u.id = resume_mail.user_id and u.mail_suspended_at is not null;
+  return found;
+end
+$$;
+comment on function headway.resume_mail(bigint) is
+  'Lifts the suspension of a person''s address. True: it was suspended. What was in a failed digest stays there: headway.retry_digest(id).';
+
+create function headway.unsubscribe(token uuid) returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update headway.appuser u
+  set mail_suspended_at = coalesce(u.mail_suspended_at, now()),
+    mail_suspended_reason = coalesce(u.mail_suspended_reason, 'unsubscribed by the link in a digest')
+  where u.id = (select d.user_id from headway.digest d where d.token = unsubscribe.token);
+  return found;
+end
+$$;
+comment on function headway.unsubscribe(uuid) is
+  'Stops the digests of whoever got the one with this token (RFC 8058). True: there is such a digest; calling it again changes nothing.';
+
+create function headway.prune_digests() returns bigint
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  with pruned as (
+    delete from headway.digest d
+    where d.created_at < now() - headway.setting('digest_keep')::interval
+      and d.state not in ('reserved', 'sending', 'held')
+    returning 1
+  )
+  select count(*) from pruned
+$$;
+comment on function headway.prune_digests() is 'Deletes finished digests older than the setting digest_keep and returns how many; workers call it after each run.';

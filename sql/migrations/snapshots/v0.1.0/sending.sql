@@ -1,0 +1,275 @@
+create view headway.digest_message with (security_invoker) as
+select d.id as digest_id, d.user_id, m.id, m.sender, m.channel, m.seq, m.kind, m.content, m.task_id, m.data, m.sent_at,
+  coalesce(c.project_id, (m.data ->> 'project_id')::bigint) as project_id
+from headway.digest d
+join headway.digest_item i on i.digest_id = d.id
+join headway.subscription s on s.channel = i.channel and s.user_id = d.user_id
+join headway.channel c on c.name = i.channel
+join headway.message m on m.channel = i.channel and m.seq between i.from_seq and i.through_seq
+where m.seq > s.read_seq
+  and not s.muted
+  and m.sender is distinct from d.user_id
+  and not exists (
+    select from headway.seen e where e.channel = s.channel and e.user_id = s.user_id and e.seq = m.seq
+  );
+comment on view headway.digest_message is 'What a digest is about and its person has still not read: select * from headway.digest_message where digest_id = 1.';
+
+create function headway.digest_content(digest_id bigint) returns json
+language sql
+stable
+as $$
+  with
+    digest as (
+      select d.id, d.token, d.user_id, u.fullname, u.email, u.time_zone
+      from headway.digest d
+      join headway.appuser u on u.id = d.user_id
+      where d.id = digest_content.digest_id
+    ),
+    said as (
+      select m.project_id, m.channel, m.seq, m.id, m.kind, m.content, m.data, m.task_id, m.sent_at, u.fullname as sender
+      from headway.digest_message m
+      left join headway.appuser u on u.id = m.sender
+      where m.digest_id = digest_content.digest_id
+    ),
+    -- One line for all that one person completed in a project, and one for everything else.
+    line as (
+      select s.project_id, 'task_completed' as kind, null as channel, s.sender, count(*) as messages,
+        (array_agg(s.data ->> 'title' order by s.seq))[:5] as titles,
+        null as content, null as reason, max(s.sent_at) as sent_at, null::bigint as task_id
+      from said s
+      where s.kind = 'task_completed'
+      group by s.project_id, s.sender
+      union all
+      select s.project_id, s.kind, s.channel, s.sender, 1, case when s.data ? 'title' then array[s.data ->> 'title'] end,
+        case s.kind when 'chat' then left(s.content, 500) end, s.data ->> 'reason', s.sent_at, s.task_id
+      from said s
+      where s.kind <> 'task_completed'
+    ),
+    shown as (
+      select l.*
+      from (
+        select l.*, row_number() over (order by l.project_id nulls last, l.kind = 'chat', l.channel, l.sent_at) as number
+        from line l
+      ) l
+      where l.number <= headway.setting('digest_max_items')::bigint
+    ),
+    -- The last moment before any of it happened; a completion is older than the message that tells of it.
+    since as (
+      select least(min(s.sent_at), min(c.completed_at)) - interval '1 microsecond' as at
+      from said s
+      left join headway.completion c on s.kind = 'task_completed' and c.task_id = s.task_id and c.user_id = (s.data ->> 'user_id')::bigint
+    ),
+    project as (
+      select p.id, p.name, b.role, g.done, g.total, h.done as done_before
+      from (select distinct s.project_id from said s) s
+      join headway.project p on p.id = s.project_id
+      cross join digest d
+      join headway.member b on b.project_id = p.id and b.user_id = d.user_id
+      -- A customer's own bar; for staff, all the customers' bars added up.
+      cross join lateral (
+        select sum(g.done)::bigint as done, sum(g.total)::bigint as total
+        from headway.progress g
+        where g.project_id = p.id and (b.role = 'staff' or g.user_id = d.user_id)
+      ) g
+      cross join lateral (
+        select sum(r.done * case when r.user_id is null then k.customers else 1 end)::bigint as done
+        from since a
+        cross join lateral headway.recount_at(a.at) r
+        cross join (
+          select count(*) as customers
+          from headway.member m
+          where m.project_id = p.id and m.role = 'customer' and (b.role = 'staff' or m.user_id = d.user_id)
+        ) k
+        where r.project_id = p.id and (r.user_id is null or b.role = 'staff' or r.user_id = d.user_id)
+      ) h
+    )
+  select json_build_object(
+    'digest_id', d.id,
+    'token', d.token,
+    'user_id', d.user_id,
+    'name', d.fullname,
+    'email', d.email,
+    'time_zone', d.time_zone,
+    'since', (select min(s.sent_at) from said s),
+    'counts', (
+      select json_build_object(
+        'chat', count(*) filter (where s.kind = 'chat'),
+        'completed', count(*) filter (where s.kind = 'task_completed'),
+        'reopened', count(distinct s.task_id) filter (where s.kind = 'task_reopened'),
+        'assigned', count(*) filter (where s.kind = 'task_assigned')
+      )
+      from said s
+    ),
+    'more', (select count(*) from said s) - (select coalesce(sum(w.messages), 0) from shown w),
+    'projects', (
+      select coalesce(json_agg(json_build_object(
+        'project_id', g.project_id,
+        'name', p.name,
+        'role', p.role,
+        'from', json_build_object('done', coalesce(p.done_before, 0), 'total', coalesce(p.total, 0), 'percent', headway.percent(coalesce(p.done_before, 0), coalesce(p.total, 0))),
+        'to', json_build_object('done', coalesce(p.done, 0), 'total', coalesce(p.total, 0), 'percent', headway.percent(coalesce(p.done, 0), coalesce(p.total, 0))),
+        'lines', g.lines
+      ) order by g.project_id nulls last), '[]')
+      from (
+        select w.project_id, json_agg(json_build_object(
+          'kind', w.kind,
+          'channel', w.channel,
+          'sender', w.sender,
+          'messages', w.messages,
+          'titles', w.titles,
+          'content', w.content,
+          'reason', w.reason,
+          'sent_at', w.sent_at,
+          'task_id', w.task_id
+        ) order by w.number) as lines
+        from shown w
+        group by w.project_id
+      ) g
+      left join project p on p.id = g.project_id
+    )
+  )
+  from digest d
+$$;
+comment on function headway.digest_content(bigint) is
+  'What a digest has to say now, as JSON: the person, per project the progress from (at the oldest unread message) and to (now) and the lines, at most digest_max_items of them, and how many more there are.';
+
+create function headway.claim_digest(worker_id uuid, lease interval default '5 minutes') returns json
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_digest headway.digest;
+begin
+  loop
+    select d.* into v_digest
+    from headway.digest d
+    where d.state = 'reserved' and d.next_attempt_at <= now() and (d.lease_until is null or d.lease_until < now())
+      or d.state = 'sending' and d.lease_until < now()
+    order by d.next_attempt_at, d.id
+    limit 1
+    for update skip locked;
+    if not found then
+      return null;
+    end if;
+
+    if v_digest.state = 'sending' and headway.setting('digest_when_unknown') = 'hold' then
+      -- Its worker vanished with the mail in hand; at most once means that nobody tries again.
+      perform headway.close_digest(v_digest.id, 'held', 'the worker vanished while sending');
+    elsif not exists (select from headway.mail_preference p where p.user_id = v_digest.user_id and p.takes_mail) then
+      perform headway.close_digest(v_digest.id, 'cancelled', 'the person gets no mail any more');
+    elsif not exists (select from headway.digest_message m where m.digest_id = v_digest.id) then
+      perform headway.close_digest(v_digest.id, 'read_before_sending', null);
+    elsif v_digest.attempts >= headway.setting('digest_max_attempts')::integer then
+      perform headway.close_digest(v_digest.id, 'failed', concat_ws(': ', format('given up after %s attempts', v_digest.attempts), v_digest.error));
+    elsif v_digest.mail is null then
+      update headway.digest d
+      set claimed_by = claim_digest.worker_id, lease_until = now() + claim_digest.lease
+      where d.id = v_digest.id;
+      return headway.digest_content(v_digest.id);
+    else
+      -- A retry: the attempt is on record before the server is spoken to, and the bytes stay what they were.
+      update headway.digest d
+      set state = 'sending', attempts = d.attempts + 1, claimed_by = claim_digest.worker_id, lease_until = now() + claim_digest.lease
+      where d.id = v_digest.id;
+      return json_build_object('digest_id', v_digest.id, 'email', v_digest.recipient, 'mail', encode(v_digest.mail, 'base64'));
+    end if;
+  end loop;
+end
+$$;
+comment on function headway.claim_digest(uuid, interval) is
+  'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze, or, with "mail" (base64), the bytes frozen before. What was read since it was reserved is left out, or the digest dropped where nothing is left. Null: there is nothing to send now.';
+
+create function headway.close_digest(digest_id bigint, state text, error text) returns void
+language sql
+volatile
+as $$
+  update headway.digest d
+  set state = close_digest.state, error = close_digest.error, claimed_by = null, lease_until = null,
+    sent_at = case when close_digest.state = 'sent' then now() end
+  where d.id = close_digest.digest_id
+$$;
+comment on function headway.close_digest(bigint, text, text) is 'Ends a digest in this state.';
+
+create function headway.freeze_digest(digest_id bigint, worker_id uuid, recipient text, mail bytea) returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update headway.digest d
+  set state = 'sending', attempts = d.attempts + 1, recipient = freeze_digest.recipient, mail = freeze_digest.mail
+  where d.id = freeze_digest.digest_id and d.claimed_by = freeze_digest.worker_id
+    and d.state = 'reserved' and d.mail is null and d.lease_until > now();
+  return found;
+end
+$$;
+comment on function headway.freeze_digest(bigint, uuid, text, bytea) is
+  'Puts the exact mail and the first attempt on record, to be committed before any mail server hears of it. False: the lease ran out, do not send.';
+
+create function headway.digest_sent(digest_id bigint) returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Whoever says so, and however late: a server took it.
+  if exists (
+    select from headway.digest d where d.id = digest_sent.digest_id and d.mail is not null and d.state <> 'sent' for update
+  ) then
+    perform headway.close_digest(digest_sent.digest_id, 'sent', null);
+    return true;
+  end if;
+  return false;
+end
+$$;
+comment on function headway.digest_sent(bigint) is 'Records that a mail server took a digest. True: it had not been recorded before.';
+
+create function headway.digest_failed(digest_id bigint, worker_id uuid, outcome text, error text) returns text
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_digest headway.digest;
+begin
+  if digest_failed.outcome not in ('retry', 'refused', 'rejected', 'unknown') then
+    raise exception 'a digest cannot fail with the outcome "%"', digest_failed.outcome using
+      errcode = 'invalid_parameter_value',
+      hint = 'retry: not taken, try again later. refused: the address is no good. rejected: this mail is no good. unknown: nobody knows.';
+  end if;
+  -- Only the worker that holds it can say; after its lease another one may.
+  select d.* into v_digest
+  from headway.digest d
+  where d.id = digest_failed.digest_id and d.claimed_by = digest_failed.worker_id and d.state in ('reserved', 'sending')
+  for update;
+  if not found then
+    return (select d.state from headway.digest d where d.id = digest_failed.digest_id);
+  end if;
+
+  if digest_failed.outcome = 'refused' then
+    perform headway.close_digest(v_digest.id, 'failed', digest_failed.error);
+    update headway.appuser u
+    set mail_suspended_at = now(), mail_suspended_reason = digest_failed.error
+    where u.id = v_digest.user_id and u.email = v_digest.recipient and u.mail_suspended_at is null;
+    return 'failed';
+  elsif digest_failed.outcome = 'rejected' then
+    perform headway.close_digest(v_digest.id, 'failed', digest_failed.error);
+    return 'failed';
+  elsif digest_failed.outcome = 'unknown' and headway.setting('digest_when_unknown') = 'hold' then
+    perform headway.close_digest(v_digest.id, 'held', digest_failed.error);
+    return 'held';
+  elsif v_digest.attempts >= headway.setting('digest_max_attempts')::integer then
+    perform headway.close_digest(v_digest.id, 'failed', format('given up after %s attempts: %s', v_digest.attempts, digest_failed.error));
+    return 'failed';
+  end if;
+  update headway.digest d
+  set state = 'reserved', error = digest_failed.error, claimed_by = null, lease_until = null,
+    -- One minute, doubled each time up to four hours, give or take a quarter so that they spread.
+    next_attempt_at = now() + least(interval '1 minute' * power(2, least(d.attempts, 10) - 1), interval '4 hours') * (0.75 + random() / 2)
+  where d.id = v_digest.id;
+  return 'reserved';
+end
+$$;
+comment on function headway.digest_failed(bigint, uuid, text, text) is
+  'Records why a digest was not sent and returns its state now. outcome retry: tried again with growing delay. refused: failed, and the address is suspended with the error as the reason. rejected: failed. unknown: as the setting digest_when_unknown says. Errors: invalid_parameter_value.';
