@@ -1,0 +1,33 @@
+-- Names, addresses, zones and quiet hours.
+begin;
+do $$
+declare
+  v_values text;
+begin
+  foreach v_values in array array[
+    'fullname => '' ''', 'email => ''''', 'email => ''a@b>''', 'email => ''a@b, c@d''', 'email => ''a b@c''', 'email => E''a@b\nc''',
+    'email => ''"a"@b''', 'email => ''a@b@c''', 'email => ''a''', 'email => ''@b''', 'email => repeat(''a'', 250) || ''@b.cd''',
+    'digest_after => ''0''', 'digest_after => ''-1 hour''', 'time_zone => ''''', 'time_zone => ''+03''', 'time_zone => ''<X>-3''',
+    'quiet_from => ''22:00''', 'quiet_until => ''22:00''', 'mail_suspended_at => now()', 'mail_suspended_reason => ''x'''
+  ] loop
+    begin
+      execute format('insert into headway.appuser (fullname%s) values (%s)',
+        case when v_values like 'fullname%' then '' else ', ' || split_part(v_values, ' => ', 1) end,
+        case when v_values like 'fullname%' then '' else '''Abe'', ' end || split_part(v_values, ' => ', 2));
+      raise assert_failure using message = v_values;
+    exception when check_violation then
+      null;
+    end;
+  end loop;
+  begin
+    insert into headway.appuser (fullname, time_zone) values ('Abe', 'Mars/Olympus_Mons');
+    raise assert_failure using message = 'a zone on Mars';
+  exception when invalid_parameter_value or check_violation then
+    null;
+  end;
+  insert into headway.appuser (fullname, email, time_zone, quiet_from, quiet_until, digest_after)
+  values ('Zoë', 'zoe+news@exämple.org', 'America/Argentina/Buenos_Aires', '22:00', '07:00', '30 minutes'), ('B', null, 'Etc/GMT+3', null, null, null);
+  assert (select count(*) from headway.appuser) = 2;
+end
+$$;
+rollback;

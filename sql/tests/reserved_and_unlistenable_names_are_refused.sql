@@ -1,0 +1,34 @@
+-- By open_channel with a hint, by a plain insert with the constraint.
+begin;
+insert into headway.project (id, name) values (1, 'Website');
+
+do $$
+declare
+  v_name text;
+  v_hint text;
+begin
+  foreach v_name in array array[
+    'headway_events', 'headwayx', 'project_1', 'project_7', 'project_x', 'user_1', 'user_x', 'Design', '1st', '', 'a-b', 'a b', 'été',
+    repeat('x', 64), e'a\n', '_a'
+  ] loop
+    begin
+      perform headway.open_channel(v_name);
+      raise assert_failure using message = 'open_channel took "' || v_name || '"';
+    exception when invalid_parameter_value then
+      get stacked diagnostics v_hint = pg_exception_hint;
+      assert v_hint <> '' and strpos(sqlerrm, v_name) > 0, sqlerrm;
+    end;
+  end loop;
+  foreach v_name in array array['headway_events', 'project_7', 'project_x', 'project_1_x', 'user_x', 'Design', '', repeat('x', 64), e'a\n'] loop
+    begin
+      insert into headway.channel (name) values (v_name);
+      raise assert_failure using message = 'headway.channel took "' || v_name || '"';
+    exception when check_violation then
+      null;
+    end;
+  end loop;
+  assert headway.open_channel(repeat('x', 63)) = repeat('x', 63);
+  assert headway.open_channel('projects') = 'projects' and headway.open_channel('users') = 'users', 'only the prefixes are reserved';
+end
+$$;
+rollback;

@@ -1,0 +1,25 @@
+-- A fold that changes no bar makes no new version.
+begin;
+insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
+insert into headway.project (id, name) values (1, 'Website'), (2, 'Shop');
+insert into headway.member (project_id, user_id, role) values (1, 1, 'customer'), (2, 2, 'customer');
+insert into headway.task (id, project_id, title, shared) values (1, 1, 'Send the logo', true), (2, 1, 'Sign', false);
+
+do $$
+begin
+  perform headway.fold();
+  assert (select array_agg(g.version order by g.project_id) from headway.progress g) = array[1, 0]::bigint[];
+  insert into headway.completion (task_id, user_id) values (1, 1);
+  delete from headway.completion;
+  perform headway.fold();
+  assert (select g.version from headway.progress g where g.project_id = 1) = 1, 'there and back';
+  insert into headway.completion (task_id, user_id) values (2, 1);
+  perform headway.fold();
+  assert (select g.version from headway.progress g where g.project_id = 1) = 2, 'a personal part';
+  update headway.task t set weight = 2;
+  update headway.task t set weight = 1;
+  perform headway.fold();
+  assert (select g.version from headway.progress g where g.project_id = 1) = 2, 'counted anew, and the same';
+end
+$$;
+rollback;
