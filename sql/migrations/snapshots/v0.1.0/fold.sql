@@ -188,9 +188,14 @@ volatile
 as $$
   with
     told as (
-      select f.id, f.actor_id, h.channel, 'task_' || f.kind as kind, f.project_id, f.task_id, t.title, f.user_id, f.reason
-      from unnest(post_activity.facts) f
+      select f.id, u.id as actor_id, h.channel, 'task_' || f.kind as kind, f.project_id, f.task_id, t.title, f.user_id, f.reason
+      from (
+        select f.*, lead(f.kind) over (partition by f.task_id order by f.id) as next_kind
+        from unnest(post_activity.facts) f
+      ) f
       join headway.task t on t.id = f.task_id
+      -- Whoever did it may be gone, or have been a number that somebody made up.
+      left join headway.appuser u on u.id = f.actor_id
       cross join lateral (
         select 'project_' || f.project_id || '_staff' as channel
         where f.kind = 'completed'
@@ -202,9 +207,28 @@ as $$
               and (earlier.completed_at, earlier.user_id) < (c.completed_at, c.user_id)
           ))
         union all
-        select 'project_' || f.project_id || '_staff' where f.kind = 'reopened'
-        union all
-        select 'user_' || f.user_id where f.kind = 'reopened' and f.actor_id is distinct from f.user_id
+        select r.channel
+        from (
+          -- Where several people had completed a shared task, the last of their rows to go tells the staff.
+          select 'project_' || f.project_id || '_staff' as channel
+          where not t.shared or f.next_kind is distinct from 'reopened'
+          union all
+          select 'user_' || f.user_id where f.actor_id is distinct from f.user_id
+        ) r
+        where f.kind = 'reopened'
+          -- A shared task is open again once nobody's completion is left, but for those that came later.
+          and not (t.shared and exists (
+            select from headway.completion c
+            where c.task_id = f.task_id
+              and not exists (
+                select from unnest(post_activity.facts) l
+                where l.kind = 'completed' and l.task_id = c.task_id and l.user_id = c.user_id and l.id > f.id
+              )
+              and not exists (
+                select from headway.pending_fact l
+                where l.kind = 'completed' and l.task_id = c.task_id and l.user_id = c.user_id
+              )
+          ))
         union all
         select 'user_' || f.user_id
         where f.kind = 'assigned' and t.audience = 'assigned'
