@@ -43,6 +43,8 @@ create table headway.message (
   data jsonb,
   sent_at timestamptz not null default clock_timestamp(),
   constraint message_channel_seq_key unique (channel, seq),
+  -- Numbers begin at 1: a cursor at 0 has read nothing.
+  constraint message_seq_positive check (seq >= 1),
   -- What people say, or what happened.
   constraint message_kind_known check (kind in ('chat', 'task_completed', 'task_reopened', 'task_assigned')),
   -- Somebody says it.

@@ -14,6 +14,11 @@ begin
       errcode = 'invalid_parameter_value',
       hint = 'Names that start with headway, project_ or user_ are made by headway itself.';
   end if;
+  -- Whoever is leaving the project has left, or waits and takes what follows along.
+  perform from headway.member b
+  where b.project_id = open_channel.project_id and b.user_id = any (open_channel.members)
+  order by b.user_id
+  for key share;
   select m.user_id into v_stranger
   from unnest(open_channel.members) m (user_id)
   where not exists (select from headway.appuser u where u.id = m.user_id)
@@ -46,6 +51,45 @@ end
 $$;
 comment on function headway.open_channel(text, bigint, bigint[]) is
   'Opens a channel, or adds members to one that is open, and returns its name: select headway.open_channel(''design_review'', 1, array[1, 4]). Errors: invalid_parameter_value, no_data_found, duplicate_object.';
+
+create function headway.channel_before_change() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_free boolean := false;
+begin
+  if tg_op = 'DELETE' then
+    -- It goes with its project or its person; another that was opened, while nobody has said anything.
+    v_free := case
+      when old.project_id is not null and not exists (select from headway.project p where p.id = old.project_id) then true
+      when old.name ~ '^user_' then not exists (
+        select from headway.appuser u where u.id = least(substr(old.name, 6)::numeric, 9223372036854775807)::bigint
+      )
+      else old.name !~ '^project_' and old.name <> 'broadcast'
+        and not exists (select from headway.message m where m.channel = old.name)
+    end;
+  end if;
+  if v_free then
+    return old;
+  end if;
+  raise exception 'channel "%" is kept as it is: % of headway.channel is refused', old.name, lower(tg_op) using
+    errcode = 'feature_not_supported',
+    hint = 'A channel and its messages go only with their whole project: delete from headway.project where id = ….';
+end
+$$;
+comment on function headway.channel_before_change() is
+  'Keeps a channel, and with it its messages, from being deleted while what it is for is there, and from being renamed or numbered anew.';
+
+create trigger channel_before_delete before delete on headway.channel
+for each row execute function headway.channel_before_change();
+
+create trigger channel_before_update before update on headway.channel
+for each row when (
+  new.name <> old.name or new.project_id is distinct from old.project_id or new.last_seq < old.last_seq
+)
+execute function headway.channel_before_change();
 
 create function headway.message_before_insert() returns trigger
 language plpgsql
@@ -87,7 +131,20 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_mode text := headway.notify_mode();
+  v_channel text;
 begin
+  -- A number that was not given out would be in the way of whoever is given it.
+  select n.channel into v_channel
+  from new_rows n
+  join headway.channel c on c.name = n.channel
+  where n.seq > c.last_seq
+  limit 1;
+  if found then
+    raise exception 'a message brought its own seq to channel "%"', v_channel using
+      errcode = 'invalid_parameter_value',
+      hint = 'Insert sender, channel and content; the rest is given.';
+  end if;
+
   if v_mode <> 'off' then
     perform pg_notify(p.channel, p.payload), pg_notify('headway_events', p.payload)
     from (
@@ -104,7 +161,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.message_after_insert() is 'Notifies each message on the channel of its name.';
+comment on function headway.message_after_insert() is 'Refuses numbers that were not given out, and notifies each message on the channel of its name.';
 
 create trigger message_after_insert after insert on headway.message
 referencing new table as new_rows

@@ -14,8 +14,8 @@ as $$
 declare
   v_takes boolean;
 begin
-  if tg_op = 'DELETE' or tg_op = 'UPDATE' and new.name <> old.name then
-    raise exception 'setting "%" can be changed but not removed or renamed', old.name using
+  if tg_op in ('DELETE', 'TRUNCATE') or tg_op = 'UPDATE' and new.name <> old.name then
+    raise exception 'setting "%" can be changed but not removed or renamed', coalesce(old.name, '*') using
       errcode = 'feature_not_supported',
       hint = 'Change its value: select headway.set_setting(name, value).';
   end if;
@@ -44,6 +44,9 @@ comment on function headway.setting_before_write() is 'Checks a setting before i
 
 create trigger setting_before_write before insert or update or delete on headway.setting
 for each row execute function headway.setting_before_write();
+
+create trigger setting_before_truncate before truncate on headway.setting
+for each statement execute function headway.setting_before_write();
 
 create function headway.set_setting(name text, value text) returns text
 language plpgsql
