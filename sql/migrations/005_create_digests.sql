@@ -56,8 +56,17 @@ create table headway.digest_item (
 create index digest_item_channel_idx on headway.digest_item (channel);
 comment on table headway.digest_item is 'Which messages a digest is about: from_seq to through_seq of a channel, less what was read before it was rendered.';
 
+create table headway.digest_run (
+  slot timestamptz constraint digest_run_pkey primary key,
+  finished_at timestamptz not null default clock_timestamp()
+);
+comment on table headway.digest_run is
+  'When the schedule had digests looked for, so that a worker that was down at that time makes up for it once. Kept as long as the ledger.';
+comment on column headway.digest_run.slot is 'The time that the schedule gave.';
+
 ---- create above / drop below ----
 
+drop table headway.digest_run;
 drop table headway.digest_item;
 drop table headway.digest;
 delete from headway.setting where name like 'digest_%';

@@ -207,6 +207,7 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+  delete from headway.digest_run r where r.finished_at < now() - headway.setting('digest_keep')::interval;
   with pruned as (
     delete from headway.digest d
     where d.created_at < now() - headway.setting('digest_keep')::interval
@@ -216,3 +217,14 @@ as $$
   select count(*) from pruned
 $$;
 comment on function headway.prune_digests() is 'Deletes finished digests older than the setting digest_keep and returns how many; workers call it after each run.';
+
+create function headway.digest_run_finished(slot timestamptz) returns void
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into headway.digest_run (slot) values (digest_run_finished.slot) on conflict do nothing
+$$;
+comment on function headway.digest_run_finished(timestamptz) is
+  'Records that the digests due at a time of the schedule have been reserved; several workers may say so.';
