@@ -153,8 +153,12 @@ begin
       return null;
     end if;
 
+    if v_digest.state = 'sending' then
+      -- Its worker vanished with the mail in hand.
+      update headway.digest d set unknown_at = now() where d.id = v_digest.id;
+    end if;
     if v_digest.state = 'sending' and headway.setting('digest_when_unknown') = 'hold' then
-      -- Its worker vanished with the mail in hand; at most once means that nobody tries again.
+      -- At most once means that nobody tries again.
       perform headway.close_digest(v_digest.id, 'held', 'the worker vanished while sending');
     elsif not exists (select from headway.mail_preference p where p.user_id = v_digest.user_id and p.takes_mail) then
       perform headway.close_digest(v_digest.id, 'cancelled', 'the person gets no mail any more');
@@ -247,6 +251,9 @@ begin
     return (select d.state from headway.digest d where d.id = digest_failed.digest_id);
   end if;
 
+  if digest_failed.outcome = 'unknown' then
+    update headway.digest d set unknown_at = now() where d.id = v_digest.id;
+  end if;
   if digest_failed.outcome = 'refused' then
     perform headway.close_digest(v_digest.id, 'failed', digest_failed.error);
     update headway.appuser u
