@@ -1,0 +1,171 @@
+"""Print what happens in a headway channel, with synchronous psycopg 3.
+
+    python3 psycopg_listener.py                     # the channel broadcast
+    python3 psycopg_listener.py project_1 --user 2  # a project, seen by Bob
+
+DATABASE_URL, or PGHOST and its relatives, say which database. While it runs,
+say something in another terminal, with psql:
+
+    insert into headway.message (sender, channel, content)
+    select id, 'broadcast', 'Hello, demo application!'
+    from headway.appuser where fullname = 'Abe';
+
+A notification is a doorbell with a copy of the row. One that is sent while
+nobody listens is lost; the row is not. So on every new connection this program
+listens first, then reads from the tables what it has not shown yet, and then
+shows the notifications that are newer than what it read. In a channel, seq
+numbers the messages without gaps and in order of commit: the newest one shown
+is all that there is to remember.
+"""
+
+import argparse
+import collections
+import json
+import os
+import random
+import select
+import time
+
+import psycopg
+from psycopg import sql
+
+# How long to wait for a notification before looking into the tables, which
+# also finds out whether the server is still there.
+POLL_SECONDS = 30
+
+
+class Listener:
+    """What was shown, and the connection that brings more."""
+
+    def __init__(self, channel, user_id):
+        self.channel = channel
+        self.user_id = user_id
+        self.seq = None  # of the newest message shown; None: not started
+        self.version = 0  # of the newest progress shown
+        self.connection = None
+
+    def run(self):
+        """Listen until interrupted, over as many connections as it takes."""
+        while True:
+            try:
+                self.listen()
+            except psycopg.Error as error:
+                if self.seq is None:
+                    raise  # it never worked: nothing to come back to
+                say(f"Lost the connection, trying again: {error!r}")
+            time.sleep(random.uniform(0.5, 1.5))
+
+    def listen(self):
+        """Listen over one connection until it is lost."""
+        self.connection = psycopg.connect(
+            os.environ.get("DATABASE_URL", ""),
+            autocommit=True,
+            connect_timeout=10,
+            application_name="psycopg_listener",
+            tcp_user_timeout=10_000,
+        )
+        with self.connection:
+            # The handler gets what comes with the answer to any statement,
+            # which the generator connection.notifies() would miss.
+            arrived = collections.deque()
+            self.connection.add_notify_handler(arrived.append)
+            self.connection.execute(
+                sql.SQL("listen {}").format(sql.Identifier(self.channel))
+            )
+            self.come_back()
+            say(f"Waiting for notifications on {self.channel} ...")
+            while True:
+                while arrived:
+                    self.apply(arrived.popleft())
+                ready = select.select([self.connection], [], [], POLL_SECONDS)
+                if any(ready):
+                    self.connection.execute("select")
+                else:
+                    self.read_messages()
+
+    def come_back(self):
+        """Read what the tables have and was not shown yet."""
+        if self.user_id is not None:
+            snapshot = self.fetchone(
+                "select headway.snapshot(%s)", [self.user_id]
+            )
+            if snapshot is None:
+                raise SystemExit(f"There is no person {self.user_id}.")
+            show(f"SNAPSHOT for person {self.user_id}:", snapshot)
+            for project in snapshot["projects"]:
+                if self.channel == f"project_{project['project_id']}":
+                    self.version = project["version"]
+        if self.seq is None:
+            self.seq = self.fetchone(
+                "select max(last_seq) from headway.channel where name = %s",
+                [self.channel],
+            )
+            if self.seq is None:
+                raise SystemExit(f'There is no channel "{self.channel}".')
+        self.read_messages()
+
+    def fetchone(self, query, parameters):
+        """Return the one value of a query."""
+        return self.connection.execute(query, parameters).fetchone()[0]
+
+    def read_messages(self):
+        """Show the messages that no notification brought."""
+        while rows := self.connection.execute(
+            "select m.seq, to_json(m) from headway.messages_since(%s, %s) m",
+            [self.channel, self.seq],
+        ).fetchall():
+            for seq, message in rows:
+                show(f"READ from channel {self.channel}:", message)
+                self.seq = seq
+
+    def apply(self, notification):
+        """Show what a notification brings, unless it was shown already."""
+        try:
+            event = json.loads(notification.payload)
+            kind = event["kind"]
+        except (ValueError, TypeError, KeyError):
+            return  # not headway's: any role may NOTIFY any channel
+        title = (
+            f"RECEIVED notification from {self.connection}"
+            f"[pid: {notification.pid}] on channel {notification.channel}:"
+        )
+        if kind == "progress":
+            if event["version"] > self.version:
+                show(title, event)
+                self.version = event["version"]
+        elif event["seq"] == self.seq + 1 and "content" in event:
+            show(title, event)
+            self.seq = event["seq"]
+        elif event["seq"] > self.seq:
+            # Too long for a notification, or one before it did not come.
+            self.read_messages()
+
+
+def say(line):
+    """Print a line now, also into a pipe."""
+    print(line, flush=True)
+
+
+def show(title, event):
+    """Print a title and indented JSON."""
+    say(title)
+    say(json.dumps(event, indent=2, ensure_ascii=False))
+    say("-" * 78)
+
+
+def main():
+    """Parse the command line and listen until Ctrl-c."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("channel", nargs="?", default="broadcast")
+    parser.add_argument("--user", type=int, help="whose snapshot to read")
+    arguments = parser.parse_args()
+
+    say("Type Ctrl-c to exit")
+    try:
+        Listener(arguments.channel, arguments.user).run()
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()
