@@ -19,6 +19,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"migrate", "bring the schema of a database up to date", migrate},
+		{"worker", "fold what happens and notify, until it is told to stop", runWorker},
 		{"version", "print the version of this program and of its schema", version},
 	}
 }

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	_ "time/tzdata" // a schedule may name a time zone where the system knows none
+
+	"headway/worker"
+)
+
+// runWorker runs the worker until it is told to stop.
+func runWorker(ctx context.Context, e env, args []string) error {
+	flags := newFlags("headway worker",
+		"Folds what happens into progress and notifies, until SIGTERM or Ctrl-C. Any number may run.\n"+
+			"All configuration is environment:\n"+
+			"\n  DATABASE_URL               where the schema lives; default: libpq's PG* variables"+
+			"\n  HEADWAY_LISTEN_URL         direct connection for LISTEN, where DATABASE_URL is a pooler"+
+			"\n  HEADWAY_POLL_INTERVAL      how often to look although nothing was notified; default 5s"+
+			"\n  HEADWAY_SMTP_URL           smtp://user:password@host:587 or smtps://host:465; default: no mail"+
+			"\n  HEADWAY_MAIL_FROM          sender of mail"+
+			"\n  HEADWAY_DIGEST_SCHEDULE    cron expression; default */5 * * * *"+
+			"\n  HEADWAY_DIGEST_CONCURRENCY SMTP connections; default 4"+
+			"\n  HEADWAY_APP_URL            for links in mail"+
+			"\n  HEADWAY_HTTP_ADDR          /healthz, /readyz and /metrics, such as :8080; default: nowhere"+
+			"\n  HEADWAY_TOKEN_SECRET       key of the gateway's tokens, 32 bytes or more; default: no gateway"+
+			"\n  HEADWAY_ALLOWED_ORIGINS    pages that may connect to the gateway"+
+			"\n  HEADWAY_LOG_FORMAT         text or json; default: text on a terminal, else json")
+	if helped, err := parse(e, flags, args); helped || err != nil {
+		return err
+	}
+	config, err := worker.LoadConfig(e.getenv)
+	if err != nil {
+		return fmt.Errorf("the configuration cannot be used:\n%w", err)
+	}
+	return worker.New(config, newLogger(e.stderr, config.LogFormat), programVersion()).Run(ctx)
+}
+
+// newLogger logs as text or json; without a format, as text on a terminal, else as json.
+func newLogger(to io.Writer, format string) *slog.Logger {
+	if format == "text" || format == "" && isTerminal(to) {
+		return slog.New(slog.NewTextHandler(to, nil))
+	}
+	return slog.New(slog.NewJSONHandler(to, nil))
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

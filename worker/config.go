@@ -1,0 +1,275 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/mail"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/robfig/cron/v3"
+	"github.com/sethvargo/go-envconfig"
+)
+
+// Config is what the environment says. [LoadConfig] makes one; a program that runs the worker itself gives it a map
+// instead of the environment. Everything about when mail is due is a setting in the database: that belongs to the
+// administrator at psql.
+type Config struct {
+	// DatabaseURL is where the schema lives, as a URL or in libpq's key=value form. Empty: libpq's PG* variables. It
+	// may be a pooler in any mode.
+	DatabaseURL string `env:"DATABASE_URL"`
+
+	// ListenURL is a direct connection to the same database, or a pooler in session mode: LISTEN needs one. Empty:
+	// DatabaseURL.
+	ListenURL string `env:"HEADWAY_LISTEN_URL"`
+
+	// PollInterval is how often the worker looks although nobody rang, from 10ms on. It is a safety net: no fact waits
+	// for it while notifications work.
+	PollInterval time.Duration `env:"HEADWAY_POLL_INTERVAL, default=5s"`
+
+	// SMTP is the server that takes digests. Nil: no digest is reserved or sent.
+	SMTP *SMTP `env:"HEADWAY_SMTP_URL, noinit"`
+
+	// MailFrom is the sender of digests. It is needed if there is an SMTP server.
+	MailFrom Address `env:"HEADWAY_MAIL_FROM"`
+
+	// DigestSchedule is when digests are looked for.
+	DigestSchedule Schedule `env:"HEADWAY_DIGEST_SCHEDULE, default=*/5 * * * *"`
+
+	// DigestConcurrency is the number of SMTP connections at a time, from 1 to 100.
+	DigestConcurrency int `env:"HEADWAY_DIGEST_CONCURRENCY, default=4"`
+
+	// AppURL is the application's address, for links in mail. Nil: mail has no links.
+	AppURL *url.URL `env:"HEADWAY_APP_URL, noinit"`
+
+	// HTTPAddr is where health, metrics and the gateway are served, as host:port or :port. Empty: nowhere.
+	HTTPAddr string `env:"HEADWAY_HTTP_ADDR"`
+
+	// TokenSecret is the key of the HS256 tokens that the gateway accepts, 32 bytes or more. Empty: no gateway.
+	TokenSecret Secret `env:"HEADWAY_TOKEN_SECRET"`
+
+	// AllowedOrigins are the pages that may connect to the gateway, such as https://app.example.com.
+	AllowedOrigins []string `env:"HEADWAY_ALLOWED_ORIGINS"`
+
+	// LogFormat is text or json. Empty: text on a terminal, else json.
+	LogFormat string `env:"HEADWAY_LOG_FORMAT"`
+}
+
+// LoadConfig reads the configuration through getenv, usually [os.Getenv]; a variable that is empty counts as not set.
+// The error joins every problem there is, each naming the variable, its value unless that may hold a secret, and what
+// would be right.
+func LoadConfig(getenv func(string) string) (Config, error) {
+	variables := &variables{getenv: getenv, refused: map[string]bool{}}
+	var problems []error
+	for {
+		// The decoder stops at the first value that it cannot read: hide that one and read again.
+		var config Config
+		err := envconfig.ProcessWith(context.Background(), &envconfig.Config{Target: &config, Lookuper: variables})
+		if err == nil {
+			return config, errors.Join(append(problems, config.check()...)...)
+		}
+		name := variables.asked
+		if variables.refused[name] {
+			return Config{}, fmt.Errorf("read the configuration: %w", err) // not the environment's fault
+		}
+		variables.refused[name] = true
+		problems = append(problems, problem(name, getenv(name), want(err)))
+	}
+}
+
+// variables looks variables up and remembers which one it was asked for last.
+type variables struct {
+	getenv  func(string) string
+	asked   string
+	refused map[string]bool
+}
+
+// Lookup implements [envconfig.Lookuper].
+func (v *variables) Lookup(name string) (string, bool) {
+	v.asked = name
+	value := v.getenv(name)
+	return value, value != "" && !v.refused[name]
+}
+
+// want says in words what is wanted where Go's own packages report what they did not get.
+func want(err error) string {
+	var number *strconv.NumError
+	var notURL *url.Error
+	switch {
+	case errors.As(err, &number):
+		return "want a whole number"
+	case errors.As(err, &notURL):
+		return "want a URL: " + notURL.Err.Error()
+	case strings.Contains(err.Error(), "time: "):
+		return "want a duration such as 5s or 1m30s"
+	default:
+		return err.Error()
+	}
+}
+
+// problem names a variable, its value unless that may hold a secret, and what to do.
+func problem(name, value, want string) error {
+	switch name {
+	case "DATABASE_URL", "HEADWAY_LISTEN_URL", "HEADWAY_SMTP_URL", "HEADWAY_TOKEN_SECRET":
+		return fmt.Errorf("%s: %s", name, want)
+	default:
+		return fmt.Errorf("%s is %q: %s", name, value, want)
+	}
+}
+
+// check returns what can be said only of values that could be read.
+func (c *Config) check() (problems []error) {
+	report := func(name, value, want string) { problems = append(problems, problem(name, value, want)) }
+
+	if _, err := pgxpool.ParseConfig(c.DatabaseURL); err != nil {
+		report("DATABASE_URL", "", "want postgres://user:password@host:5432/database: "+err.Error())
+	}
+	if _, err := pgxpool.ParseConfig(c.ListenURL); c.ListenURL != "" && err != nil {
+		report("HEADWAY_LISTEN_URL", "", "want postgres://user:password@host:5432/database: "+err.Error())
+	}
+	if c.PollInterval < 10*time.Millisecond {
+		report("HEADWAY_POLL_INTERVAL", c.PollInterval.String(), "want 10ms or more")
+	}
+	if c.SMTP != nil && c.MailFrom.Address.Address == "" {
+		report("HEADWAY_MAIL_FROM", "", "HEADWAY_SMTP_URL needs a sender: set it to an address such as headway@example.com")
+	}
+	if c.DigestConcurrency < 1 || c.DigestConcurrency > 100 {
+		report("HEADWAY_DIGEST_CONCURRENCY", strconv.Itoa(c.DigestConcurrency), "want a whole number from 1 to 100")
+	}
+	if c.AppURL != nil && (c.AppURL.Scheme != "http" && c.AppURL.Scheme != "https" || c.AppURL.Hostname() == "") {
+		report("HEADWAY_APP_URL", c.AppURL.Redacted(), "want an address such as https://app.example.com")
+	}
+	if c.HTTPAddr != "" {
+		_, port, err := net.SplitHostPort(c.HTTPAddr)
+		if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
+			report("HEADWAY_HTTP_ADDR", c.HTTPAddr, "want host:port or :port, such as :8080")
+		}
+	}
+	if n := len(c.TokenSecret); n > 0 && n < 32 {
+		report("HEADWAY_TOKEN_SECRET", "", fmt.Sprintf("it has %d bytes: want 32 or more, as `openssl rand -hex 32` makes", n))
+	}
+	if len(c.TokenSecret) > 0 && c.HTTPAddr == "" {
+		report("HEADWAY_HTTP_ADDR", "", "HEADWAY_TOKEN_SECRET asks for the gateway: set where it listens, such as :8080")
+	}
+	for _, origin := range c.AllowedOrigins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || origin != u.Scheme+"://"+u.Host {
+			report("HEADWAY_ALLOWED_ORIGINS", origin, "want scheme and host, no path, such as https://app.example.com, separated by commas")
+		}
+	}
+	if !slices.Contains([]string{"", "text", "json"}, c.LogFormat) {
+		report("HEADWAY_LOG_FORMAT", c.LogFormat, "want text or json")
+	}
+	return problems
+}
+
+// SMTP is a mail server, from a URL: smtp://user:password@host:587 begins in the clear and must upgrade to TLS
+// (STARTTLS), smtps://host:465 speaks TLS from the start. "?tls=none" stays in the clear, for a catcher on a desk.
+type SMTP struct {
+	Host     string
+	Port     string // default 587, for smtps 465
+	User     string // empty: no authentication
+	Password Secret
+	TLS      string // starttls, implicit or none
+}
+
+// EnvDecode implements [envconfig.Decoder].
+func (s *SMTP) EnvDecode(_ context.Context, value string) error {
+	const want = "want smtp://user:password@host:587 or smtps://host:465"
+	u, err := url.Parse(value)
+	if err != nil {
+		return errors.New(want + "; special characters in user and password are written as %XX") // err has the password
+	}
+	if u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.Fragment != "" {
+		return errors.New(want)
+	}
+	switch u.Scheme {
+	case "smtp":
+		*s = SMTP{Port: "587", TLS: "starttls"}
+	case "smtps":
+		*s = SMTP{Port: "465", TLS: "implicit"}
+	default:
+		return errors.New(want)
+	}
+	s.Host, s.Port = u.Hostname(), cmp.Or(u.Port(), s.Port)
+
+	for name, values := range u.Query() {
+		if u.Scheme != "smtp" || name != "tls" || !slices.Equal(values, []string{"none"}) {
+			return errors.New("the only parameter is ?tls=none, and for smtp:// only")
+		}
+		s.TLS = "none"
+	}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		s.User, s.Password = u.User.Username(), Secret(password)
+		if s.TLS == "none" && !isLoopback(s.Host) {
+			return errors.New("?tls=none would send the password in the clear: leave out one of the two")
+		}
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}
+
+// Address is a mail address with or without a name.
+type Address struct{ mail.Address }
+
+// EnvDecode implements [envconfig.Decoder].
+func (a *Address) EnvDecode(_ context.Context, value string) error {
+	parsed, err := mail.ParseAddress(value)
+	if err != nil {
+		return errors.New("want one address, such as headway@example.com or Headway <headway@example.com>")
+	}
+	a.Address = *parsed
+	return nil
+}
+
+// Schedule is a cron expression in robfig/cron's standard form: five fields or a descriptor such as @hourly, with
+// CRON_TZ=Europe/Lisbon in front for another time zone than the process has.
+type Schedule struct {
+	cron.Schedule
+	Spec string
+}
+
+// EnvDecode implements [envconfig.Decoder].
+func (s *Schedule) EnvDecode(_ context.Context, value string) error {
+	const want = "want five cron fields such as */5 * * * *, or @hourly, after CRON_TZ=Europe/Lisbon for a time zone"
+	// The parser looks for the end of a time zone and panics where there is none.
+	if strings.Contains(value, "TZ=") && !strings.Contains(strings.TrimSpace(value), " ") {
+		return errors.New(want)
+	}
+	parsed, err := cron.ParseStandard(value)
+	if err != nil {
+		return fmt.Errorf("%s: %w", want, err)
+	}
+	if parsed.Next(time.Now()).IsZero() {
+		return errors.New("that never comes: " + want)
+	}
+	*s = Schedule{Schedule: parsed, Spec: value}
+	return nil
+}
+
+// Secret is never printed.
+type Secret []byte
+
+// String implements [fmt.Stringer].
+func (s Secret) String() string { return "(secret)" }
+
+// GoString implements [fmt.GoStringer].
+func (s Secret) GoString() string { return s.String() }
+
+// LogValue implements [slog.LogValuer].
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -1,0 +1,172 @@
+package worker_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"headway/worker"
+)
+
+func load(pairs ...string) (worker.Config, error) {
+	env := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		env[pairs[i]] = pairs[i+1]
+	}
+	return worker.LoadConfig(func(name string) string { return env[name] })
+}
+
+func TestAnEmptyEnvironmentIsEnough(t *testing.T) {
+	t.Parallel()
+	c, err := load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.PollInterval != 5*time.Second || c.DigestConcurrency != 4 || c.DigestSchedule.Spec != "*/5 * * * *" || c.SMTP != nil || c.AppURL != nil {
+		t.Errorf("%+v", c)
+	}
+	next := c.DigestSchedule.Next(time.Date(2026, 1, 1, 12, 1, 0, 0, time.UTC))
+	if next.Minute() != 5 {
+		t.Errorf("the next digest is at %v", next)
+	}
+}
+
+func TestEverythingCanBeConfigured(t *testing.T) {
+	t.Parallel()
+	c, err := load(
+		"DATABASE_URL", "postgres://app@pooler:6432/app",
+		"HEADWAY_LISTEN_URL", "host=db user=app dbname=app",
+		"HEADWAY_POLL_INTERVAL", "1m30s",
+		"HEADWAY_SMTP_URL", "smtp://me%40example.com:p%3Ass@mail.example.com",
+		"HEADWAY_MAIL_FROM", "Headway <headway@example.com>",
+		"HEADWAY_DIGEST_SCHEDULE", "CRON_TZ=Europe/Lisbon 30 8 * * 1-5",
+		"HEADWAY_DIGEST_CONCURRENCY", "8",
+		"HEADWAY_APP_URL", "https://app.example.com/headway",
+		"HEADWAY_HTTP_ADDR", ":8080",
+		"HEADWAY_TOKEN_SECRET", strings.Repeat("k", 32),
+		"HEADWAY_ALLOWED_ORIGINS", "https://app.example.com,http://localhost:3000",
+		"HEADWAY_LOG_FORMAT", "json",
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	smtp := worker.SMTP{Host: "mail.example.com", Port: "587", User: "me@example.com", TLS: "starttls"}
+	if string(c.SMTP.Password) != "p:ss" {
+		t.Errorf("the password is %q", string(c.SMTP.Password))
+	}
+	if c.SMTP.Password = nil; fmt.Sprint(*c.SMTP) != fmt.Sprint(smtp) {
+		t.Errorf("%+v", *c.SMTP)
+	}
+	if c.MailFrom.Name != "Headway" || c.MailFrom.Address.Address != "headway@example.com" {
+		t.Errorf("%+v", c.MailFrom)
+	}
+	next := c.DigestSchedule.Next(time.Date(2026, 7, 4, 0, 0, 0, 0, time.UTC)) // a Saturday in summer
+	if !next.Equal(time.Date(2026, 7, 6, 7, 30, 0, 0, time.UTC)) {
+		t.Errorf("the next digest is at %v", next)
+	}
+	if c.PollInterval != 90*time.Second || c.DigestConcurrency != 8 || c.AppURL.Path != "/headway" || len(c.AllowedOrigins) != 2 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestAWrongValueIsNamedWithWhatWouldBeRight(t *testing.T) {
+	t.Parallel()
+	const from = "\nHEADWAY_MAIL_FROM=headway@example.com"
+	for _, test := range []struct{ env, want string }{
+		{"DATABASE_URL=postgres://%", "DATABASE_URL: want postgres://"},
+		{"HEADWAY_LISTEN_URL=mysql://localhost", "HEADWAY_LISTEN_URL: want postgres://"},
+		{"HEADWAY_POLL_INTERVAL=often", `HEADWAY_POLL_INTERVAL is "often": want a duration`},
+		{"HEADWAY_POLL_INTERVAL=1ms", `HEADWAY_POLL_INTERVAL is "1ms": want 10ms or more`},
+		{"HEADWAY_SMTP_URL=mail.example.com:587", "HEADWAY_SMTP_URL: want smtp://"},
+		{"HEADWAY_SMTP_URL=http://mail.example.com", "HEADWAY_SMTP_URL: want smtp://"},
+		{"HEADWAY_SMTP_URL=smtp://", "HEADWAY_SMTP_URL: want smtp://"},
+		{"HEADWAY_SMTP_URL=smtp://mail/path" + from, "HEADWAY_SMTP_URL: want smtp://"},
+		{"HEADWAY_SMTP_URL=smtp://mail?tls=no" + from, "HEADWAY_SMTP_URL: the only parameter is ?tls=none"},
+		{"HEADWAY_SMTP_URL=smtp://mail?timeout=1" + from, "HEADWAY_SMTP_URL: the only parameter is ?tls=none"},
+		{"HEADWAY_SMTP_URL=smtps://mail?tls=none" + from, "HEADWAY_SMTP_URL: the only parameter is ?tls=none"},
+		{"HEADWAY_SMTP_URL=smtp://me:secret@mail?tls=none" + from, "HEADWAY_SMTP_URL: ?tls=none would send the password"},
+		{"HEADWAY_SMTP_URL=smtp://mail", `HEADWAY_MAIL_FROM is "": HEADWAY_SMTP_URL needs a sender`},
+		{"HEADWAY_MAIL_FROM=headway", `HEADWAY_MAIL_FROM is "headway": want one address`},
+		{"HEADWAY_MAIL_FROM=a@example.com,b@example.com", `b@example.com": want one address`},
+		{"HEADWAY_DIGEST_SCHEDULE=hourly", `HEADWAY_DIGEST_SCHEDULE is "hourly": want five cron fields`},
+		{"HEADWAY_DIGEST_SCHEDULE=CRON_TZ=Europe/Lisbon", `HEADWAY_DIGEST_SCHEDULE is "CRON_TZ=Europe/Lisbon": want five cron fields`},
+		{"HEADWAY_DIGEST_SCHEDULE=TZ=", `HEADWAY_DIGEST_SCHEDULE is "TZ=": want five cron fields`},
+		{"HEADWAY_DIGEST_SCHEDULE=CRON_TZ=Nowhere/Else * * * * *", `Nowhere/Else * * * * *": want five cron fields`},
+		{"HEADWAY_DIGEST_SCHEDULE=0 0 30 2 *", `"0 0 30 2 *": that never comes`},
+		{"HEADWAY_DIGEST_CONCURRENCY=many", `HEADWAY_DIGEST_CONCURRENCY is "many": want a whole number`},
+		{"HEADWAY_DIGEST_CONCURRENCY=-1", `HEADWAY_DIGEST_CONCURRENCY is "-1": want a whole number from 1`},
+		{"HEADWAY_APP_URL=app.example.com", `HEADWAY_APP_URL is "app.example.com": want an address such as https://`},
+		{"HEADWAY_APP_URL=http://[", `HEADWAY_APP_URL is "http://[": want a URL`},
+		{"HEADWAY_HTTP_ADDR=8080", `HEADWAY_HTTP_ADDR is "8080": want host:port`},
+		{"HEADWAY_HTTP_ADDR=:http-alt", `HEADWAY_HTTP_ADDR is ":http-alt": want host:port`},
+		{"HEADWAY_TOKEN_SECRET=short\nHEADWAY_HTTP_ADDR=:8080", "HEADWAY_TOKEN_SECRET: it has 5 bytes"},
+		{"HEADWAY_TOKEN_SECRET=" + strings.Repeat("k", 32), "HEADWAY_TOKEN_SECRET asks for the gateway"},
+		{"HEADWAY_ALLOWED_ORIGINS=https://a.example.com/,https://b.example.com", `HEADWAY_ALLOWED_ORIGINS is "https://a.example.com/": want scheme and host`},
+		{"HEADWAY_ALLOWED_ORIGINS=*", `HEADWAY_ALLOWED_ORIGINS is "*"`},
+		{"HEADWAY_LOG_FORMAT=xml", `HEADWAY_LOG_FORMAT is "xml": want text or json`},
+	} {
+		var pairs []string
+		for assignment := range strings.Lines(test.env) {
+			name, value, _ := strings.Cut(strings.TrimSpace(assignment), "=")
+			pairs = append(pairs, name, value)
+		}
+		_, err := load(pairs...)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %s", test.env, err, test.want)
+		} else if strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: more than one problem: %v", test.env, err)
+		}
+	}
+}
+
+func TestEveryProblemIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := load(
+		"HEADWAY_POLL_INTERVAL", "often",
+		"HEADWAY_DIGEST_SCHEDULE", "now",
+		"HEADWAY_DIGEST_CONCURRENCY", "many",
+		"HEADWAY_HTTP_ADDR", "nowhere",
+		"HEADWAY_LOG_FORMAT", "xml",
+	)
+	if err == nil || strings.Count(err.Error(), "\n") != 4 {
+		t.Errorf("want five lines: %v", err)
+	}
+}
+
+func TestSecretsAreNotPrinted(t *testing.T) {
+	t.Parallel()
+	const secret = "s3cr3t"
+	for _, pairs := range [][]string{
+		{"DATABASE_URL", "postgres://me:" + secret + "@host:port/db"},
+		{"DATABASE_URL", "host=db password=" + secret + " sslmode=perhaps"},
+		{"HEADWAY_LISTEN_URL", "postgres://me:" + secret + "@host:5432/db?sslmode=perhaps"},
+		{"HEADWAY_SMTP_URL", "smtp://me:" + secret + "%@host"},
+		{"HEADWAY_SMTP_URL", "smtp://me:" + secret + "@host?tls=" + secret},
+		{"HEADWAY_TOKEN_SECRET", secret},
+	} {
+		if _, err := load(pairs...); err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%q: %v", pairs, err)
+		}
+	}
+
+	c, err := load(
+		"HEADWAY_SMTP_URL", "smtps://me:"+secret+"@host", "HEADWAY_MAIL_FROM", "a@example.com",
+		"HEADWAY_TOKEN_SECRET", strings.Repeat(secret, 6), "HEADWAY_HTTP_ADDR", ":0",
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asJSON, err := json.Marshal(c.SMTP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logged strings.Builder
+	slog.New(slog.NewTextHandler(&logged, nil)).Info("", slog.Any("smtp", *c.SMTP), slog.Any("token", c.TokenSecret))
+	printed := fmt.Sprintf("%v %+v %#v %s %s %s", c, *c.SMTP, *c.SMTP, c.TokenSecret, asJSON, logged.String())
+	if strings.Contains(printed, secret) || strings.Contains(printed, "115 51 99") {
+		t.Error(printed)
+	}
+}

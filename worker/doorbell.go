@@ -1,0 +1,215 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The statements of the protocol that the package comment describes.
+const (
+	sqlTryKey = `select pg_try_advisory_lock(headway.lock_key('doorbell'))`
+
+	sqlReleaseKey = `select pg_advisory_unlock(headway.lock_key('doorbell'))`
+
+	sqlLook = `select exists (select from headway.pending_fact), ` + sqlAudible
+
+	// Whether writers would ring at all.
+	sqlAudible = `headway.notify_mode() <> 'off'`
+)
+
+// doorbell is one leadership: the loop that folds what there is, sleeps, and wakes when the bell rings.
+type doorbell struct {
+	w *Worker
+	*session
+	prober prober
+
+	refused  backoff // while a silent writer is at work
+	deferred backoff // while something waits that cannot be folded
+	trouble  backoff // while folds fail
+
+	rang     bool // the bell ended the last sleep
+	alarms   int  // how often in a row it did for nothing
+	silenced bool // at the last look, writers would not have rung
+}
+
+// lead runs the loop until ctx is done, which is no error, or the session is lost.
+func (w *Worker) lead(ctx context.Context, s *session) error {
+	if err := s.subscribe(ctx, "headway_doorbell"); err != nil {
+		return err
+	}
+	d := &doorbell{
+		w:        w,
+		session:  s,
+		prober:   prober{w: w, s: s, due: s.echoed.Add(w.ProbeInterval)},
+		refused:  backoff{first: time.Millisecond, max: 20 * time.Millisecond},
+		deferred: backoff{first: time.Millisecond, max: 100 * time.Millisecond},
+		trouble:  backoff{first: 10 * time.Millisecond, max: 5 * time.Second},
+	}
+	for ctx.Err() == nil {
+		if err := d.round(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// round folds once and then sleeps, if it may.
+func (d *doorbell) round(ctx context.Context) error {
+	d.rung = false // whoever rang up to now has committed: the fold sees it
+	began := time.Now()
+	folded, err := d.w.fold(ctx, d)
+	if err != nil {
+		if d.lost(err) {
+			return err
+		}
+		pause(ctx, d.trouble.pause())
+		return nil
+	}
+	d.trouble.reset()
+	if folded > 0 {
+		d.refused.reset()
+		d.deferred.reset()
+	}
+	if folded >= busy {
+		d.gather(ctx, folded, time.Since(began))
+		return nil
+	}
+	d.throttle(ctx, folded)
+
+	state, err := d.lieDown(ctx)
+	if err != nil {
+		return err
+	}
+	d.w.observe(state)
+	switch {
+	case state == Asleep:
+		return d.sleep(ctx)
+	case state == Silenced:
+		pause(ctx, jitter(d.w.fastPoll()))
+	case folded > 0:
+		// Where something has just come, more is likely to have come.
+	case state == Refused:
+		pause(ctx, d.refused.pause())
+	case state == Deferred:
+		pause(ctx, d.deferred.pause())
+	}
+	return nil
+}
+
+const (
+	// busy is how many facts in one fold mean that there are more to come.
+	busy = 8
+
+	// maxGather bounds what gathering adds to the time from commit to notification.
+	maxGather = 5 * time.Millisecond
+)
+
+// gather lets more arrive before the next fold where much is arriving anyway: a fold has costs of its own, and takes
+// them from the writers.
+func (d *doorbell) gather(ctx context.Context, folded int, took time.Duration) {
+	if folded < d.w.MaxFacts {
+		pause(ctx, min(took, maxGather))
+	}
+}
+
+// throttle bounds what somebody can do who rings for nothing, as any role can. A few false alarms are normal: a fold
+// often consumes the fact of a writer whose bell it hears only afterwards.
+func (d *doorbell) throttle(ctx context.Context, folded int) {
+	switch {
+	case folded > 0:
+		d.alarms = 0
+	case d.rang:
+		d.alarms++
+	}
+	if d.rang = false; d.alarms > 10 {
+		pause(ctx, jitter(100*time.Millisecond)) // awake, so that real writers are found silent
+	}
+}
+
+// lieDown takes KEY if nothing stands in the way of sleep, and says what does.
+func (d *doorbell) lieDown(ctx context.Context) (Event, error) {
+	if d.silenced {
+		var audible bool
+		if err := d.ask(ctx, "select "+sqlAudible, &audible); err != nil {
+			return "", fmt.Errorf("ask whether writers ring: %w", err)
+		}
+		if d.silenced = !audible; d.silenced {
+			return Silenced, nil
+		}
+	}
+
+	d.w.observe(LyingDown)
+	var granted, waiting, audible bool
+	if err := d.ask(ctx, sqlTryKey, &granted); err != nil {
+		return "", fmt.Errorf("try the doorbell's key: %w", err)
+	}
+	if !granted {
+		return Refused, nil
+	}
+	// A statement of its own, so that its snapshot is later than the lock.
+	if err := d.ask(ctx, sqlLook, &waiting, &audible); err != nil {
+		return "", fmt.Errorf("look into the queue: %w", err)
+	}
+	if d.silenced = !audible; audible && !waiting {
+		return Asleep, nil
+	}
+	if err := d.wake(ctx); err != nil {
+		return "", err
+	}
+	if d.silenced {
+		return Silenced, nil
+	}
+	return Deferred, nil
+}
+
+// wake releases KEY.
+func (d *doorbell) wake(ctx context.Context) error {
+	var held bool
+	if err := d.ask(ctx, sqlReleaseKey, &held); err != nil {
+		return fmt.Errorf("release the doorbell's key: %w", err)
+	}
+	if !held {
+		return errors.New("release the doorbell's key: it was not held")
+	}
+	return nil
+}
+
+// sleep waits for the bell, the safety poll or the end of ctx, and wakes.
+func (d *doorbell) sleep(ctx context.Context) error {
+	poll := time.Now().Add(d.w.Config.PollInterval)
+	ping := time.Now().Add(d.w.PingInterval)
+	for !d.rung && ctx.Err() == nil && time.Now().Before(poll) {
+		probe, err := d.prober.step(ctx)
+		if err != nil {
+			return err
+		}
+		if err := d.hear(ctx, earliest(poll, ping, probe)); err != nil {
+			return err
+		}
+		if !time.Now().Before(ping) {
+			if err := d.ping(ctx); err != nil {
+				return err
+			}
+			ping = time.Now().Add(d.w.PingInterval)
+		}
+	}
+	if d.rang = d.rung; d.rang {
+		d.w.metrics.wakes.Inc()
+		d.w.observe(Rung)
+	} else {
+		d.w.metrics.polls.Inc()
+		d.w.observe(Polled)
+	}
+	return d.wake(ctx)
+}
+
+func earliest(first time.Time, others ...time.Time) time.Time {
+	for _, t := range others {
+		if t.Before(first) {
+			first = t
+		}
+	}
+	return first
+}

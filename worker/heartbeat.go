@@ -1,0 +1,75 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"headway/sql"
+)
+
+const (
+	sqlHeartbeat = `select headway.heartbeat($1, $2, $3, $4, $5)`
+
+	sqlRetire = `select headway.retire($1)`
+
+	sqlStatus = `
+select pending_facts, coalesce(extract(epoch from oldest_fact_age), 0)::float8, notification_queue_percent::float8 / 100
+from headway.status`
+)
+
+// heartbeat says that the worker is alive, whether it leads, and looks how things are, until ctx is done.
+func (w *Worker) heartbeat(ctx context.Context) error {
+	for {
+		if err := w.beat(ctx); err != nil && ctx.Err() == nil {
+			w.Log.Warn("the heartbeat failed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(w.HeartbeatInterval):
+		case <-w.status.changed: // the others should know at once who leads
+		}
+	}
+}
+
+func (w *Worker) beat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	conn, err := w.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Release()
+
+	schema := sql.Check(ctx, conn.Conn())
+	before := w.status.update(func(c *condition) { c.schema = schema })
+	host, _ := os.Hostname() // a worker without a name is still alive
+	_, err = conn.Exec(ctx, sqlHeartbeat, w.id, host, os.Getpid(), w.Version, before.leader)
+	if err != nil {
+		return fmt.Errorf("say so: %w", err)
+	}
+
+	var queue queue
+	err = conn.QueryRow(ctx, sqlStatus).Scan(&queue.facts, &queue.age, &queue.notifications)
+	if err != nil {
+		return fmt.Errorf("read headway.status: %w", err)
+	}
+	before = w.status.update(func(c *condition) { c.queue, c.lastBeat = queue, time.Now() })
+	if queue.notifications >= 0.5 && before.queue.notifications < 0.5 {
+		w.Log.Warn("the server's notification queue is half full, so headway notifies nothing: "+
+			"a listening session is stuck in a transaction (pg_stat_activity shows the oldest)",
+			"usage", queue.notifications)
+	}
+	return nil
+}
+
+// retire says that the worker has stopped. ctx is that of Run, and is done already.
+func (w *Worker) retire(ctx context.Context) {
+	ctx, cancel := quick(ctx)
+	defer cancel()
+	if _, err := w.pool.Exec(ctx, sqlRetire, w.id); err != nil {
+		w.Log.Warn("the worker's row was left behind and goes after a day", "error", err)
+	}
+}

@@ -1,0 +1,120 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const sqlTryLead = `select pg_try_advisory_lock(headway.lock_key('leader'))`
+
+const (
+	// relisten is how long a deaf worker polls before it tries once more whether it hears.
+	relisten = time.Minute
+
+	// steady is how long a session has to last to be a success.
+	steady = 10 * time.Second
+)
+
+// progress is the loop that keeps progress folded, in whatever way works: leading, standing by, or polling. The first
+// session is one that Run has opened.
+func (w *Worker) progress(ctx context.Context, s *session) error {
+	reconnect := backoff{first: 50 * time.Millisecond, max: 5 * time.Second}
+	wasDeaf := false
+	for {
+		var err error
+		if s == nil {
+			s, err = w.open(ctx)
+		}
+		began := time.Now()
+		if err == nil {
+			err = w.serve(ctx, s)
+			s = nil
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+
+		w.metrics.reconnects.Inc()
+		if errors.Is(err, errDeaf) {
+			if !wasDeaf {
+				w.Log.Warn("LISTEN does not work, so the worker polls: is DATABASE_URL a pooler in transaction mode? "+
+					"Set HEADWAY_LISTEN_URL to a direct connection to the same database",
+					"poll_interval", w.fastPoll(), "tries_again_in", relisten)
+			}
+			wasDeaf = true
+			w.pollOnly(ctx)
+			continue
+		}
+		wasDeaf = false
+		if time.Since(began) > steady {
+			reconnect.reset()
+		}
+		wait := reconnect.pause()
+		w.Log.Warn("the listening connection was lost and is made anew", "error", err, "after", wait)
+		w.observe(Lost)
+		pause(ctx, wait)
+	}
+}
+
+// pollOnly polls until it is time to try again whether LISTEN works.
+func (w *Worker) pollOnly(ctx context.Context) {
+	// It folds, so to people it is the leader, even if others are too.
+	w.status.update(func(c *condition) { c.leader = true })
+	w.observe(Deaf)
+	w.poll(ctx, relisten)
+	w.status.update(func(c *condition) { c.leader = false })
+}
+
+// serve makes a session useful until ctx is done, which is no error, or the session is lost. It closes the session.
+func (w *Worker) serve(ctx context.Context, s *session) error {
+	defer func() {
+		s.close()
+		w.status.update(func(c *condition) { c.leader, c.listening = false, false })
+	}()
+	if err := w.probe(ctx, s); err != nil {
+		return err
+	}
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	w.status.update(func(c *condition) { c.listening = true })
+
+	leads, err := w.standBy(ctx, s)
+	if err != nil || !leads {
+		return err
+	}
+	w.status.update(func(c *condition) { c.leader = true })
+	w.Log.Info("this worker leads")
+	w.observe(Leading)
+	return w.lead(ctx, s)
+}
+
+// standBy returns true once this session leads, false when ctx is done.
+//
+// It asks again and again and does not queue: a session that waits for a lock inside a statement holds a snapshot,
+// which keeps the queue's dead rows from being vacuumed.
+func (w *Worker) standBy(ctx context.Context, s *session) (leads bool, err error) {
+	poll := time.Now() // folds once at the start, too
+	for said := false; ; said = true {
+		if err := s.ask(ctx, sqlTryLead, &leads); err != nil {
+			return false, fmt.Errorf("try to lead: %w", err)
+		}
+		if leads || ctx.Err() != nil {
+			return leads, nil
+		}
+		if !said {
+			w.Log.Info("another worker leads, this one stands by")
+			w.observe(StandingBy)
+		}
+		if !time.Now().Before(poll) {
+			w.metrics.polls.Inc()
+			if _, err := w.fold(ctx, s); err != nil && s.lost(err) {
+				return false, err
+			}
+			poll = time.Now().Add(w.Config.PollInterval)
+		}
+		pause(ctx, jitter(w.StandbyInterval))
+	}
+}

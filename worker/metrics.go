@@ -1,0 +1,71 @@
+package worker
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics are what the worker counts. What is a matter of now rather than of so far, the gauges read from the status.
+type metrics struct {
+	facts         prometheus.Counter
+	foldErrors    prometheus.Counter
+	foldSeconds   prometheus.Histogram
+	reconnects    prometheus.Counter
+	wakes         prometheus.Counter
+	polls         prometheus.Counter
+	probeFailures prometheus.Counter
+	panics        prometheus.Counter
+}
+
+func newMetrics(registry *prometheus.Registry, version string, status *status) *metrics {
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		registry.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string, value func(condition) float64) {
+		opts := prometheus.GaugeOpts{Name: name, Help: help}
+		registry.MustRegister(prometheus.NewGaugeFunc(opts, func() float64 { return value(status.read()) }))
+	}
+	gauge("headway_leader", "1 if this worker folds as the leader, or polls.",
+		func(c condition) float64 { return oneIf(c.leader) })
+	gauge("headway_listening", "1 if this worker hears notifications.",
+		func(c condition) float64 { return oneIf(c.listening) })
+	gauge("headway_schema_ok", "1 if the schema is the one that this worker was built with.",
+		func(c condition) float64 { return oneIf(c.schema == nil) })
+	gauge("headway_pending_facts", "Facts that wait to be folded, at the last heartbeat.",
+		func(c condition) float64 { return c.queue.facts })
+	gauge("headway_oldest_fact_age_seconds", "How long the oldest of them has waited, at the last heartbeat.",
+		func(c condition) float64 { return c.queue.age })
+	gauge("headway_notification_queue_usage", "How full the server's notification queue is, from 0 to 1; from 0.5 on nothing is notified.",
+		func(c condition) float64 { return c.queue.notifications })
+
+	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "headway_info", Help: "Always 1."}, []string{"version"})
+	info.WithLabelValues(version).Set(1)
+	seconds := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "headway_fold_seconds",
+		Help:    "How long folds took that succeeded, those that found nothing included.",
+		Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16), // half a millisecond to 16 seconds
+	})
+	registry.MustRegister(info, seconds)
+
+	return &metrics{
+		facts:         counter("headway_facts_folded_total", "Facts that were folded."),
+		foldErrors:    counter("headway_fold_errors_total", "Folds that failed and were tried again."),
+		foldSeconds:   seconds,
+		reconnects:    counter("headway_reconnects_total", "How often the listening connection was made anew."),
+		wakes:         counter("headway_doorbell_wakes_total", "How often the bell ended a sleep."),
+		polls:         counter("headway_polls_total", "How often the worker looked although nobody rang."),
+		probeFailures: counter("headway_probe_failures_total", "Notifications to itself that the worker did not hear."),
+		panics:        counter("headway_panics_total", "Loops of the worker that panicked and were started again."),
+	}
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,97 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+var (
+	// errDeaf says that a new listening connection does not hear what is notified by way of DATABASE_URL.
+	errDeaf = errors.New("LISTEN does not work")
+
+	// errUnsubscribed says that a listening connection has heard once and does no more.
+	errUnsubscribed = errors.New("a notification sent by way of DATABASE_URL did not arrive")
+)
+
+const sqlProbe = `select pg_notify($1, '')`
+
+// sendProbe notifies a session by way of the pool. Failing to send says nothing about the session's hearing.
+func (w *Worker) sendProbe(ctx context.Context, s *session) error {
+	ctx, cancel := quick(ctx)
+	defer cancel()
+	if _, err := w.pool.Exec(ctx, sqlProbe, s.probe); err != nil {
+		return fmt.Errorf("send a probe: %w", err)
+	}
+	return nil
+}
+
+// probe returns nil if the session hears what is notified, errDeaf if not. The session is subscribed to its probe's
+// channel and nothing else.
+//
+// Between sending and hearing no query must pass on the session: through a pooler in transaction mode one could, by
+// luck, reach the server connection that has just been notified.
+func (w *Worker) probe(ctx context.Context, s *session) error {
+	if err := s.subscribe(ctx, s.probe); err != nil {
+		return err
+	}
+	sent := time.Now()
+	if err := w.sendProbe(ctx, s); err != nil {
+		return err
+	}
+	for deadline := sent.Add(w.ProbeTimeout); s.echoed.Before(sent) && ctx.Err() == nil; {
+		if time.Now().After(deadline) {
+			w.metrics.probeFailures.Inc()
+			return errDeaf
+		}
+		if err := s.hear(ctx, deadline); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// prober probes a session while it sleeps. Sending takes a moment, or longer where the pool is in trouble, and must
+// not keep the bell from being heard, so another goroutine does it.
+type prober struct {
+	w    *Worker
+	s    *session
+	due  time.Time  // when to send the next one
+	sent time.Time  // when the one under way was sent
+	fate chan error // what became of sending it; nil: none is under way
+}
+
+// step sends a probe if one is due, and returns when to come back. It returns errUnsubscribed when one that was sent
+// has not arrived in time.
+func (p *prober) step(ctx context.Context) (time.Time, error) {
+	now := time.Now()
+	if p.fate == nil {
+		if now.Before(p.due) {
+			return p.due, nil
+		}
+		fate := make(chan error, 1)
+		p.sent, p.fate = now, fate
+		p.w.background.Go(func() { fate <- p.w.sendProbe(ctx, p.s) })
+	}
+
+	if !p.s.echoed.Before(p.sent) {
+		p.due, p.fate = p.s.echoed.Add(p.w.ProbeInterval), nil
+		return p.due, nil
+	}
+	if deadline := p.sent.Add(p.w.ProbeTimeout); now.Before(deadline) {
+		return deadline, nil
+	}
+	select {
+	case err := <-p.fate:
+		p.due, p.fate = now.Add(p.w.ProbeInterval), nil
+		if err == nil {
+			p.w.metrics.probeFailures.Inc()
+			return time.Time{}, errUnsubscribed
+		}
+		p.w.Log.Warn("the listening connection could not be probed", "error", err)
+		return p.due, nil
+	default:
+		return now.Add(p.w.ProbeTimeout), nil // still being sent
+	}
+}

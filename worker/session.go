@@ -1,0 +1,164 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	// queryTimeout bounds a query that has no work to do; after that the peer is taken to be gone.
+	queryTimeout = 5 * time.Second
+
+	// foldTimeout bounds a fold. Counting a very large project anew takes a while.
+	foldTimeout = 5 * time.Minute
+
+	// foldGrace is how long the fold in hand may go on after the worker was told to stop.
+	foldGrace = 15 * time.Second
+)
+
+// session is the dedicated connection, which holds leadership, the subscription and, in sleep, KEY. One goroutine uses
+// it.
+type session struct {
+	conn  *pgx.Conn
+	probe string // the channel on which it hears itself
+
+	// What it has heard, set while any call on conn reads from the server.
+	rung   bool      // the doorbell, since it was last forgotten
+	echoed time.Time // when a probe last came back
+}
+
+// open connects to where LISTEN works, or is said to.
+func (w *Worker) open(ctx context.Context) (*session, error) {
+	config, err := pgx.ParseConfig(cmp.Or(w.Config.ListenURL, w.Config.DatabaseURL))
+	if err != nil {
+		return nil, fmt.Errorf("listening connection: %w", err)
+	}
+	s := &session{probe: "headway_probe_" + w.id[:8]}
+	config.RuntimeParams["application_name"] = cmp.Or(config.RuntimeParams["application_name"], "headway worker")
+	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, queryTimeout)
+	config.DefaultQueryExecMode = execMode(config.DefaultQueryExecMode)
+	config.DialFunc = (&net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3},
+		Control:         giveUpOnSilence,
+	}).DialContext
+	config.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) {
+		switch n.Channel {
+		case "headway_doorbell":
+			s.rung = true
+		case s.probe:
+			s.echoed = time.Now()
+		}
+	}
+	if s.conn, err = pgx.ConnectConfig(ctx, config); err != nil {
+		return nil, fmt.Errorf("listening connection: %w", err)
+	}
+	return s, nil
+}
+
+// execMode is how queries are sent where nobody chose: without prepared statements, which a pooler may not know.
+func execMode(chosen pgx.QueryExecMode) pgx.QueryExecMode {
+	if chosen == pgx.QueryExecModeCacheStatement { // the zero value
+		return pgx.QueryExecModeExec
+	}
+	return chosen
+}
+
+// sqlSettle makes a session fit to be idle for long, and to hold locks: the server must notice soon when the worker's
+// machine is gone, or nobody else could lead. Each statement of the doorbell needs a snapshot of its own, whatever the
+// default isolation is.
+const sqlSettle = `
+set idle_session_timeout = 0;
+set default_transaction_isolation = 'read committed';
+set lock_timeout = '5s';
+set tcp_keepalives_idle = 5;
+set tcp_keepalives_interval = 3;
+set tcp_keepalives_count = 3;
+set tcp_user_timeout = 15000`
+
+// settle prepares a connection that is known to be its own server session.
+func (s *session) settle(ctx context.Context) error {
+	ctx, cancel := quick(ctx)
+	defer cancel()
+	if err := s.conn.PgConn().Exec(ctx, sqlSettle).Close(); err != nil {
+		return fmt.Errorf("prepare the listening connection: %w", err)
+	}
+	return nil
+}
+
+// subscribe listens to a channel. Whatever is committed after it returns is heard.
+func (s *session) subscribe(ctx context.Context, channel string) error {
+	ctx, cancel := quick(ctx)
+	defer cancel()
+	if _, err := s.conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
+		return fmt.Errorf("listen %s: %w", channel, err)
+	}
+	return nil
+}
+
+// QueryRow runs a query that returns one row, prepared, which a session that was probed can be trusted to keep.
+func (s *session) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
+	return s.conn.QueryRow(ctx, query, append([]any{pgx.QueryExecModeCacheStatement}, args...)...)
+}
+
+// ask runs a query that has no work to do.
+func (s *session) ask(ctx context.Context, query string, into ...any) error {
+	ctx, cancel := quick(ctx)
+	defer cancel()
+	return s.QueryRow(ctx, query).Scan(into...)
+}
+
+// hear waits until something is heard, or the deadline has passed, or ctx is done; only a broken connection is an
+// error.
+func (s *session) hear(ctx context.Context, deadline time.Time) error {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	if _, err := s.conn.WaitForNotification(ctx); err != nil && s.conn.IsClosed() {
+		return fmt.Errorf("wait for a notification: %w", err)
+	}
+	return nil
+}
+
+// ping asks whether the peer is still there.
+func (s *session) ping(ctx context.Context) error {
+	ctx, cancel := quick(ctx)
+	defer cancel()
+	if err := s.conn.Ping(ctx); err != nil {
+		return fmt.Errorf("ping: %w", err)
+	}
+	return nil
+}
+
+// lost reports whether an error on the connection is the end of it, rather than of one query.
+func (s *session) lost(err error) bool {
+	var pgErr *pgconn.PgError
+	return s.conn.IsClosed() || !errors.As(err, &pgErr)
+}
+
+// close ends the server session, and with it whatever it holds.
+func (s *session) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+	defer cancel()
+	_ = s.conn.Close(ctx) // it can fail only where there is nothing to close any more
+}
+
+// quick is for a query that takes no time: it is not interrupted by the end of ctx, which would cost the connection.
+func quick(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
+}
+
+// linger returns a context that ends by itself after the timeout, or a grace after its parent.
+func linger(parent context.Context, timeout, grace time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), timeout)
+	stop := context.AfterFunc(parent, func() {
+		timer := time.AfterFunc(grace, cancel)
+		context.AfterFunc(ctx, func() { timer.Stop() })
+	})
+	return ctx, func() { stop(); cancel() }
+}

@@ -1,0 +1,69 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// condition is what the loops know of the worker. It is kept in memory, so that asking for it costs the database
+// nothing.
+type condition struct {
+	leader    bool // it folds as the leader, or polls
+	listening bool
+	schema    error     // nil: the schema is this binary's
+	lastFold  time.Time // that succeeded, though there may have been nothing to fold
+	lastBeat  time.Time
+	queue     queue
+}
+
+// queue is what the last heartbeat found.
+type queue struct {
+	facts         float64 // waiting to be folded
+	age           float64 // of the oldest of them, in seconds
+	notifications float64 // how full the server's notification queue is, from 0 to 1
+}
+
+// status is the condition that the loops share.
+type status struct {
+	mu      sync.Mutex
+	now     condition
+	changed chan struct{} // something is in it after leader has changed
+}
+
+func newStatus() *status { return &status{changed: make(chan struct{}, 1)} }
+
+// update changes the condition and returns what it was.
+func (s *status) update(change func(*condition)) (before condition) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before = s.now
+	change(&s.now)
+	if s.now.leader != before.leader {
+		select {
+		case s.changed <- struct{}{}:
+		default: // something is in it already
+		}
+	}
+	return before
+}
+
+func (s *status) read() condition { return s.update(func(*condition) {}) }
+
+// unready says why a worker should not be counted on, nil if it should. A fold or a heartbeat that is older than the
+// limit is too old.
+func (c condition) unready(limit time.Duration) error {
+	var problems []error
+	if c.schema != nil {
+		problems = append(problems, c.schema)
+	}
+	for what, last := range map[string]time.Time{"fold": c.lastFold, "heartbeat": c.lastBeat} {
+		if last.IsZero() {
+			problems = append(problems, fmt.Errorf("no %s yet", what))
+		} else if age := time.Since(last); age > limit {
+			problems = append(problems, fmt.Errorf("the last %s was %v ago", what, age.Round(time.Second)))
+		}
+	}
+	return errors.Join(problems...)
+}

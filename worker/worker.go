@@ -1,0 +1,205 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"headway/sql"
+)
+
+// Worker folds, says that it is alive, and serves health and metrics. [New] makes one; its fields may be changed until
+// [Worker.Run] is called.
+type Worker struct {
+	Config  Config
+	Log     *slog.Logger
+	Version string // shown in headway.worker and the metrics
+
+	// MaxFacts bounds a fold. Default: 1000.
+	MaxFacts int
+
+	// HeartbeatInterval is how often the worker's row is refreshed. Default: 5s. From a minute on it counts as gone.
+	HeartbeatInterval time.Duration
+
+	// StandbyInterval is how often, on average, a standby tries to lead. Default: 1s.
+	StandbyInterval time.Duration
+
+	// PingInterval is how often a sleeping leader asks whether the server is still there. Default: 5s. A connection whose
+	// other end has vanished is noticed within this and 5 seconds more.
+	PingInterval time.Duration
+
+	// ProbeInterval is how often a sleeping leader notifies itself. Default: 30s.
+	ProbeInterval time.Duration
+
+	// ProbeTimeout is how long that may take until the subscription counts as dead. Default: 5s.
+	ProbeTimeout time.Duration
+
+	// Observe is told every step of the loop that folds, which waits for it. Nil: nobody is.
+	Observe func(Event)
+
+	// Handlers are served beside /healthz, /readyz and /metrics, by pattern as [http.ServeMux] takes it.
+	Handlers map[string]http.Handler
+
+	// Registry is what /metrics serves. Others may register with it.
+	Registry *prometheus.Registry
+
+	id         string
+	pool       *pgxpool.Pool
+	metrics    *metrics
+	status     *status
+	background sync.WaitGroup // what uses the pool beside the loops
+}
+
+// New makes a worker with default settings.
+func New(config Config, log *slog.Logger, version string) *Worker {
+	id := uuid.NewString()
+	registry, status := prometheus.NewRegistry(), newStatus()
+	return &Worker{
+		Config:            config,
+		Log:               log.With("worker", id),
+		Version:           version,
+		MaxFacts:          1000,
+		HeartbeatInterval: 5 * time.Second,
+		StandbyInterval:   time.Second,
+		PingInterval:      5 * time.Second,
+		ProbeInterval:     30 * time.Second,
+		ProbeTimeout:      5 * time.Second,
+		Registry:          registry,
+		id:                id,
+		metrics:           newMetrics(registry, version, status),
+		status:            status,
+	}
+}
+
+// ID is the worker's key in headway.worker.
+func (w *Worker) ID() string { return w.id }
+
+// Run works until ctx is done; then it finishes the fold in hand, gives back its locks and its row, and returns nil,
+// within 25 seconds. It may be called once.
+//
+// It returns an error where it cannot begin: a database that cannot be reached by either address, a schema that is
+// not this binary's (a [*sql.VersionError]), an HTTP address that is taken. What goes wrong later is logged and tried
+// again for as long as it takes.
+func (w *Worker) Run(ctx context.Context) error {
+	var err error
+	if w.pool, err = w.connect(ctx); err != nil {
+		return err
+	}
+	defer w.pool.Close()
+	session, err := w.open(ctx)
+	if err != nil {
+		return err
+	}
+	listener, err := w.listen(ctx)
+	if err != nil {
+		session.close()
+		return err
+	}
+
+	w.Log.Info("the worker starts", "version", w.Version, "schema", sql.Latest())
+	err = w.runLoops(ctx, w.loops(session, listener))
+	w.background.Wait()
+	w.retire(ctx)
+	w.Log.Info("the worker has stopped")
+	return err
+}
+
+// connect opens the pool and checks the schema.
+func (w *Worker) connect(ctx context.Context) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(w.Config.DatabaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	params := config.ConnConfig.RuntimeParams
+	params["application_name"] = cmp.Or(params["application_name"], "headway worker")
+	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, queryTimeout)
+	config.ConnConfig.DefaultQueryExecMode = execMode(config.ConnConfig.DefaultQueryExecMode)
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	}
+
+	err = pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return sql.Check(ctx, conn.Conn()) })
+	if err != nil {
+		pool.Close()
+		if errors.As(err, new(*sql.VersionError)) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("connect to the database (DATABASE_URL, or PGHOST and its relatives, say which): %w", err)
+	}
+	return pool, nil
+}
+
+// loop is one thing that the worker does all the time. It returns nil once ctx is done; an error ends the worker.
+type loop struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
+func (w *Worker) loops(first *session, listener net.Listener) []loop {
+	loops := []loop{
+		{"progress", func(ctx context.Context) error {
+			s := first
+			first = nil // after a panic it begins with a new one
+			return w.progress(ctx, s)
+		}},
+		{"heartbeat", w.heartbeat},
+	}
+	if listener != nil {
+		loops = append(loops, loop{"http", func(ctx context.Context) error { return w.serveHTTP(ctx, listener) }})
+	}
+	return loops
+}
+
+// runLoops runs the loops until all have returned. The first error ends the others.
+func (w *Worker) runLoops(ctx context.Context, loops []loop) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, l := range loops {
+		group.Go(func() error {
+			if err := w.keepRunning(ctx, l); err != nil {
+				return fmt.Errorf("%s: %w", l.name, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// keepRunning runs a loop, and starts it again after a panic: a defect in one is no reason to stop the others, and
+// none of them leaves anything half done outside a transaction.
+func (w *Worker) keepRunning(ctx context.Context, l loop) error {
+	again := backoff{first: time.Second, max: time.Minute}
+	for {
+		panicked, err := w.catch(ctx, l)
+		if !panicked {
+			return err
+		}
+		if !pause(ctx, again.pause()) {
+			return nil
+		}
+	}
+}
+
+// catch runs a loop until it returns or panics.
+func (w *Worker) catch(ctx context.Context, l loop) (panicked bool, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			panicked = true
+			w.metrics.panics.Inc()
+			w.Log.Error("a loop panicked and is started again", "loop", l.name, "panic", value, "stack", string(debug.Stack()))
+		}
+	}()
+	return false, l.run(ctx)
+}
