@@ -97,9 +97,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if new.kind = 'chat' and not exists (
-    select from headway.subscription s where s.channel = new.channel and s.user_id = new.sender
-  ) then
+  -- Whoever is leaving or being deleted has gone, or waits and sees this message.
+  perform from headway.subscription s where s.channel = new.channel and s.user_id = new.sender for key share;
+  if new.kind = 'chat' and not found then
     if not exists (select from headway.channel c where c.name = new.channel) then
       raise exception 'there is no channel "%"', new.channel using
         errcode = 'foreign_key_violation',

@@ -23,16 +23,41 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_sender bigint;
 begin
   delete from headway.channel c using old_rows o where c.name = 'user_' || o.id;
+
+  select o.id into v_sender from old_rows o where exists (select from headway.message m where m.sender = o.id) limit 1;
+  if found then
+    raise exception 'person % has sent messages, which are kept', v_sender using
+      errcode = 'foreign_key_violation',
+      hint = format('Erase their name and address instead: select headway.forget_user(%s).', v_sender);
+  end if;
   return null;
 end
 $$;
-comment on function headway.appuser_after_delete() is 'Closes the channels of people who are deleted.';
+comment on function headway.appuser_after_delete() is 'Closes the channels of people who are deleted, and keeps those who have sent messages.';
 
 create trigger appuser_after_delete after delete on headway.appuser
 referencing old table as old_rows
 for each statement execute function headway.appuser_after_delete();
+
+create function headway.appuser_before_truncate() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception 'people are kept: truncate of headway.appuser is refused' using
+    errcode = 'feature_not_supported',
+    hint = 'Their messages would lose their senders; select headway.forget_user(id) erases a person''s name and address.';
+end
+$$;
+comment on function headway.appuser_before_truncate() is 'Keeps people from being truncated.';
+
+create trigger appuser_before_truncate before truncate on headway.appuser
+for each statement execute function headway.appuser_before_truncate();
 
 create function headway.forget_user(user_id bigint) returns void
 language plpgsql
