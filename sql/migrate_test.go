@@ -348,11 +348,15 @@ func TestCheckTellsMissingOlderAndNewerApart(t *testing.T) {
 		t.Error(err)
 	}
 
-	for found, want := range map[int32]string{
-		0:                "run `headway migrate`",
-		sql.Latest() - 1: "run `headway migrate`",
-		sql.Latest() + 1: "install the headway that migrated it",
+	for _, test := range []struct {
+		found int32
+		want  string
+	}{
+		{0, "run `headway migrate`"},
+		{sql.Latest() - 1, "run `headway migrate`"},
+		{sql.Latest() + 1, "install the headway that migrated it"},
 	} {
+		found, want := test.found, test.want
 		if _, err := conn.Exec(t.Context(), "update "+sql.VersionTable+" set version = $1", found); err != nil {
 			t.Fatal(err)
 		}
