@@ -20,6 +20,7 @@ func commands() []command {
 	return []command{
 		{"migrate", "bring the schema of a database up to date", migrate},
 		{"worker", "fold what happens and notify, until it is told to stop", runWorker},
+		{"healthcheck", "ask a worker on this machine whether it is alive", healthcheck},
 		{"version", "print the version of this program and of its schema", version},
 	}
 }
@@ -53,7 +54,7 @@ func run(ctx context.Context, e env, args []string) error {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "headway: live progress, chat and unread-mail digests on PostgreSQL\n\nusage: headway COMMAND [flags]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+		fmt.Fprintf(w, "  %-11s %s\n", c.name, c.summary)
 	}
 	fmt.Fprint(w, "\n`headway COMMAND -help` says more. DATABASE_URL, or PGHOST and its relatives, say which database.\n\n")
 }

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// healthcheckTimeout is less than what a container's health check waits by default, so that the reason is printed.
+const healthcheckTimeout = 3 * time.Second
+
+// healthcheck asks the worker on this machine whether it is alive. A container image without a shell or curl checks
+// itself with it.
+func healthcheck(ctx context.Context, e env, args []string) error {
+	flags := newFlags("headway healthcheck",
+		"Asks the worker that serves HEADWAY_HTTP_ADDR on this machine for /healthz, and fails unless it answers that it\n"+
+			"is alive. It needs no database.")
+	if helped, err := parse(e, flags, args); helped || err != nil {
+		return err
+	}
+	addr := e.getenv("HEADWAY_HTTP_ADDR")
+	if addr == "" {
+		return errors.New("HEADWAY_HTTP_ADDR is not set, so no worker serves its health: set it to what the worker has, such as :8080")
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
+	defer cancel()
+	// Where the host is empty or 0.0.0.0, as a listener may have it, dialing takes it as this machine.
+	address := url.URL{Scheme: "http", Host: addr, Path: "/healthz"}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
+	if err != nil {
+		return fmt.Errorf("HEADWAY_HTTP_ADDR: %w", err)
+	}
+	// Without the environment's proxy: it is this machine that is asked.
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("ask the worker at HEADWAY_HTTP_ADDR: %w", err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1000))
+	if err != nil {
+		return fmt.Errorf("read the worker's answer: %w", err)
+	}
+	answer := strings.TrimSpace(string(body))
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the worker is not alive: %s: %s", response.Status, answer)
+	}
+	_, err = fmt.Fprintln(e.stdout, answer)
+	return err
+}
