@@ -64,6 +64,7 @@ func (d *doorbell) round(ctx context.Context) error {
 		if d.lost(err) {
 			return err
 		}
+		d.w.complain(err)
 		pause(ctx, d.trouble.pause())
 		return nil
 	}

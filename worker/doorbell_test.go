@@ -50,7 +50,7 @@ func (d *doorbell) finish() {
 func (d *doorbell) awake() (release func()) {
 	d.t.Helper()
 	h := d.holdAt(worker.LyingDown)
-	exec(d.t, d.bystander, "notify headway_doorbell")
+	do(d.t, d.bystander, "notify headway_doorbell")
 	await(d.t, "the worker to wake and find nothing", h.reached)
 	return h.release
 }
@@ -59,7 +59,7 @@ func TestASleepingWorkerIsRung(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 
-	exec(t, d.writer, complete(1))
+	do(t, d.writer, complete(1))
 	d.await(worker.Rung, worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -69,14 +69,14 @@ func TestASilentWriterMayCommitAfterTheWorkerHasLooked(t *testing.T) {
 	d := setup(t)
 
 	release := d.awake()
-	exec(t, d.writer, "begin; "+complete(1))
+	do(t, d.writer, "begin; "+complete(1))
 	if locks(t, d.bystander, "doorbell", shared) != 1 {
 		t.Fatal("the writer is not silent")
 	}
 	d.forget()
 	release()
 	d.await(worker.Refused)
-	exec(t, d.writer, "commit")
+	do(t, d.writer, "commit")
 	d.await(worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -85,13 +85,13 @@ func TestARingingWriterMayCommitWhileTheWorkerSleepsAgain(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 
-	exec(t, d.writer, "begin; "+complete(1))
+	do(t, d.writer, "begin; "+complete(1))
 	if locks(t, d.bystander, "doorbell", shared) != 0 {
 		t.Fatal("the writer is silent though the worker sleeps")
 	}
-	exec(t, d.bystander, "notify headway_doorbell")
+	do(t, d.bystander, "notify headway_doorbell")
 	d.await(worker.Rung, worker.Asleep)
-	exec(t, d.writer, "commit")
+	do(t, d.writer, "commit")
 	d.await(worker.Rung, worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -100,9 +100,9 @@ func TestARingingWriterMayCommitWhileTheWorkerIsAwake(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 
-	exec(t, d.writer, "begin; "+complete(1))
+	do(t, d.writer, "begin; "+complete(1))
 	release := d.awake()
-	exec(t, d.writer, "commit")
+	do(t, d.writer, "commit")
 	release()
 	d.await(worker.Folded, worker.Asleep)
 	d.finish()
@@ -113,9 +113,9 @@ func TestARingingWriterMayCommitBetweenTheLookAndTheWait(t *testing.T) {
 	d := setup(t)
 
 	h := d.holdAt(worker.Asleep)
-	exec(t, d.bystander, "notify headway_doorbell")
+	do(t, d.bystander, "notify headway_doorbell")
 	await(t, "the worker to lie down", h.reached)
-	exec(t, d.writer, complete(1))
+	do(t, d.writer, complete(1))
 	h.release()
 	d.await(worker.Rung, worker.Folded, worker.Asleep)
 	d.finish()
@@ -127,25 +127,25 @@ func TestAWriterWhoRollsBackLeavesTheWorkerInPeace(t *testing.T) {
 
 	// Silent.
 	release := d.awake()
-	exec(t, d.writer, "begin; "+complete(1))
+	do(t, d.writer, "begin; "+complete(1))
 	d.forget()
 	release()
 	d.await(worker.Refused)
-	exec(t, d.writer, "rollback")
+	do(t, d.writer, "rollback")
 	d.await(worker.Asleep)
 
 	// Ringing.
-	exec(t, d.writer, "begin; "+complete(1)+"; rollback")
+	do(t, d.writer, "begin; "+complete(1)+"; rollback")
 	// Silent, and only to a savepoint.
 	release = d.awake()
-	exec(t, d.writer, "begin; savepoint s; "+complete(1)+"; rollback to s; commit")
+	do(t, d.writer, "begin; savepoint s; "+complete(1)+"; rollback to s; commit")
 	release()
 	d.await(worker.Asleep)
 
 	if events := d.since(); slices.Contains(events, worker.Folded) {
 		t.Errorf("something was folded: %q", events)
 	}
-	exec(t, d.writer, complete(1))
+	do(t, d.writer, complete(1))
 	d.await(worker.Rung, worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -155,16 +155,16 @@ func TestAnOpenSilentTransactionKeepsNobodyWaiting(t *testing.T) {
 	d := setup(t)
 
 	release := d.awake()
-	exec(t, d.writer, "begin; "+complete(1))
+	do(t, d.writer, "begin; "+complete(1))
 	release()
 	d.await(worker.Refused)
 	for task := 2; task <= 10; task++ {
 		d.forget()
-		exec(t, d.bystander, complete(task))
+		do(t, d.bystander, complete(task))
 		d.await(worker.Folded, worker.Refused)
 		eventuallyFolded(t, d.bystander)
 	}
-	exec(t, d.writer, "commit")
+	do(t, d.writer, "commit")
 	d.await(worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -180,10 +180,10 @@ func TestAProjectInSomebodysHandsWaitsAndTheOthersDoNot(t *testing.T) {
 			d := setup(t)
 			percent := "select done from headway.progress where project_id = $1"
 
-			exec(t, d.writer, "begin; "+hold)
-			exec(t, d.bystander, complete(1))
+			do(t, d.writer, "begin; "+hold)
+			do(t, d.bystander, complete(1))
 			d.await(worker.Rung, worker.Deferred)
-			exec(t, d.bystander, complete(501))
+			do(t, d.bystander, complete(501))
 			d.await(worker.Folded)
 			for project := 1; project <= 2; project++ {
 				if done := value[int](t, d.bystander, percent, project); done != 1 {
@@ -193,7 +193,7 @@ func TestAProjectInSomebodysHandsWaitsAndTheOthersDoNot(t *testing.T) {
 			if n := value[int](t, d.bystander, "select count(*) from headway.pending_fact where project_id = 1"); n != 1 {
 				t.Errorf("%d facts of the held project wait", n)
 			}
-			exec(t, d.writer, "rollback")
+			do(t, d.writer, "rollback")
 			d.await(worker.Folded, worker.Asleep)
 			d.finish()
 		})
@@ -204,19 +204,19 @@ func TestWhereNothingIsNotifiedTheWorkerPolls(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 
-	exec(t, d.bystander, "select headway.set_setting('notify_payload', 'off'); notify headway_doorbell")
+	do(t, d.bystander, "select headway.set_setting('notify_payload', 'off'); notify headway_doorbell")
 	d.await(worker.Silenced)
 	for task := 1; task <= 3; task++ {
-		exec(t, d.writer, complete(task))
+		do(t, d.writer, complete(task))
 		d.await(worker.Folded, worker.Silenced)
 		eventuallyFolded(t, d.bystander)
 		if locks(t, d.bystander, "doorbell", anyMode) != 0 {
 			t.Error("somebody holds KEY")
 		}
 	}
-	exec(t, d.bystander, "select headway.set_setting('notify_payload', 'reference')")
+	do(t, d.bystander, "select headway.set_setting('notify_payload', 'reference')")
 	d.await(worker.Asleep)
-	exec(t, d.writer, complete(4))
+	do(t, d.writer, complete(4))
 	d.await(worker.Rung, worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -238,12 +238,12 @@ func TestALostSubscriptionIsNoticedAndMadeAnew(t *testing.T) {
 	t.Parallel()
 	d := setup(t, func(w *worker.Worker) { w.ProbeInterval, w.ProbeTimeout = 200*time.Millisecond, 2*time.Second })
 
-	exec(t, d.bystander, deafen)
-	exec(t, d.writer, complete(1))
+	do(t, d.bystander, deafen)
+	do(t, d.writer, complete(1))
 	d.await(worker.Folded, worker.Asleep)
-	exec(t, d.writer, complete(2)) // rings for nobody
+	do(t, d.writer, complete(2)) // rings for nobody
 	d.await(worker.Lost, worker.Leading, worker.Folded, worker.Asleep)
-	exec(t, d.writer, complete(3))
+	do(t, d.writer, complete(3))
 	d.await(worker.Rung, worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -252,10 +252,10 @@ func TestTheSafetyPollFindsWhatWasNotHeard(t *testing.T) {
 	t.Parallel()
 	d := setup(t, func(w *worker.Worker) { w.Config.PollInterval = 100 * time.Millisecond })
 
-	exec(t, d.bystander, deafen)
-	exec(t, d.writer, complete(1))
+	do(t, d.bystander, deafen)
+	do(t, d.writer, complete(1))
 	d.await(worker.Folded, worker.Asleep)
-	exec(t, d.writer, complete(2)) // rings for nobody
+	do(t, d.writer, complete(2)) // rings for nobody
 	d.await(worker.Polled, worker.Folded)
 	d.finish()
 }
@@ -284,7 +284,7 @@ func TestFalseAlarmsAreAnsweredLessAndLessOften(t *testing.T) {
 	if took := time.Since(began); took < 400*time.Millisecond { // ten pauses of 50 ms or more
 		t.Errorf("ten false alarms were answered within %v", took)
 	}
-	exec(t, d.writer, complete(1))
+	do(t, d.writer, complete(1))
 	d.await(worker.Folded)
 	stop()
 	if err := flood.Wait(); err != nil {

@@ -18,7 +18,7 @@ type querier interface {
 }
 
 // fold folds one batch and returns how many facts it consumed. A fold that has begun is finished though ctx ends,
-// within reason. Errors are counted and logged.
+// within reason. Errors are counted.
 func (w *Worker) fold(ctx context.Context, on querier) (folded int, err error) {
 	ctx, cancel := linger(ctx, foldTimeout, foldGrace)
 	defer cancel()
@@ -26,7 +26,6 @@ func (w *Worker) fold(ctx context.Context, on querier) (folded int, err error) {
 	began := time.Now()
 	if err := on.QueryRow(ctx, sqlFold, w.MaxFacts).Scan(&folded); err != nil {
 		w.metrics.foldErrors.Inc()
-		w.complain(err)
 		return 0, fmt.Errorf("fold: %w", err)
 	}
 	w.metrics.foldSeconds.Observe(time.Since(began).Seconds())
@@ -38,7 +37,7 @@ func (w *Worker) fold(ctx context.Context, on querier) (folded int, err error) {
 	return folded, nil
 }
 
-// complain logs a failed fold. Meeting another transaction is no fault of anyone.
+// complain logs a fold that failed though the connection did not. Meeting another transaction is no fault of anyone.
 func (w *Worker) complain(err error) {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {

@@ -54,7 +54,12 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 		wait := reconnect.pause()
 		w.Log.Warn("the listening connection was lost and is made anew", "error", err, "after", wait)
 		w.observe(Lost)
-		pause(ctx, wait)
+		w.pool.Reset() // what ended the one has probably ended the others
+		if wait < time.Second {
+			pause(ctx, wait)
+		} else {
+			w.poll(ctx, wait) // where DATABASE_URL still works, facts need not wait
+		}
 	}
 }
 
@@ -110,8 +115,11 @@ func (w *Worker) standBy(ctx context.Context, s *session) (leads bool, err error
 		}
 		if !time.Now().Before(poll) {
 			w.metrics.polls.Inc()
-			if _, err := w.fold(ctx, s); err != nil && s.lost(err) {
-				return false, err
+			if _, err := w.fold(ctx, s); err != nil {
+				if s.lost(err) {
+					return false, err
+				}
+				w.complain(err)
 			}
 			poll = time.Now().Add(w.Config.PollInterval)
 		}

@@ -22,6 +22,7 @@ func (w *Worker) poll(ctx context.Context, duration time.Duration) {
 		wait := jitter(w.fastPoll())
 		switch folded, err := w.fold(ctx, w.pool); {
 		case err != nil:
+			w.complain(err)
 			wait = trouble.pause()
 		case folded > 0:
 			continue

@@ -192,7 +192,7 @@ select n, case when n <= 500 then 1 else 2 end, 'Task ' || n from generate_serie
 func seeded(t *testing.T) *pgtest.DB {
 	t.Helper()
 	db := pgtest.New(t)
-	exec(t, db.Conn(t), seed)
+	do(t, db.Conn(t), seed)
 	return db
 }
 
@@ -205,8 +205,8 @@ var (
 	_ execer = (*pgxpool.Pool)(nil)
 )
 
-// exec runs statements that return nothing of interest.
-func exec(t *testing.T, conn *pgx.Conn, statements string) {
+// do runs statements that return nothing of interest.
+func do(t *testing.T, conn *pgx.Conn, statements string) {
 	t.Helper()
 	if err := conn.PgConn().Exec(t.Context(), statements).Close(); err != nil {
 		t.Fatalf("%s: %v", statements, err)

@@ -1,0 +1,223 @@
+package worker_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"headway/internal/pgtest"
+	"headway/sql"
+	"headway/worker"
+)
+
+// metric returns the value of a counter or gauge.
+func metric(t *testing.T, w *worker.Worker, name string) float64 {
+	t.Helper()
+	families, err := w.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			m := f.GetMetric()[0]
+			return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("there is no metric %s", name)
+	return 0
+}
+
+// freeAddr returns an address that was free a moment ago.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func get(t *testing.T, addr, path string) (status int, body string) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get("http://" + addr + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(content)
+}
+
+func TestHealthReadinessAndMetricsAreServed(t *testing.T) {
+	t.Parallel()
+	cluster, url := ownCluster(t)
+	addr := freeAddr(t)
+	w := start(t, config(t, url, "HEADWAY_HTTP_ADDR", addr), func(w *worker.Worker) {
+		w.HeartbeatInterval = 50 * time.Millisecond
+		w.Handlers = map[string]http.Handler{"GET /gateway": http.NotFoundHandler()}
+	})
+	w.await(worker.Leading, worker.Asleep)
+
+	pgtest.Eventually(t, soon, func() bool { status, _ := get(t, addr, "/readyz"); return status == http.StatusOK }, "it is not ready")
+	pgtest.Eventually(t, soon, func() bool { return metric(t, w.Worker, "headway_pending_facts") == 0 }, "facts are pending")
+	_, body := get(t, addr, "/metrics")
+	for _, want := range []string{
+		"headway_leader 1\n",
+		"headway_listening 1\n",
+		"headway_schema_ok 1\n",
+		"headway_fold_errors_total 0\n",
+		"headway_probe_failures_total 0\n",
+		"headway_pending_facts 0\n",
+		`headway_info{version="test"} 1` + "\n",
+		`headway_fold_seconds_bucket{le="0.001"}`,
+		"headway_notification_queue_usage ",
+		"go_goroutines ",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+	if metric(t, w.Worker, "headway_facts_folded_total") == 0 {
+		t.Error("nothing was folded")
+	}
+	if status, _ := get(t, addr, "/gateway"); status != http.StatusNotFound {
+		t.Errorf("/gateway: %d", status)
+	}
+
+	// Newer than this binary.
+	pool := connectPool(t, url)
+	if _, err := pool.Exec(t.Context(), "update "+sql.VersionTable+" set version = version + 1"); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Eventually(t, soon, func() bool { status, _ := get(t, addr, "/readyz"); return status == http.StatusServiceUnavailable }, "it is ready")
+	if _, body := get(t, addr, "/readyz"); !strings.Contains(body, "the schema is at version") {
+		t.Error(body)
+	}
+
+	// Alive is not ready.
+	if err := cluster.Halt("immediate"); err != nil {
+		t.Fatal(err)
+	}
+	w.await(worker.Lost)
+	if status, _ := get(t, addr, "/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz without a database: %d", status)
+	}
+	if metric(t, w.Worker, "headway_leader") != 0 || metric(t, w.Worker, "headway_listening") != 0 {
+		t.Error("it leads and listens without a database")
+	}
+	w.stop()
+}
+
+func TestAWorkerThatCannotBeginSaysWhy(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	run := func(c worker.Config) error {
+		return worker.New(c, slog.New(slog.DiscardHandler), "test").Run(t.Context())
+	}
+
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	nobody := "postgres://postgres@127.0.0.1:1/app?sslmode=disable"
+	for want, c := range map[string]worker.Config{
+		"DATABASE_URL":         config(t, nobody),
+		"listening connection": config(t, db.URL, "HEADWAY_LISTEN_URL", nobody),
+		"HEADWAY_HTTP_ADDR":    config(t, db.URL, "HEADWAY_HTTP_ADDR", taken.Addr().String()),
+	} {
+		if err := run(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+
+	for _, change := range []int{-1, +2} { // older, then newer
+		do(t, db.Conn(t), fmt.Sprintf("update %s set version = version + %d", sql.VersionTable, change))
+		var version *sql.VersionError
+		if err := run(config(t, db.URL)); !errors.As(err, &version) {
+			t.Errorf("a schema off by %+d: %v", change, err)
+		}
+	}
+	if err := run(config(t, pgtest.Empty(t).URL)); err == nil || !strings.Contains(err.Error(), "headway migrate") {
+		t.Errorf("no schema: %v", err)
+	}
+}
+
+func TestTheWorkersRowFollowsIt(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	row := "select count(*) from headway.worker where id = $1 and leader and version = 'test' and pid > 0 and host <> ''"
+
+	pgtest.Eventually(t, soon, func() bool { return value[int](t, d.bystander, row, d.ID()) == 1 }, "its row is not there")
+	standby := start(t, d.configured)
+	standby.await(worker.StandingBy)
+	pgtest.Eventually(t, soon, func() bool {
+		return value[int](t, d.bystander, "select workers from headway.status") == 2
+	}, "the standby's row is not there")
+
+	d.stop()
+	standby.await(worker.Leading)
+	pgtest.Eventually(t, soon, func() bool { return value[int](t, d.bystander, row, standby.ID()) == 1 }, "the row does not say who leads")
+	standby.stop()
+	if n := value[int](t, d.bystander, "select count(*) from headway.worker"); n != 0 {
+		t.Errorf("%d rows are left", n)
+	}
+	for _, purpose := range []string{"leader", "doorbell", "fold"} {
+		if n := locks(t, d.bystander, purpose, anyMode); n != 0 {
+			t.Errorf("the %s lock is still held", purpose)
+		}
+	}
+}
+
+func TestTheFoldInHandIsFinished(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+
+	// A fold that takes a while, because somebody else folds in an open transaction.
+	do(t, d.writer, "begin; select headway.fold()")
+	do(t, d.bystander, complete(1))
+	d.await(worker.Rung)
+	pgtest.Eventually(t, soon, func() bool {
+		return value[int](t, d.bystander, "select count(*) from pg_stat_activity where wait_event = 'advisory' and datname = current_database()") == 1
+	}, "it does not fold")
+	stopped := make(chan struct{})
+	go func() { d.stop(); close(stopped) }()
+	do(t, d.writer, "rollback")
+	await(t, "the worker to stop", stopped)
+	if n := value[int](t, d.bystander, "select count(*) from headway.pending_fact"); n != 0 {
+		t.Errorf("%d facts are left", n)
+	}
+}
+
+func TestAPanicIsLoggedAndTheLoopStartedAgain(t *testing.T) {
+	t.Parallel()
+	panicked := false
+	d := setup(t, func(w *worker.Worker) {
+		observe := w.Observe
+		w.Observe = func(e worker.Event) {
+			observe(e)
+			if e == worker.Rung && !panicked {
+				panicked = true
+				panic("a defect")
+			}
+		}
+	})
+
+	do(t, d.writer, complete(1))
+	d.await(worker.Rung, worker.Leading, worker.Folded)
+	if n := metric(t, d.Worker, "headway_panics_total"); n != 1 {
+		t.Errorf("%v panics are counted", n)
+	}
+	d.finish()
+}

@@ -1,0 +1,228 @@
+package mail
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	htmltemplate "html/template"
+	"io"
+	"mime"
+	"net/url"
+	"regexp"
+	"strings"
+	texttemplate "text/template"
+	"time"
+	"unicode/utf8"
+
+	"github.com/emersion/go-message"
+	"github.com/emersion/go-message/mail"
+)
+
+// MaxSize is how many bytes a mail has at most. Some readers would cut off a bigger one, and some servers refuse it.
+const MaxSize = 100_000
+
+// Address is a name, which may be empty, and a mail address.
+type Address = mail.Address
+
+// Composer writes digests.
+type Composer struct {
+	// From is the sender. Its domain also makes the Message-ID and the List-Id (RFC 2919), so the address must be
+	// ASCII.
+	From Address
+
+	// AppURL is the application's address; below it are /projects/<id>, /channels/<name> and, for the worker to serve,
+	// /headway/unsubscribe/<token>. Nil: the mail has no links, and no List-Unsubscribe.
+	AppURL *url.URL
+}
+
+//go:embed *.tmpl
+var templates embed.FS
+
+var (
+	textTemplate = texttemplate.Must(texttemplate.New("digest.txt.tmpl").
+			Funcs(texttemplate.FuncMap{"wrap": wrap, "nobreak": nobreak, "underline": underline}).
+			ParseFS(templates, "digest.txt.tmpl"))
+	htmlTemplate = htmltemplate.Must(htmltemplate.ParseFS(templates, "digest.html.tmpl"))
+
+	validToken = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+	// One plain address: nothing that could begin a second recipient, a parameter or a header. The table appuser
+	// checks the same.
+	validAddress = regexp.MustCompile(`^[^\s\pC\pZ@<>()\[\]\\,;:"]+@[^\s\pC\pZ@<>()\[\]\\,;:"]+$`)
+)
+
+// Compose returns the mail, complete and ready to be sent: 7-bit, lines of at most 998 bytes that end in CRLF, at most
+// [MaxSize] bytes. What does not fit is told shorter, and then counted rather than told. The same content and the same
+// moment give the same bytes. An error means that the content is not a digest's, or cannot be addressed.
+func (c *Composer) Compose(content Content, now time.Time) ([]byte, error) {
+	switch {
+	case !validToken.MatchString(content.Token):
+		return nil, errors.New("compose: the token is not a UUID")
+	case !validAddress.MatchString(content.Email):
+		return nil, fmt.Errorf("compose: %q is not one plain address", content.Email)
+	case !validAddress.MatchString(c.From.Address) || !isASCII(c.From.Address):
+		return nil, fmt.Errorf("compose: the sender %q is not one plain ASCII address", c.From.Address)
+	}
+	for _, limit := range limits(content) {
+		composed, err := c.render(content, limit, now)
+		if err != nil {
+			return nil, fmt.Errorf("compose: %w", err)
+		}
+		if len(composed) <= MaxSize {
+			return composed, nil
+		}
+	}
+	return nil, fmt.Errorf("compose: not even one line fits into %d bytes", MaxSize)
+}
+
+func (c *Composer) render(content Content, limit limit, now time.Time) ([]byte, error) {
+	view := c.view(content, limit, now)
+	var text, html, composed bytes.Buffer
+	if err := textTemplate.Execute(&text, view); err != nil {
+		return nil, err
+	}
+	if err := htmlTemplate.Execute(&html, view); err != nil {
+		return nil, err
+	}
+	w, err := message.CreateWriter(&composed, c.header(content, view.Subject, now))
+	if err != nil {
+		return nil, err
+	}
+	if err := writePart(w, "text/plain", text.String()); err != nil {
+		return nil, err
+	}
+	if err := writePart(w, "text/html", html.String()); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return composed.Bytes(), nil
+}
+
+// header returns the header of a digest. A reader's name is encoded as need be; it cannot end the field it is in.
+func (c *Composer) header(content Content, subject string, now time.Time) message.Header {
+	_, domain, _ := strings.Cut(c.From.Address, "@")
+	fields := [][2]string{
+		{"Date", now.UTC().Format(time.RFC1123Z)},
+		{"From", (&Address{Name: clean(c.From.Name, 80), Address: c.From.Address}).String()},
+		{"To", recipient(clean(content.Name, 80), content.Email)},
+		{"Subject", mime.QEncoding.Encode("utf-8", subject)},
+		{"Message-ID", "<" + content.Token + "@" + domain + ">"},
+		// Nobody's holiday note is to answer (RFC 3834; the second one is for Exchange). Precedence would say no more,
+		// and no standard knows it.
+		{"Auto-Submitted", "auto-generated"},
+		{"X-Auto-Response-Suppress", "All"},
+		{"List-Id", "<headway." + domain + ">"},
+	}
+	if c.AppURL != nil {
+		// RFC 2369 and, for the one click, RFC 8058.
+		fields = append(fields,
+			[2]string{"List-Unsubscribe", "<" + c.unsubscribeURL(content.Token) + ">"},
+			[2]string{"List-Unsubscribe-Post", "List-Unsubscribe=One-Click"})
+	}
+	fields = append(fields,
+		[2]string{"MIME-Version", "1.0"},
+		[2]string{"Content-Type", mime.FormatMediaType("multipart/alternative", map[string]string{"boundary": "headway-" + content.Token})})
+
+	var header message.Header
+	for i := len(fields) - 1; i >= 0; i-- { // what is added comes first
+		header.Add(fields[i][0], fields[i][1])
+	}
+	return header
+}
+
+// recipient is what To says. An address that is not ASCII cannot stand in a 7-bit header: it becomes the name of a
+// group without members (RFC 6857, section 3.1.8), and only the envelope has it as an address.
+func recipient(name, address string) string {
+	if isASCII(address) {
+		return (&Address{Name: name, Address: address}).String()
+	}
+	return mime.QEncoding.Encode("utf-8", strings.TrimSpace(name+" <"+address+">")) + " :;"
+}
+
+// writePart writes a body in whichever encoding is shorter.
+func writePart(w *message.Writer, mediaType, body string) error {
+	var header message.Header
+	header.SetContentType(mediaType, map[string]string{"charset": "utf-8"})
+	header.Set("Content-Transfer-Encoding", "quoted-printable")
+	if len(body)-asciiIn(body) > len(body)/6 {
+		header.Set("Content-Transfer-Encoding", "base64")
+	}
+	part, err := w.CreatePart(header)
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(part, strings.ReplaceAll(body, "\n", "\r\n")); err != nil {
+		return err
+	}
+	return part.Close()
+}
+
+func (c *Composer) projectURL(id int64) string {
+	if c.AppURL == nil || id == 0 {
+		return ""
+	}
+	return c.AppURL.JoinPath("projects", fmt.Sprint(id)).String()
+}
+
+func (c *Composer) channelURL(channel string) string {
+	if c.AppURL == nil {
+		return ""
+	}
+	return c.AppURL.JoinPath("channels", channel).String()
+}
+
+func (c *Composer) unsubscribeURL(token string) string {
+	if c.AppURL == nil {
+		return ""
+	}
+	return c.AppURL.JoinPath("headway", "unsubscribe", token).String()
+}
+
+func isASCII(s string) bool { return asciiIn(s) == len(s) }
+
+// asciiIn counts the ASCII characters of a string.
+func asciiIn(s string) (n int) {
+	for i := range len(s) {
+		if s[i] < utf8.RuneSelf {
+			n++
+		}
+	}
+	return n
+}
+
+// Mail is a digest as its reader sees it.
+type Mail struct{ Subject, Text, HTML string }
+
+// Read takes a mail that [Composer.Compose] wrote apart.
+func Read(r io.Reader) (Mail, error) {
+	read, err := readMail(r)
+	if err != nil {
+		return Mail{}, fmt.Errorf("read a mail: %w", err)
+	}
+	return read, nil
+}
+
+func readMail(r io.Reader) (read Mail, err error) {
+	reader, err := mail.CreateReader(r)
+	if err != nil {
+		return read, err
+	}
+	if read.Subject, err = reader.Header.Subject(); err != nil {
+		return read, err
+	}
+	for _, body := range []*string{&read.Text, &read.HTML} {
+		part, err := reader.NextPart()
+		if err != nil {
+			return read, err
+		}
+		all, err := io.ReadAll(part.Body)
+		if err != nil {
+			return read, err
+		}
+		*body = strings.ReplaceAll(string(all), "\r\n", "\n")
+	}
+	return read, nil
+}

@@ -1,0 +1,517 @@
+package mail
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"html"
+	"maps"
+	netmail "net/mail"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/emersion/go-message/textproto"
+
+	"headway/internal/pgtest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var now = time.Date(2025, 7, 15, 7, 30, 0, 0, time.UTC)
+
+const appURL = "https://app.example.com/team"
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+func composer(t testing.TB) *Composer {
+	t.Helper()
+	app, err := url.Parse(appURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Composer{From: Address{Name: "Headway", Address: "headway@example.com"}, AppURL: app}
+}
+
+// golden reads testdata/<name>.json, the content of the mail testdata/<name>.eml.
+func golden(t testing.TB, name string) (content Content) {
+	t.Helper()
+	file, err := os.ReadFile(filepath.Join("testdata", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	decode(t, file, &content)
+	return content
+}
+
+func decode(t testing.TB, from []byte, into *Content) {
+	t.Helper()
+	decoder := json.NewDecoder(bytes.NewReader(from))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// compose composes a mail and checks all that has to hold for every one.
+func compose(t testing.TB, c *Composer, content Content) Mail {
+	t.Helper()
+	composed, err := c.Compose(content, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkWire(t, composed)
+	checkHeader(t, c, content, composed)
+	mail, err := Read(bytes.NewReader(composed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSubject(t, mail.Subject)
+	checkTags(t, mail.HTML)
+	checkLinks(t, mail)
+	return mail
+}
+
+// checkWire: a server without extensions takes it, and no two servers disagree on where it ends.
+func checkWire(t testing.TB, composed []byte) {
+	t.Helper()
+	if len(composed) > MaxSize {
+		t.Errorf("%d bytes", len(composed))
+	}
+	if !bytes.HasSuffix(composed, []byte("\r\n")) {
+		t.Error("the last line has no end")
+	}
+	for line := range bytes.SplitSeq(composed, []byte("\r\n")) {
+		if len(line) > 998 {
+			t.Errorf("a line of %d bytes", len(line))
+		}
+		if i := bytes.IndexFunc(line, func(r rune) bool { return r >= utf8.RuneSelf || r < ' ' && r != '\t' || r == 0x7f }); i >= 0 {
+			t.Errorf("not fit for every server: %q", line)
+		}
+	}
+}
+
+// checkHeader: every field once, and one recipient.
+func checkHeader(t testing.TB, c *Composer, content Content, composed []byte) {
+	t.Helper()
+	want := []string{
+		"Date", "From", "To", "Subject", "Message-Id", "Auto-Submitted", "X-Auto-Response-Suppress", "List-Id",
+		"List-Unsubscribe", "List-Unsubscribe-Post", "Mime-Version", "Content-Type",
+	}
+	if c.AppURL == nil {
+		want = slices.Delete(want, 8, 10)
+	}
+	header, err := textproto.ReadHeader(bufio.NewReader(bytes.NewReader(composed)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for fields := header.Fields(); fields.Next(); {
+		got = append(got, fields.Key())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the header has %q, want %q", got, want)
+	}
+
+	// Another parser than the one of the package that wrote it.
+	parsed, err := netmail.ReadMessage(bytes.NewReader(composed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := parsed.Header.AddressList("To")
+	switch {
+	case !isASCII(content.Email):
+		if len(to) != 0 {
+			t.Errorf("to %v, want the envelope to know", to)
+		}
+	case err != nil || len(to) != 1 || to[0].Address != content.Email:
+		t.Errorf("to %v, %v; want %s", to, err, content.Email)
+	}
+	from, err := parsed.Header.AddressList("From")
+	if err != nil || len(from) != 1 || *from[0] != c.From {
+		t.Errorf("from %v, %v", from, err)
+	}
+}
+
+func checkSubject(t testing.TB, subject string) {
+	t.Helper()
+	if length := utf8.RuneCountInString(subject); length == 0 || length > 200 {
+		t.Errorf("a subject of %d characters", length)
+	}
+	if cleaned := clean(subject, 1000); cleaned != subject {
+		t.Errorf("the subject is %q, clean %q", subject, cleaned)
+	}
+}
+
+var (
+	tag    = regexp.MustCompile(`(?s)<[^ ].*?>`)
+	href   = regexp.MustCompile(` href="[^"]*"`)
+	digits = regexp.MustCompile(`\d+`)
+)
+
+func tags(page string) map[string]bool {
+	found := map[string]bool{}
+	for _, t := range tag.FindAllString(page, -1) {
+		found[digits.ReplaceAllString(href.ReplaceAllString(t, " href"), "0")] = true
+	}
+	return found
+}
+
+// checkTags: no tag and no attribute but the template's, which the golden mails use all of.
+func checkTags(t testing.TB, page string) {
+	t.Helper()
+	known := map[string]bool{}
+	for _, name := range goldenNames {
+		file, err := os.ReadFile(filepath.Join("testdata", name+".html"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(known, tags(string(file)))
+	}
+	for found := range tags(page) {
+		if !known[found] {
+			t.Errorf("no template writes %s", found)
+		}
+	}
+}
+
+// linked is what mail clients make links of by themselves.
+var linked = regexp.MustCompile(`(?i)[\pL\d]\.[\pL]|[\pL\d]@[\pL\d]|:/|//|\\\\|[a-z]:[a-z]`)
+
+// checkLinks: every link, and everything that a client could make one of, leads to the application.
+func checkLinks(t testing.TB, mail Mail) {
+	t.Helper()
+	for _, link := range href.FindAllString(mail.HTML, -1) {
+		if target := strings.TrimPrefix(link, ` href="`); target != appURL+`"` && !strings.HasPrefix(target, appURL+"/") {
+			t.Errorf("a link to %s", link)
+		}
+	}
+	for _, banned := range []string{"<img", "<script", "src=", "url(", "http-equiv", "<link"} {
+		if strings.Contains(tag.FindString(mail.HTML), banned) {
+			t.Errorf("the page has %s", banned)
+		}
+	}
+	_, body, _ := strings.Cut(mail.HTML, "<body")
+	shown := html.UnescapeString(tag.ReplaceAllString(body, " "))
+	text := regexp.MustCompile(regexp.QuoteMeta(appURL)+`\S*`).ReplaceAllString(mail.Text, "")
+	for _, part := range []string{shown, text} {
+		if at := linked.FindStringIndex(part); at != nil {
+			t.Errorf("this may become a link: %q", part[max(at[0]-20, 0):min(at[1]+20, len(part))])
+		}
+	}
+}
+
+var goldenNames = []string{"customer", "staff", "plain"}
+
+func TestAMailIsAsItWasApproved(t *testing.T) {
+	t.Parallel()
+	for _, name := range goldenNames {
+		t.Run(name, func(t *testing.T) {
+			c, content := composer(t), golden(t, name)
+			if name == "plain" {
+				c.AppURL = nil
+			}
+			composed, err := c.Compose(content, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mail, err := Read(bytes.NewReader(composed))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for suffix, got := range map[string]string{".eml": string(composed), ".txt": mail.Text, ".html": mail.HTML} {
+				path := filepath.Join("testdata", name+suffix)
+				if *update {
+					if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got != string(want) {
+					t.Errorf("%s is not as it was; if it is better: go test ./worker/mail -update", path)
+				}
+			}
+			compose(t, c, content)
+		})
+	}
+}
+
+func TestBothPartsSayTheSame(t *testing.T) {
+	t.Parallel()
+	words := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	for _, name := range goldenNames {
+		c, content := composer(t), golden(t, name)
+		mail := compose(t, c, content)
+		_, body, _ := strings.Cut(mail.HTML, "</div>") // after the preheader
+		text, page := words(mail.Text), words(html.UnescapeString(tag.ReplaceAllString(body, "")))
+
+		v := c.view(content, limits(content)[0], now)
+		said := []string{v.Greeting, v.Intro, v.More, v.Footer}
+		for _, s := range v.Sections {
+			said = append(said, s.Name)
+			if s.Bar != nil {
+				said = append(said, s.Bar.Label)
+			}
+			for _, b := range s.Blocks {
+				said = append(said, b.Name)
+				for _, i := range b.Items {
+					said = append(said, i.Sentence(), i.Quote, i.When)
+				}
+			}
+		}
+		for _, s := range said {
+			if s = words(s); !strings.Contains(text, s) || !strings.Contains(page, s) {
+				t.Errorf("%s: not in both parts: %s", name, s)
+			}
+		}
+	}
+}
+
+func TestTheSameContentGivesTheSameBytes(t *testing.T) {
+	t.Parallel()
+	content := golden(t, "customer")
+	one, err := composer(t).Compose(content, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := composer(t).Compose(content, now)
+	if err != nil || !bytes.Equal(one, two) {
+		t.Errorf("twice the same content gave different mails, %v", err)
+	}
+}
+
+func TestTheSubjectSaysWhatItIsAbout(t *testing.T) {
+	t.Parallel()
+	project := func(id int64, name string) Project { return Project{ID: id, Name: name} }
+	for want, content := range map[string]Content{
+		"Website relaunch: 12 tasks completed, 3 new messages": {
+			Counts: Counts{Completed: 12, Chat: 3}, Projects: []Project{project(1, "Website relaunch"), project(0, "")}},
+		"Website relaunch and 2 more: 1 task completed, 1 task reopened, 1 task assigned to you, 1 new message": {
+			Counts:   Counts{1, 1, 1, 1},
+			Projects: []Project{project(1, "Website relaunch"), project(2, "Intranet"), project(3, "Shop")}},
+		"9,950 new messages": {Counts: Counts{Chat: 9950}, Projects: []Project{project(0, "")}},
+		"A B Bcc: abe@example.com: 1 new message": {
+			Counts: Counts{Chat: 1}, Projects: []Project{project(1, "A\u202e\r\n\x00 B\nBcc: abe@\u200bexample.com")}},
+		strings.Repeat("é", 60) + "…: 2 tasks assigned to you": {
+			Counts: Counts{Assigned: 2}, Projects: []Project{project(1, strings.Repeat("é", 1000))}},
+		"news": {},
+	} {
+		if got := subject(content); got != want {
+			t.Errorf("the subject is %q, want %q", got, want)
+		}
+	}
+}
+
+func TestTheBarShowsFromAndTo(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		from, to int
+		want     string
+	}{
+		{40, 65, "[########+++++·······] 40 % → 65 %"},
+		{0, 100, "[++++++++++++++++++++] 0 % → 100 %"},
+		{75, 60, "[############---·····] 75 % → 60 %"},
+		{50, 50, "[##########··········] 50 %"},
+		{99, 99, "[###################·] 99 %"},
+		{-3, 107, "[++++++++++++++++++++] 0 % → 100 %"},
+	} {
+		b := newBar(Progress{Total: 9, Percent: test.from}, Progress{Total: 9, Percent: test.to})
+		if b.Text != test.want {
+			t.Errorf("%s, want %s", b.Text, test.want)
+		}
+		if sum := b.Kept + b.Gained + b.Lost + b.Rest; sum != 100 {
+			t.Errorf("from %d to %d the parts are %d in all", test.from, test.to, sum)
+		}
+	}
+	if newBar(Progress{}, Progress{}) != nil {
+		t.Error("a bar of nothing")
+	}
+}
+
+func TestTimesAreTheReaders(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2025, 10, 26, 0, 30, 0, 0, time.UTC)
+	for zone, want := range map[string]string{
+		"Europe/Lisbon":    "Sun 26 Oct, 01:30", // an hour that comes twice
+		"America/New_York": "Sat 25 Oct, 20:30",
+		"Asia/Kathmandu":   "Sun 26 Oct, 06:15",
+		"UTC":              "Sun 26 Oct, 00:30",
+		"No/Such_Zone":     "Sun 26 Oct, 00:30",
+		"Local":            "Sun 26 Oct, 00:30",
+		"":                 "Sun 26 Oct, 00:30",
+	} {
+		if got := newClock(zone, now).show(at); got != want {
+			t.Errorf("%s: %s, want %s", zone, got, want)
+		}
+	}
+}
+
+func TestSomebodyUnknownIsNamedSo(t *testing.T) {
+	t.Parallel()
+	content := golden(t, "plain")
+	content.Projects = []Project{{ID: 7, Lines: []Line{
+		{Kind: "task_completed", Messages: 1, Titles: []string{"Plan"}},
+		{Kind: "task_reopened", Messages: 1, Titles: []string{"\u200b"}},
+		{Kind: "task_assigned", Messages: 1, Titles: []string{"Plan"}},
+		{Kind: "task_archived", Messages: 1, Sender: "Dora", Titles: []string{"Plan"}},
+	}}}
+	text := compose(t, composer(t), content).Text
+	for _, want := range []string{
+		"\nProject 7\n---------\n\n", "- Somebody completed “Plan”", "- Somebody reopened “a task”",
+		"- You were assigned “Plan”", "- Dora task archived “Plan”",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in %s", want, text)
+		}
+	}
+}
+
+func TestTheBiggestDigestFits(t *testing.T) {
+	t.Parallel()
+	for name, line := range map[string]Line{
+		"said":      {Kind: "chat", Channel: "project_1", Messages: 1, Content: strings.Repeat("𝕏", 500)},
+		"completed": {Kind: "task_completed", Messages: 5, Titles: slices.Repeat([]string{strings.Repeat("𝕏", 500)}, 5)},
+		"quotes":    {Kind: "chat", Channel: "project_1", Messages: 1, Content: strings.Repeat(`"`, 500)},
+	} {
+		for _, lines := range []int{50, 500} {
+			content := golden(t, "plain")
+			content.More = 9950
+			content.Projects = nil
+			for i := range lines {
+				line := line
+				line.Sender = strings.Repeat("𝕐", 300)
+				content.Projects = append(content.Projects, Project{
+					ID: int64(i + 1), Name: strings.Repeat("ℤ", 300), To: Progress{Total: 1}, Lines: []Line{line},
+				})
+			}
+			text := compose(t, composer(t), content).Text
+			told := strings.Count(text, "\n- ")
+			if want := "… and " + thousands(9950+line.Messages*(lines-told)) + " more"; !strings.Contains(text, want) {
+				t.Errorf("%s, %d lines: %d are told, but it does not say %q", name, lines, told, want)
+			}
+			if told < 20 {
+				t.Errorf("%s, %d lines: only %d are told", name, lines, told)
+			}
+		}
+	}
+}
+
+func TestWhatCannotBeAddressedIsAnError(t *testing.T) {
+	t.Parallel()
+	for _, email := range []string{
+		"", "abe", "abe@example.com, bob@example.com", "abe@example.com> NOTIFY=NEVER", "abe@example.com\r\nBcc: bob@example.com",
+		"<abe@example.com>", "abe@@example.com", "abe@example.com\x00", "abe\u2028@example.com", "abe\u200b@example.com",
+	} {
+		content := golden(t, "plain")
+		content.Email = email
+		if _, err := composer(t).Compose(content, now); err == nil {
+			t.Errorf("%q is taken for an address", email)
+		}
+	}
+	content := golden(t, "plain")
+	content.Token = "no-uuid\r\n"
+	if _, err := composer(t).Compose(content, now); err == nil {
+		t.Error("any token will do")
+	}
+	for _, from := range []string{"", "headway", "wörker@example.com", "a@b\r\nX: y"} {
+		if _, err := (&Composer{From: Address{Address: from}}).Compose(golden(t, "plain"), now); err == nil {
+			t.Errorf("%q is taken for a sender", from)
+		}
+	}
+}
+
+func TestAnAddressThatIsNotASCIIStaysInTheEnvelope(t *testing.T) {
+	t.Parallel()
+	content := golden(t, "plain")
+	content.Name, content.Email = "Åbe", "åbe@exämple.com"
+	compose(t, composer(t), content)
+	composed, err := composer(t).Compose(content, now)
+	if err != nil || !bytes.Contains(composed, []byte("\r\nTo: =?utf-8?q?=C3=85be_<=C3=A5be@ex=C3=A4mple.com>?= :;\r\n")) {
+		t.Errorf("%v\n%s", err, composed)
+	}
+}
+
+// payloads are what somebody might try.
+var payloads = []string{
+	"<img src=x onerror=alert(1)>", "</style><script>alert(1)</script>", "</title><b>", "<a href='javascript:alert(1)'>x</a>",
+	"javascript:alert(1)", "data:text/html;base64,PHNjcmlwdD4=", "https://evil.example/?q=1#x", "//evil.example", "www.evil.example",
+	"evil.example", "mail evil@evil.example now", "mailto:evil@evil.example", `\\evil\share`, "file:///etc/passwd", "tel:+123456",
+	"http://127.0.0.1:8080/", "evil。example", "例え.テスト",
+	"Abe\r\nBcc: bob@example.com", "Abe\nX-Evil: 1\n\n<b>body</b>", "Abe\rBcc: bob@example.com", "x\r\n.\r\nMAIL FROM:<evil@example.com>",
+	"=?utf-8?q?=0D=0ABcc:_bob@example.com?=", `"Abe" <evil@example.com>, Bob`, "Abe <evil@example.com>", "Abe (comment", `Abe\`, `"`,
+	"\u202egnp.exe\u202c", "\u2066a\u2069", "a\u200b\u200cb\u200d\ufeff", "\u0000\u0007\u001b[31mred\u009b0m", "\u2028\u2029\u0085",
+	"\U000e0041\U000e007f", "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033d\u034f\u0334\u0319\u0324\u031e\u0349", "\u3164", "\u115f",
+	"👩‍👩‍👧‍👦 🏴󠁧󠁢󠁥󠁮󠁧󠁿", "می‌خواهم", "שלום עולם", "𝕏𝕐ℤ", "\xff\xfe\x80", "--headway-c2b9f7a0-1d2e-4a3b-8c4d-5e6f708192a3--",
+	"{{.Unsubscribe}}", "{{template \"x\"}}", "&lt;b&gt;&#60;", "%0d%0aBcc:x", strings.Repeat("a", 3000), strings.Repeat("a b ", 900),
+}
+
+// hostile puts a text wherever somebody can type one.
+func hostile(t testing.TB, name, project, sender, title, said, channel string) Content {
+	content := golden(t, "plain")
+	content.Name = name
+	content.Projects = []Project{
+		{ID: 42, Name: project, To: Progress{Total: 3, Percent: 33}, Lines: []Line{
+			{Kind: "task_completed", Sender: sender, Messages: 12, Titles: []string{title, title, title}},
+			{Kind: "task_assigned", Sender: sender, Messages: 1, Titles: []string{title}},
+			{Kind: "task_reopened", Sender: sender, Messages: 1, Titles: []string{title}, Reason: said},
+			{Kind: "chat", Sender: sender, Messages: 1, Channel: "project_42", Content: said},
+			{Kind: "chat", Sender: sender, Messages: 1, Channel: channel, Content: said},
+		}},
+	}
+	return content
+}
+
+func TestNothingTypedGetsOut(t *testing.T) {
+	t.Parallel()
+	for _, p := range payloads {
+		t.Run(fmt.Sprintf("%.20q", p), func(t *testing.T) {
+			compose(t, composer(t), hostile(t, p, p, p, p, p, p))
+		})
+	}
+}
+
+func FuzzCompose(f *testing.F) {
+	for _, p := range payloads {
+		f.Add(p, "abe@example.com", p, p, p, p, p)
+	}
+	for _, email := range []string{"åbe@example.com", "a@b> NOTIFY=NEVER", "a,b@example.com", "'%a'@[::1]", "a@b;c", "a..b@example.com", "a@-"} {
+		f.Add("Abe", email, "Website relaunch", "Bob", "Plan", "Hello", "design")
+	}
+	c := composer(f)
+	f.Fuzz(func(t *testing.T, name, email, project, sender, title, said, channel string) {
+		content := hostile(t, name, project, sender, title, said, channel)
+		if content.Email = email; !validAddress.MatchString(email) {
+			content.Email = "abe@example.com"
+		}
+		compose(t, c, content)
+	})
+}
+
+func FuzzClean(f *testing.F) {
+	for _, p := range payloads {
+		f.Add(p)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := clean(s, 20)
+		if length := utf8.RuneCountInString(got); length > 21 || !utf8.ValidString(got) || strings.TrimSpace(got) != got {
+			t.Errorf("%q", got)
+		}
+		if again := clean(got, 21); again != got {
+			t.Errorf("cleaned again, %q becomes %q", got, again)
+		}
+		if found := linked.FindString(defuse(got)); found != "" {
+			t.Errorf("%q may become a link", found)
+		}
+	})
+}
