@@ -42,7 +42,8 @@ begin
     from (select distinct p.id from unnest(v_projects) p (id)) p;
     if v_gone is not null then
       -- Facts of a project that is gone have nobody to tell.
-      delete from headway.pending_fact f where f.project_id = any (v_gone);
+      delete from headway.pending_fact f
+      where f.project_id = any (v_gone) and not exists (select from headway.project p where p.id = f.project_id);
     end if;
     select array_agg(l.project_id)
     into v_free
@@ -193,7 +194,7 @@ as $$
         select f.*, lead(f.kind) over (partition by f.task_id order by f.id) as next_kind
         from unnest(post_activity.facts) f
       ) f
-      join headway.task t on t.id = f.task_id
+      join headway.task t on t.id = f.task_id and t.project_id = f.project_id
       -- Whoever did it may be gone, or have been a number that somebody made up.
       left join headway.appuser u on u.id = f.actor_id
       cross join lateral (

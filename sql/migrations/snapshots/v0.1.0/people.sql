@@ -92,6 +92,14 @@ begin
   select 'project_' || n.id || s.suffix, n.id
   from new_rows n
   cross join (values (''), ('_staff')) s (suffix);
+  -- Under an id that was used before, facts of the former project may wait: one recount outweighs them.
+  insert into headway.pending_fact (kind, project_id)
+  select 'recompute', n.id
+  from new_rows n
+  where exists (select from headway.pending_fact f where f.project_id = n.id);
+  if found then
+    perform headway.ring();
+  end if;
   return null;
 end
 $$;
@@ -109,20 +117,28 @@ as $$
 declare
   v_projects bigint[];
   v_users bigint[];
+  v_roles text[];
 begin
-  -- Whoever joined, left or changed; what follows brings each to where they belong now.
+  -- Whoever joined, left or changed, and what they are now, null: no member. The table would not do:
+  -- under repeatable read, beside the new row of one who comes back it may still show the old one.
   case tg_op
     when 'INSERT' then
-      select array_agg(n.project_id), array_agg(n.user_id) into v_projects, v_users from new_rows n;
+      select array_agg(n.project_id), array_agg(n.user_id), array_agg(n.role)
+      into v_projects, v_users, v_roles
+      from new_rows n;
     when 'DELETE' then
-      select array_agg(o.project_id), array_agg(o.user_id) into v_projects, v_users from old_rows o;
+      select array_agg(o.project_id), array_agg(o.user_id), array_agg(null::text)
+      into v_projects, v_users, v_roles
+      from old_rows o;
     when 'UPDATE' then
-      select array_agg(d.project_id), array_agg(d.user_id) into v_projects, v_users
+      select array_agg(d.project_id), array_agg(d.user_id), array_agg(n.role)
+      into v_projects, v_users, v_roles
       from (
         (select project_id, user_id, role from old_rows except select project_id, user_id, role from new_rows)
         union
         (select project_id, user_id, role from new_rows except select project_id, user_id, role from old_rows)
-      ) d;
+      ) d
+      left join new_rows n on n.project_id = d.project_id and n.user_id = d.user_id;
     when 'TRUNCATE' then
       delete from headway.subscription s using headway.channel c where c.name = s.channel and c.project_id is not null;
       perform headway.recompute_everything();
@@ -133,20 +149,16 @@ begin
   end if;
 
   delete from headway.subscription s
-  using unnest(v_projects, v_users) d (project_id, user_id), headway.channel c
+  using unnest(v_projects, v_users, v_roles) d (project_id, user_id, role), headway.channel c
   where c.project_id = d.project_id and s.channel = c.name and s.user_id = d.user_id
-    and not exists (
-      select from headway.member m
-      where m.project_id = d.project_id and m.user_id = d.user_id
-        and (m.role = 'staff' or c.name <> 'project_' || m.project_id || '_staff')
-    );
+    and (d.role is null or d.role <> 'staff' and c.name = 'project_' || d.project_id || '_staff');
 
   insert into headway.subscription (channel, user_id, read_seq, mailed_seq)
-  select c.name, m.user_id, c.last_seq, c.last_seq
-  from unnest(v_projects, v_users) d (project_id, user_id)
-  join headway.member m on m.project_id = d.project_id and m.user_id = d.user_id
-  join headway.channel c on c.name = 'project_' || m.project_id
-    or m.role = 'staff' and c.name = 'project_' || m.project_id || '_staff'
+  select c.name, d.user_id, c.last_seq, c.last_seq
+  from unnest(v_projects, v_users, v_roles) d (project_id, user_id, role)
+  join headway.channel c on c.name = 'project_' || d.project_id
+    or d.role = 'staff' and c.name = 'project_' || d.project_id || '_staff'
+  where d.role is not null
   on conflict do nothing;
 
   insert into headway.pending_fact (kind, project_id, user_id)

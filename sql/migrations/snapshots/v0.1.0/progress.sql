@@ -71,7 +71,7 @@ from (
   where p.kind in ('completed', 'reopened', 'task_added')
   group by p.project_id, p.task_id
 ) f
-join headway.task t on t.id = f.task_id and t.shared
+join headway.task t on t.id = f.task_id and t.project_id = f.project_id and t.shared
 cross join lateral (select count(*) as now from headway.completion c where c.task_id = t.id) c
 cross join lateral (
   select null::bigint as user_id where t.audience = 'everyone'
@@ -92,7 +92,7 @@ from (
   where p.kind in ('completed', 'reopened', 'task_added')
   group by p.project_id, p.task_id, p.user_id
 ) f
-join headway.task t on t.id = f.task_id and not t.shared
+join headway.task t on t.id = f.task_id and t.project_id = f.project_id and not t.shared
 cross join lateral (
   select null::bigint as user_id, 0::bigint as done, t.weight * f.added as total
   where t.audience = 'everyone' and f.added > 0
