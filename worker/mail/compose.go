@@ -106,8 +106,8 @@ func (c *Composer) header(content Content, subject string, now time.Time) messag
 	_, domain, _ := strings.Cut(c.From.Address, "@")
 	fields := [][2]string{
 		{"Date", now.UTC().Format(time.RFC1123Z)},
-		{"From", (&Address{Name: clean(c.From.Name, 80), Address: c.From.Address}).String()},
-		{"To", recipient(clean(content.Name, 80), content.Email)},
+		{"From", (&Address{Name: headerText(c.From.Name, 80), Address: c.From.Address}).String()},
+		{"To", recipient(headerText(content.Name, 80), content.Email)},
 		{"Subject", mime.QEncoding.Encode("utf-8", subject)},
 		{"Message-ID", "<" + content.Token + "@" + domain + ">"},
 		// Nobody's holiday note is to answer (RFC 3834; the second one is for Exchange). Precedence would say no more,
@@ -122,9 +122,9 @@ func (c *Composer) header(content Content, subject string, now time.Time) messag
 			[2]string{"List-Unsubscribe", "<" + c.unsubscribeURL(content.Token) + ">"},
 			[2]string{"List-Unsubscribe-Post", "List-Unsubscribe=One-Click"})
 	}
-	fields = append(fields,
-		[2]string{"MIME-Version", "1.0"},
-		[2]string{"Content-Type", mime.FormatMediaType("multipart/alternative", map[string]string{"boundary": "headway-" + content.Token})})
+	// Neither encoding of a body has =_ in it, so no body can have the boundary.
+	alternative := mime.FormatMediaType("multipart/alternative", map[string]string{"boundary": "=_" + content.Token})
+	fields = append(fields, [2]string{"MIME-Version", "1.0"}, [2]string{"Content-Type", alternative})
 
 	var header message.Header
 	for i := len(fields) - 1; i >= 0; i-- { // what is added comes first

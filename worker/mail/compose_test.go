@@ -377,31 +377,40 @@ func TestSomebodyUnknownIsNamedSo(t *testing.T) {
 	}
 }
 
-func TestTheBiggestDigestFits(t *testing.T) {
+func TestTheBiggestDigestIsToldInFull(t *testing.T) {
+	t.Parallel()
+	content := golden(t, "plain")
+	said := Line{Kind: "chat", Channel: "project_1", Sender: "Charlie", Messages: 1, Content: strings.Repeat("𝕏", cutAt)}
+	content.Projects = []Project{{ID: 1, Name: "Website relaunch", Lines: slices.Repeat([]Line{said}, 50)}}
+	mail := compose(t, composer(t), content)
+	if told := strings.Count(mail.Text, "\n- Charlie"); told != 50 || strings.Contains(mail.Text, "more\n") {
+		t.Errorf("of 50 messages %d are told", told)
+	}
+}
+
+func TestWhatDoesNotFitIsCounted(t *testing.T) {
 	t.Parallel()
 	for name, line := range map[string]Line{
 		"said":      {Kind: "chat", Channel: "project_1", Messages: 1, Content: strings.Repeat("𝕏", 500)},
 		"completed": {Kind: "task_completed", Messages: 5, Titles: slices.Repeat([]string{strings.Repeat("𝕏", 500)}, 5)},
 		"quotes":    {Kind: "chat", Channel: "project_1", Messages: 1, Content: strings.Repeat(`"`, 500)},
 	} {
-		for _, lines := range []int{50, 500} {
+		for _, test := range []struct{ projects, lines, least int }{{1, 50, 15}, {50, 1, 10}, {1, 200, 15}, {200, 1, 10}} {
+			line.Sender = strings.Repeat("𝕐", 300)
 			content := golden(t, "plain")
-			content.More = 9950
-			content.Projects = nil
-			for i := range lines {
-				line := line
-				line.Sender = strings.Repeat("𝕐", 300)
+			content.More, content.Projects = 9950, nil
+			for i := range test.projects {
 				content.Projects = append(content.Projects, Project{
-					ID: int64(i + 1), Name: strings.Repeat("ℤ", 300), To: Progress{Total: 1}, Lines: []Line{line},
+					ID: int64(i + 1), Name: strings.Repeat("ℤ", 300), To: Progress{Total: 1}, Lines: slices.Repeat([]Line{line}, test.lines),
 				})
 			}
 			text := compose(t, composer(t), content).Text
 			told := strings.Count(text, "\n- ")
-			if want := "… and " + thousands(9950+line.Messages*(lines-told)) + " more"; !strings.Contains(text, want) {
-				t.Errorf("%s, %d lines: %d are told, but it does not say %q", name, lines, told, want)
+			if more := 9950 + line.Messages*(test.projects*test.lines-told); !strings.Contains(text, "… and "+thousands(more)+" more") {
+				t.Errorf("%s, %v: %d are told, but it does not say that there are %d more", name, test, told, more)
 			}
-			if told < 20 {
-				t.Errorf("%s, %d lines: only %d are told", name, lines, told)
+			if told < test.least {
+				t.Errorf("%s, %v: only %d are told", name, test, told)
 			}
 		}
 	}
@@ -452,7 +461,7 @@ var payloads = []string{
 	"=?utf-8?q?=0D=0ABcc:_bob@example.com?=", `"Abe" <evil@example.com>, Bob`, "Abe <evil@example.com>", "Abe (comment", `Abe\`, `"`,
 	"\u202egnp.exe\u202c", "\u2066a\u2069", "a\u200b\u200cb\u200d\ufeff", "\u0000\u0007\u001b[31mred\u009b0m", "\u2028\u2029\u0085",
 	"\U000e0041\U000e007f", "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033d\u034f\u0334\u0319\u0324\u031e\u0349", "\u3164", "\u115f",
-	"👩‍👩‍👧‍👦 🏴󠁧󠁢󠁥󠁮󠁧󠁿", "می‌خواهم", "שלום עולם", "𝕏𝕐ℤ", "\xff\xfe\x80", "--headway-c2b9f7a0-1d2e-4a3b-8c4d-5e6f708192a3--",
+	"👩‍👩‍👧‍👦 🏴󠁧󠁢󠁥󠁮󠁧󠁿", "می‌خواهم", "שלום עולם", "𝕏𝕐ℤ", "\xff\xfe\x80", "--=_c2b9f7a0-1d2e-4a3b-8c4d-5e6f708192a3--",
 	"{{.Unsubscribe}}", "{{template \"x\"}}", "&lt;b&gt;&#60;", "%0d%0aBcc:x", strings.Repeat("a", 3000), strings.Repeat("a b ", 900),
 }
 

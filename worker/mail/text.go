@@ -48,6 +48,9 @@ func clean(s string, limit int) string {
 	return strings.TrimRight(b.String(), " \u200c\u200d")
 }
 
+// headerText is clean, and nothing that looks encoded (RFC 2047) either.
+func headerText(s string, limit int) string { return strings.ReplaceAll(clean(s, limit), "=?", "= ?") }
+
 // defuse puts an invisible break into whatever a mail client would take for an address and make a link of: after a
 // dot, a colon or an at sign within a word, and into double slashes of either kind.
 func defuse(s string) string {

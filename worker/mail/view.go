@@ -100,7 +100,7 @@ func (c *Composer) view(content Content, limit limit, now time.Time) view {
 func subject(content Content) string {
 	about, others := "", 0
 	for _, p := range content.Projects {
-		switch name := clean(p.Name, 60); {
+		switch name := headerText(p.Name, 60); {
 		case name == "":
 		case about == "":
 			about = name
@@ -144,15 +144,19 @@ func preheader(sections []section) string {
 	var parts []string
 	for _, s := range sections {
 		if s.Bar != nil {
-			parts = append(parts, s.Bar.Label+".")
+			parts = append(parts, s.Bar.Label)
 		}
 		for _, b := range s.Blocks {
 			for _, i := range b.Items {
-				parts = append(parts, strings.TrimSpace(i.Sentence()+" "+i.Quote))
+				said := i.Sentence()
+				if i.Quote != "" {
+					said += ": " + i.Quote
+				}
+				parts = append(parts, said)
 			}
 		}
 	}
-	return defuse(clean(strings.Join(parts[:min(len(parts), 4)], " "), 140))
+	return defuse(clean(strings.Join(parts[:min(len(parts), 4)], " · "), 140))
 }
 
 func (c *Composer) section(project Project, limit limit, clock clock) section {
