@@ -1,0 +1,145 @@
+package bar
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/width"
+)
+
+// Clean makes one line of text that a person wrote: no line breaks, nothing that a terminal would obey, nothing that
+// changes the direction of what follows.
+func Clean(s string) string {
+	var b strings.Builder
+	space := false
+	for _, r := range s {
+		switch {
+		case unicode.IsSpace(r):
+			space = b.Len() > 0
+			continue
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == utf8.RuneError:
+			continue
+		}
+		if space {
+			b.WriteByte(' ')
+			space = false
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// Width returns how many columns a line takes, escape sequences of a [Palette] not counted.
+func Width(s string) (columns int) {
+	for s != "" {
+		if rest, ok := skipEscape(s); ok {
+			s = rest
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s)
+		columns += runeWidth(r)
+		s = s[size:]
+	}
+	return columns
+}
+
+// skipEscape returns what follows an escape sequence at the beginning of s, if there is one.
+func skipEscape(s string) (rest string, ok bool) {
+	if !strings.HasPrefix(s, "\x1b[") {
+		return s, false
+	}
+	end := strings.IndexByte(s, 'm')
+	if end < 0 {
+		return s, false
+	}
+	return s[end+1:], true
+}
+
+func runeWidth(r rune) int {
+	if unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf) {
+		return 0
+	}
+	switch width.LookupRune(r).Kind() {
+	case width.EastAsianWide, width.EastAsianFullwidth:
+		return 2
+	}
+	return 1
+}
+
+// Cut shortens a line to this many columns and says so with an ellipsis. Escape sequences are kept.
+func Cut(s string, columns int) string {
+	if Width(s) <= columns {
+		return s
+	}
+	if columns <= 0 {
+		return ""
+	}
+	var b strings.Builder
+	left := columns - 1 // for the ellipsis
+	full := false
+	for s != "" {
+		if rest, ok := skipEscape(s); ok {
+			b.WriteString(s[:len(s)-len(rest)])
+			s = rest
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s)
+		s = s[size:]
+		if full {
+			continue
+		}
+		if w := runeWidth(r); w <= left {
+			b.WriteRune(r)
+			left -= w
+		} else {
+			b.WriteRune('…')
+			full = true
+		}
+	}
+	return b.String()
+}
+
+// Pad fills a line up with spaces to this many columns.
+func Pad(s string, columns int) string {
+	return s + strings.Repeat(" ", max(0, columns-Width(s)))
+}
+
+// padLeft fills a line up with spaces in front.
+func padLeft(s string, columns int) string {
+	return strings.Repeat(" ", max(0, columns-Width(s))) + s
+}
+
+// Wrap breaks text between words into lines of at most this many columns, cutting a word that is longer.
+func Wrap(s string, columns int) (lines []string) {
+	var line string
+	for _, word := range strings.Fields(s) {
+		switch {
+		case line == "":
+			line = word
+		case Width(line)+1+Width(word) <= columns:
+			line += " " + word
+		default:
+			lines = append(lines, Cut(line, columns))
+			line = word
+		}
+	}
+	if line != "" {
+		lines = append(lines, Cut(line, columns))
+	}
+	return lines
+}
+
+// Count writes a number with commas: 9,980.
+func Count(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	start := 0
+	if n < 0 {
+		start = 1
+	}
+	for i := len(digits) - 3; i > start; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
