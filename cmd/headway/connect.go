@@ -1,24 +1,51 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
 // connect connects to the database that DATABASE_URL names, or else libpq's variables. The caller closes it.
 func connect(ctx context.Context, e env) (*pgx.Conn, error) {
-	config, err := pgx.ParseConfig(e.getenv("DATABASE_URL"))
+	conn, err := connectTo(ctx, "DATABASE_URL", e.getenv("DATABASE_URL"))
 	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL: %w", err)
-	}
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "headway"
-	}
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the database (DATABASE_URL, or PGHOST and its relatives, say which): %w", err)
+		return nil, err
 	}
 	return conn, nil
+}
+
+// connectListen connects to where LISTEN works: HEADWAY_LISTEN_URL, or else as [connect] does.
+func connectListen(ctx context.Context, e env) (*pgx.Conn, error) {
+	if url := e.getenv("HEADWAY_LISTEN_URL"); url != "" {
+		return connectTo(ctx, "HEADWAY_LISTEN_URL", url)
+	}
+	return connect(ctx, e)
+}
+
+// connectTo connects to the database that a variable names. The caller closes it.
+func connectTo(ctx context.Context, variable, url string) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", variable, err)
+	}
+	config.RuntimeParams["application_name"] = cmp.Or(config.RuntimeParams["application_name"], "headway")
+	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, 10*time.Second)
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil && variable == "DATABASE_URL" {
+		return nil, fmt.Errorf("connect to the database (DATABASE_URL, or PGHOST and its relatives, say which): %w", err)
+	} else if err != nil {
+		return nil, fmt.Errorf("connect to the database (%s): %w", variable, err)
+	}
+	return conn, nil
+}
+
+// disconnect closes a connection, also when ctx is done.
+func disconnect(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // it can fail only where there is nothing to close any more
 }

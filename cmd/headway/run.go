@@ -18,8 +18,11 @@ type command struct {
 // commands are in the order in which a newcomer needs them.
 func commands() []command {
 	return []command{
+		{"demo", "play a story on a private PostgreSQL: the first thing to run", runDemo},
 		{"migrate", "bring the schema of a database up to date", migrate},
 		{"worker", "fold what happens and notify, until it is told to stop", runWorker},
+		{"watch", "draw every bar and what happens, live", watch},
+		{"doctor", "examine everything headway depends on, and say what to do", runDoctor},
 		{"healthcheck", "ask a worker on this machine whether it is alive", healthcheck},
 		{"version", "print the version of this program and of its schema", version},
 	}

@@ -1,0 +1,347 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"headway/internal/live"
+	"headway/internal/postgres"
+	"headway/internal/terminal"
+	"headway/sql"
+	"headway/worker"
+)
+
+// runDemo plays a story on a private PostgreSQL, or in a database that has no headway yet.
+func runDemo(ctx context.Context, e env, args []string) error {
+	flags := newFlags("headway demo [--once]",
+		"Boots a private PostgreSQL, loads a project with three customers, starts the worker and plays a short story with\n"+
+			"live bars; then it waits, so that you can play too. Ctrl-C ends it and leaves nothing behind.\n"+
+			"\nWith DATABASE_URL it uses that database instead, if headway is not in it yet, and leaves the schema there.\n"+
+			"Without an installed PostgreSQL it downloads one; HEADWAY_POSTGRES_BINDIR names one in an unusual place.")
+	once := flags.Bool("once", false, "end after the story; off a terminal, play it without pauses")
+	if helped, err := parse(e, flags, args); helped || err != nil {
+		return err
+	}
+	d := &demo{env: e, once: *once}
+	err := d.run(ctx)
+	if ctx.Err() != nil && *once && !d.told {
+		return errors.Join(errors.New("interrupted before the end of the story"), unlessDone(ctx, err))
+	}
+	return unlessDone(ctx, err)
+}
+
+// demo is one performance.
+type demo struct {
+	env
+	cast
+	once bool
+	told bool // the story has been told to its end
+
+	cluster   *postgres.Cluster // nil: DATABASE_URL
+	url       string
+	listenURL string
+	conn      *pgx.Conn // the application's
+	view      *view
+	stage     *stage
+}
+
+// run plays from the first line to the last. Whatever it started has ended when it returns.
+func (d *demo) run(ctx context.Context) (err error) {
+	if err := d.open(ctx); err != nil {
+		return err
+	}
+	if d.cluster != nil {
+		defer func() {
+			err = errors.Join(err, d.cluster.Stop())
+			if err == nil || ctx.Err() != nil {
+				fmt.Fprintln(d.stdout, "The private PostgreSQL has stopped and is gone.")
+			}
+		}()
+	} else {
+		defer fmt.Fprintln(d.stdout, "The schema headway stays in your database: `headway migrate --to 0` removes it with all its data.")
+	}
+	defer disconnect(ctx, d.conn)
+
+	if err := sql.Migrate(ctx, d.conn, sql.Latest(), nil); err != nil {
+		return err
+	}
+	if d.cast, err = loadDemo(ctx, d.conn); err != nil {
+		return err
+	}
+	fmt.Fprintf(d.stdout, "In it now: a project of %d tasks for three customers: Abe, Bob and Charlie.\n", len(d.tasks))
+	return d.withWorker(ctx, func(ctx context.Context) error {
+		if err := d.readAll(ctx); err != nil {
+			return err
+		}
+		return d.withView(ctx, d.play)
+	})
+}
+
+// open finds or makes the database and connects to it.
+func (d *demo) open(ctx context.Context) (err error) {
+	if d.url = d.getenv("DATABASE_URL"); d.url != "" {
+		d.listenURL = d.getenv("HEADWAY_LISTEN_URL")
+		return d.openGiven(ctx)
+	}
+	return d.openPrivate(ctx)
+}
+
+// openGiven connects to the database that DATABASE_URL names and refuses one that has headway in it.
+func (d *demo) openGiven(ctx context.Context) (err error) {
+	if d.conn, err = connect(ctx, d.env); err != nil {
+		return err
+	}
+	var used bool
+	err = d.conn.QueryRow(ctx, "select to_regnamespace('headway') is not null", pgx.QueryExecModeExec).Scan(&used)
+	if err == nil && used {
+		err = errors.New("this database has a schema headway already, and the demo touches nobody's data: name an empty database " +
+			"in DATABASE_URL, or unset it and the demo boots a PostgreSQL of its own (what an earlier demo left, `headway migrate --to 0` removes)")
+	}
+	if err != nil {
+		disconnect(ctx, d.conn)
+		return err
+	}
+	config := d.conn.Config()
+	fmt.Fprintf(d.stdout, "Playing in the database %s on %s:%d, in a schema of its own.\n", config.Database, config.Host, config.Port)
+	return nil
+}
+
+// demoDatabase is the name of the private database, the one of the article.
+const demoDatabase = "demo"
+
+// openPrivate boots a PostgreSQL that nobody else knows.
+func (d *demo) openPrivate(ctx context.Context) (err error) {
+	if _, err := postgres.Find(); err != nil {
+		fmt.Fprintln(d.stdout, "No PostgreSQL is installed here: downloading one ...")
+	} else {
+		fmt.Fprintln(d.stdout, "Booting a private PostgreSQL ...")
+	}
+	if d.cluster, err = postgres.Start(ctx, postgres.Options{Download: true}); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.cluster.Stop())
+		}
+	}()
+	// A name without its schema works at psql, as the article has it.
+	if err := execute(ctx, d.cluster.URL("postgres"),
+		"create database "+demoDatabase,
+		"alter database "+demoDatabase+" set search_path = headway, public",
+	); err != nil {
+		return err
+	}
+	d.url = d.cluster.URL(demoDatabase)
+	if d.conn, err = connectTo(ctx, "DATABASE_URL", d.url); err != nil {
+		return err
+	}
+	fmt.Fprintf(d.stdout, "PostgreSQL %s listens on 127.0.0.1:%d.\n",
+		shortVersion(d.conn.PgConn().ParameterStatus("server_version")), d.cluster.Port())
+	warning := "While it runs, anyone on this machine can connect to it without a password."
+	fmt.Fprintln(d.stdout, terminal.Palette(terminal.Of(d.stdout, d.getenv), d.getenv).Warn(warning))
+	return nil
+}
+
+// shortVersion leaves out who built it: "15.18 (Debian 15.18-1)" is 15.18.
+func shortVersion(version string) string {
+	short, _, _ := strings.Cut(version, " ")
+	return short
+}
+
+// execute runs statements on a connection of their own.
+func execute(ctx context.Context, url string, statements ...string) error {
+	conn, err := connectTo(ctx, "DATABASE_URL", url)
+	if err != nil {
+		return err
+	}
+	defer disconnect(ctx, conn)
+	for _, s := range statements {
+		if _, err := conn.Exec(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// withWorker runs a worker in this process while do runs, and begins with do once the worker has nothing left to do.
+func (d *demo) withWorker(ctx context.Context, do func(context.Context) error) error {
+	config, err := worker.LoadConfig(func(name string) string {
+		switch name {
+		case "DATABASE_URL":
+			return d.url
+		case "HEADWAY_LISTEN_URL":
+			return d.listenURL
+		}
+		return ""
+	})
+	if err != nil {
+		return err
+	}
+	idle := make(chan struct{}, 1)
+	w := worker.New(config, slog.New(slog.NewTextHandler(demoLog{d}, &slog.HandlerOptions{Level: slog.LevelWarn})), programVersion())
+	w.Observe = func(event worker.Event) {
+		if event == worker.Asleep || event == worker.Deaf {
+			select {
+			case idle <- struct{}{}:
+			default:
+			}
+		}
+	}
+	return together(ctx, w.Run, func(ctx context.Context) error {
+		select {
+		case <-idle:
+			return do(ctx)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+// together runs both until the second has returned, or the first one failed. Both have returned when it does.
+func together(ctx context.Context, background, foreground func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		err := background(ctx)
+		if err != nil {
+			cancel()
+		}
+		ended <- err
+	}()
+	err := foreground(ctx)
+	cancel()
+	if failed := <-ended; failed != nil {
+		return failed // whatever followed from it
+	}
+	return err
+}
+
+// withView shows what is notified while do runs.
+func (d *demo) withView(ctx context.Context, do func(context.Context) error) error {
+	follower := &live.Follower{
+		Listen: func(ctx context.Context) (*pgx.Conn, error) {
+			if d.listenURL != "" {
+				return connectTo(ctx, "HEADWAY_LISTEN_URL", d.listenURL)
+			}
+			return connectTo(ctx, "DATABASE_URL", d.url)
+		},
+		Read: func(ctx context.Context) (*pgx.Conn, error) { return connectTo(ctx, "DATABASE_URL", d.url) },
+	}
+	d.view = newView(follower, d.env)
+	d.stage = newStage(d)
+	follower.On = d.stage.on
+	d.view.note, d.view.notes = d.stage.note, len("+10  Dora: 1 unread")
+	d.view.frame = d.stage.frame
+
+	return together(ctx, follower.Run, func(ctx context.Context) error {
+		if err := d.stage.await(ctx, "reading the bars", func(s *stage) bool { return s.ready }); err != nil {
+			return err
+		}
+		tty := terminal.Of(d.stdout, d.getenv)
+		if tty == nil {
+			return do(ctx)
+		}
+		fmt.Fprintln(d.stdout)
+		d.view.block = terminal.NewBlock(tty, false)
+		defer func() { d.view.block.Close(d.view.lines()) }()
+		return together(ctx, func(ctx context.Context) error { d.view.redraw(ctx); return nil }, do)
+	})
+}
+
+// readAll has everybody read what loading the project sent them, so that the story begins without badges.
+func (d *demo) readAll(ctx context.Context) error {
+	_, err := d.conn.Exec(ctx, `select headway.mark_read(s.user_id, s.channel) from headway.subscription s`)
+	if err != nil {
+		return fmt.Errorf("mark everything read: %w", err)
+	}
+	return nil
+}
+
+// play tells the story and then waits, unless it is told once.
+func (d *demo) play(ctx context.Context) error {
+	if err := d.tell(ctx); err != nil {
+		return err
+	}
+	d.told = true
+	if d.once {
+		return nil
+	}
+	d.stage.setCaption("Your turn: the bars above move with what you do. Ctrl-C ends the demo.", false)
+	d.print(d.invitation())
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// print puts text above the bars, or after what was printed so far.
+func (d *demo) print(text string) {
+	if d.view.block != nil {
+		d.view.block.Print(text, d.view.lines())
+		return
+	}
+	fmt.Fprint(d.stdout, text)
+}
+
+// invitation says how to connect and what to try.
+func (d *demo) invitation() string {
+	p := d.view.palette
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nThe story is over, the database still runs. In another terminal:\n\n")
+	command, missing := d.psql()
+	fmt.Fprintf(&b, "  %s\n", p.Strong(command))
+	if missing {
+		fmt.Fprintf(&b, "  (psql is not installed here: `apt install postgresql-client`)\n")
+	}
+	fmt.Fprintln(&b)
+	if d.cluster == nil {
+		fmt.Fprintf(&b, "  set search_path = headway, public;\n")
+	}
+	fmt.Fprintf(&b, "  listen headway_events;\n")
+	fmt.Fprintf(&b, "  insert into message (sender, channel, content)\n")
+	fmt.Fprintf(&b, "    select id, 'broadcast', 'Hello, everyone!'\n")
+	fmt.Fprintf(&b, "    from appuser where fullname = 'Abe';\n")
+	fmt.Fprintf(&b, "  select complete_task(%d, %d);  -- %q, for Bob\n\n", d.tasks[approveDraft], d.bob, approveDraft)
+	return b.String()
+}
+
+// psql returns the command that connects, and whether there is no psql to be found.
+func (d *demo) psql() (command string, missing bool) {
+	program := "psql"
+	if _, err := exec.LookPath(program); err != nil {
+		missing = true
+		if d.cluster != nil {
+			path := filepath.Join(d.cluster.BinDir(), program)
+			if _, err := os.Stat(path); err == nil {
+				program, missing = path, false
+			}
+		}
+	}
+	if d.cluster == nil {
+		return program + ` "$DATABASE_URL"`, missing
+	}
+	// No part of it means anything to a shell, and psql and DATABASE_URL take it alike.
+	return fmt.Sprintf("%s postgres://postgres@127.0.0.1:%d/%s", program, d.cluster.Port(), demoDatabase), missing
+}
+
+// demoLog prints the worker's warnings where they do not disturb the bars.
+type demoLog struct{ demo *demo }
+
+// Write implements [io.Writer].
+func (l demoLog) Write(line []byte) (int, error) {
+	if v := l.demo.view; v != nil && v.block != nil {
+		v.block.Print(string(line), v.lines())
+		return len(line), nil
+	}
+	return l.demo.stderr.Write(line)
+}
+
+var _ io.Writer = demoLog{}

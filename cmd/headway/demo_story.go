@@ -1,0 +1,382 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"headway/internal/bar"
+	"headway/internal/live"
+)
+
+const (
+	// readingTime is how long a caption stands before something happens, watchingTime how long what happened stands.
+	readingTime  = 1000 * time.Millisecond
+	watchingTime = 1200 * time.Millisecond
+
+	// arrival is how long what was done may take to be notified.
+	arrival = 10 * time.Second
+)
+
+// scene is one thing that happens. What the audience sees of it is what was notified.
+type scene struct {
+	caption string
+	play    func(ctx context.Context) error
+}
+
+// scenes are the story. Bob does nothing in it.
+func (d *demo) scenes() []scene {
+	return []scene{
+		{"Each customer's bar counts the tasks that are for them. The first bar adds them up, for Dora, who is staff.", nil},
+		{"Charlie chooses the photographs, a task that all share: Abe's and Bob's bars move as well.", func(ctx context.Context) error {
+			return d.complete(ctx, choosePhotos, d.charlie)
+		}},
+		{"Charlie writes the product pages, assigned to Bob and Charlie: Abe's bar stays.", func(ctx context.Context) error {
+			return d.complete(ctx, writeProducts, d.charlie)
+		}},
+		{"Abe asks something in the chat. Whoever has not read it gets a badge.", func(ctx context.Context) error {
+			return d.say(ctx, d.abe, "Which size do you need the team photo in?")
+		}},
+		{"Dora reads and answers. Her badge goes, Bob's grows.", func(ctx context.Context) error {
+			if err := d.read(ctx, d.dora); err != nil {
+				return err
+			}
+			return d.say(ctx, d.dora, "2,000 pixels wide, please. And no collages!")
+		}},
+		{"Charlie begins to proofread, too early. PostgreSQL refuses:", func(ctx context.Context) error {
+			return d.completeTooEarly(ctx, proofread, d.charlie)
+		}},
+		{"Abe reads, writes the page about us, and Charlie can proofread.", func(ctx context.Context) error {
+			return errors.Join(
+				d.read(ctx, d.abe),
+				d.complete(ctx, writeAbout, d.abe),
+				d.complete(ctx, proofread, d.charlie),
+			)
+		}},
+	}
+}
+
+// tell plays the scenes, and the digest at the end.
+func (d *demo) tell(ctx context.Context) error {
+	for _, user := range []int64{d.abe, d.bob, d.charlie, d.dora} {
+		if err := d.readBadges(ctx, user); err != nil {
+			return err
+		}
+	}
+	for i, s := range d.scenes() {
+		d.stage.setCaption(s.caption, true)
+		if d.view.block == nil && i == 0 {
+			d.view.follower.Look(d.view.plainBoard)
+		}
+		if err := d.pause(ctx, readingTime); err != nil {
+			return err
+		}
+		if s.play == nil {
+			continue
+		}
+		if err := s.play(ctx); err != nil {
+			return err
+		}
+		if err := d.pause(ctx, watchingTime); err != nil {
+			return err
+		}
+	}
+	return d.mail(ctx)
+}
+
+// mail ends the story: Bob, who has been away, gets one mail with all he has not read.
+func (d *demo) mail(ctx context.Context) error {
+	var before, after live.Part
+	var unread int
+	d.view.follower.Look(func(b *live.Board) {
+		p := b.Project(d.project)
+		before, after, unread = d.stage.begin[d.bob], p.Bar(p.Customer(d.bob)), d.stage.unread(d.bob)
+	})
+	d.stage.setCaption(fmt.Sprintf("Bob was away. His bar went from %d%% to %d%%, and %d messages wait for him.",
+		bar.Percent(before.Done, before.Total), bar.Percent(after.Done, after.Total), unread), true)
+	return d.pause(ctx, readingTime+watchingTime)
+}
+
+// pause lets people read. Where nobody does, it takes no time.
+func (d *demo) pause(ctx context.Context, duration time.Duration) error {
+	if d.view.block == nil {
+		return ctx.Err()
+	}
+	select {
+	case <-time.After(duration):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// complete completes a task and waits until everybody has been told.
+func (d *demo) complete(ctx context.Context, title string, user int64) error {
+	id := d.tasks[title]
+	if _, err := d.conn.Exec(ctx, `select headway.complete_task($1, $2)`, pgx.QueryExecModeExec, id, user); err != nil {
+		return fmt.Errorf("complete %q: %w", title, err)
+	}
+	// Progress and activity are notified in one transaction, the activity last.
+	return d.stage.await(ctx, fmt.Sprintf("the completion of %q", title), func(s *stage) bool { return s.completed[id] })
+}
+
+// completeTooEarly shows the database's answer.
+func (d *demo) completeTooEarly(ctx context.Context, title string, user int64) error {
+	_, err := d.conn.Exec(ctx, `select headway.complete_task($1, $2)`, pgx.QueryExecModeExec, d.tasks[title], user)
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return cmp.Or(err, fmt.Errorf("%q was completed before its prerequisites", title))
+	}
+	d.stage.addCaption(refused.Hint)
+	return nil
+}
+
+// say posts to the project's channel and waits until it was notified.
+func (d *demo) say(ctx context.Context, user int64, text string) error {
+	var id int64
+	err := d.conn.QueryRow(ctx, `
+insert into headway.message (sender, channel, content) values ($1, 'project_' || $2::bigint, $3) returning id`,
+		pgx.QueryExecModeExec, user, d.project, text).Scan(&id)
+	if err != nil {
+		return fmt.Errorf("post: %w", err)
+	}
+	return d.stage.await(ctx, "a message", func(s *stage) bool { return s.said[id] })
+}
+
+// read marks everything read for a person, whose client then reads its badges again.
+func (d *demo) read(ctx context.Context, user int64) error {
+	_, err := d.conn.Exec(ctx,
+		`select headway.mark_read(s.user_id, s.channel) from headway.subscription s where s.user_id = $1`,
+		pgx.QueryExecModeExec, user)
+	if err != nil {
+		return fmt.Errorf("mark read: %w", err)
+	}
+	return d.readBadges(ctx, user)
+}
+
+// readBadges reads what a person's client reads when it comes back.
+func (d *demo) readBadges(ctx context.Context, user int64) error {
+	var document []byte
+	if err := d.conn.QueryRow(ctx, `select headway.snapshot($1)`, pgx.QueryExecModeExec, user).Scan(&document); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	var snapshot struct {
+		Channels []badge `json:"channels"`
+	}
+	if err := json.Unmarshal(document, &snapshot); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	d.stage.setBadges(user, snapshot.Channels)
+	return nil
+}
+
+// badge is how much of a channel a person has not read.
+type badge struct {
+	Channel string `json:"channel"`
+	LastSeq int64  `json:"last_seq"`
+	Unread  int    `json:"unread"`
+}
+
+// stage is what the audience has been told so far, all of it by notifications and by what clients read when they come
+// back.
+type stage struct {
+	demo *demo
+
+	mu        sync.Mutex
+	changed   chan struct{} // closed and replaced with every change
+	ready     bool
+	completed map[int64]bool // tasks
+	said      map[int64]bool // messages
+	badges    map[int64][]badge
+	begin     map[int64]live.Part
+	caption   []string
+}
+
+func newStage(d *demo) *stage {
+	return &stage{
+		demo:      d,
+		changed:   make(chan struct{}),
+		completed: map[int64]bool{},
+		said:      map[int64]bool{},
+		badges:    map[int64][]badge{},
+		begin:     map[int64]live.Part{},
+	}
+}
+
+// change changes something, and has the audience see it.
+func (s *stage) change(how func()) {
+	s.mu.Lock()
+	how()
+	close(s.changed)
+	s.changed = make(chan struct{})
+	s.mu.Unlock()
+	s.demo.view.touch()
+}
+
+// await waits until what was done has been notified.
+func (s *stage) await(ctx context.Context, what string, condition func(*stage) bool) error {
+	timeout := time.NewTimer(arrival)
+	defer timeout.Stop()
+	for {
+		s.mu.Lock()
+		met, changed := condition(s), s.changed
+		s.mu.Unlock()
+		if met {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timeout.C:
+			return fmt.Errorf("%s was not notified within %v: `headway doctor` may know why", what, arrival)
+		}
+	}
+}
+
+// on takes note of what was notified.
+func (s *stage) on(b *live.Board, e live.Event) {
+	s.demo.view.remember(e.Moves)
+	s.change(func() {
+		switch e.Kind {
+		case live.Listening, live.Deaf:
+			if !s.ready {
+				s.begin, s.ready = bars(b), true
+			}
+		case live.Said:
+			if m := e.Message; m.Kind == "task_completed" && m.TaskID != nil {
+				s.completed[*m.TaskID] = true
+			}
+			s.said[e.Message.ID] = true
+			s.count(&e.Message)
+		}
+	})
+	if s.demo.view.block == nil && s.ready && e.Kind != live.Read {
+		s.demo.view.plain(b, e)
+		if e.Kind == live.Said && e.Message.Kind == "chat" {
+			s.demo.view.printf("unread: %s", s.summary())
+		}
+	}
+}
+
+// bars are the customers' bars as they are.
+func bars(b *live.Board) map[int64]live.Part {
+	parts := map[int64]live.Part{}
+	for _, p := range b.Projects {
+		for _, c := range p.Customers {
+			parts[c.UserID] = p.Bar(c)
+		}
+	}
+	return parts
+}
+
+// count adds a message to the badges of those who read its channel, but for its sender and for who has read it.
+func (s *stage) count(m *live.Message) {
+	for user, badges := range s.badges {
+		for i := range badges {
+			if b := &badges[i]; b.Channel == m.Channel && m.Seq > b.LastSeq {
+				b.LastSeq = m.Seq
+				if m.Sender == nil || *m.Sender != user {
+					b.Unread++
+				}
+			}
+		}
+	}
+}
+
+func (s *stage) setBadges(user int64, badges []badge) {
+	s.change(func() { s.badges[user] = badges })
+}
+
+// unread is a person's badge.
+func (s *stage) unread(user int64) (messages int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.badges[user] {
+		messages += b.Unread
+	}
+	return messages
+}
+
+func (s *stage) summary() string {
+	d := s.demo
+	return fmt.Sprintf("Abe %d, Bob %d, Charlie %d, Dora %d", s.unread(d.abe), s.unread(d.bob), s.unread(d.charlie), s.unread(d.dora))
+}
+
+// note is the badge behind a bar. The sum is what Dora sees.
+func (s *stage) note(_ *live.Project, c *live.Customer) string {
+	user, who := s.demo.dora, "Dora: "
+	if c != nil {
+		user, who = c.UserID, ""
+	}
+	if n := s.unread(user); n > 0 {
+		return fmt.Sprintf("%s%d unread", who, n)
+	}
+	return ""
+}
+
+// setCaption says what is about to happen.
+func (s *stage) setCaption(text string, plain bool) {
+	s.change(func() { s.caption = []string{text} })
+	if s.demo.view.block == nil && plain {
+		fmt.Fprintln(s.demo.stdout, "\n"+text)
+	}
+}
+
+// addCaption adds what came of it.
+func (s *stage) addCaption(text string) {
+	s.change(func() { s.caption = append(s.caption, text) })
+	if s.demo.view.block == nil {
+		fmt.Fprintln(s.demo.stdout, "  "+text)
+	}
+}
+
+const (
+	feedLines    = 4
+	captionLines = 2
+)
+
+// frame is what stands on a terminal: the bars, what was said, what is about to happen. It has the same height all the
+// time, unless the terminal is too low.
+func (s *stage) frame(b *live.Board, columns, lines int) []string {
+	s.mu.Lock()
+	texts := s.caption
+	s.mu.Unlock()
+	p := s.demo.view.palette
+	var caption []string
+	for i, text := range texts {
+		for _, line := range bar.Wrap(bar.Clean(text), columns-2) {
+			if i > 0 {
+				line = p.Warn(line)
+			}
+			caption = append(caption, strings.TrimRight("  "+line, " "))
+		}
+	}
+	caption = caption[:min(len(caption), captionLines)]
+	for len(caption) < captionLines {
+		caption = append(caption, "")
+	}
+
+	count := 0
+	for _, project := range b.Projects {
+		count += 1 + len(project.Customers)
+	}
+	frame := s.demo.view.bars(b, columns, min(count, max(1, lines-captionLines-1)))
+	if room := min(feedLines, lines-len(frame)-captionLines-2); room > 0 {
+		feed := s.demo.view.feed(b, columns, room)
+		for len(feed) < room {
+			feed = append(feed, "")
+		}
+		frame = append(append(frame, ""), feed...)
+	}
+	frame = append(append(frame, ""), caption...)
+	return frame[:min(len(frame), lines)]
+}

@@ -1,0 +1,399 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"headway/internal/bar"
+	"headway/internal/live"
+	"headway/internal/terminal"
+	"headway/sql"
+	"headway/worker"
+)
+
+// runDoctor examines everything that headway depends on and says what to do.
+func runDoctor(ctx context.Context, e env, args []string) error {
+	flags := newFlags("headway doctor",
+		"Examines the configuration, the database, LISTEN, the worker, the mail server and the numbers, and says what to do.\n"+
+			"It takes the same environment as the worker, changes nothing, and fails if something is broken.")
+	if helped, err := parse(e, flags, args); helped || err != nil {
+		return err
+	}
+	d := &doctor{env: e, palette: terminal.Palette(terminal.Of(e.stdout, e.getenv), e.getenv), columns: 100}
+	if tty := terminal.Of(e.stdout, e.getenv); tty != nil {
+		columns, _ := terminal.Size(tty)
+		d.columns = min(columns-1, d.columns)
+	}
+	defer d.close(ctx)
+	for _, c := range d.checks() {
+		d.report(c.name, c.examine(ctx))
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+	}
+	switch {
+	case d.failed == 1:
+		return errors.New("one check failed")
+	case d.failed > 1:
+		return fmt.Errorf("%d checks failed", d.failed)
+	}
+	return nil
+}
+
+// doctor is one examination.
+type doctor struct {
+	env
+	palette bar.Palette
+	columns int
+
+	number, failed int
+
+	config   worker.Config
+	conn     *pgx.Conn // nil: there is none
+	listener *pgx.Conn // nil: there is none
+	schema   bool      // the schema is this binary's
+	workers  int
+}
+
+// check is one thing to examine.
+type check struct {
+	name    string
+	examine func(context.Context) finding
+}
+
+func (d *doctor) checks() []check {
+	return []check{
+		{"configuration", d.configuration},
+		{"connection", d.connection},
+		{"server", d.server},
+		{"clock", d.clock},
+		{"schema", d.checkSchema},
+		{"listen", d.listen},
+		{"worker", d.worker},
+		{"queue", d.queue},
+		{"notifications", d.notifications},
+		{"mail", d.mail},
+		{"numbers", d.numbers},
+	}
+}
+
+// finding is what an examination found.
+type finding struct {
+	grade grade
+	lines []string
+}
+
+type grade int
+
+const (
+	ok grade = iota
+	warning
+	failed
+	skipped // it needs what has failed before
+)
+
+func found(g grade, format string, args ...any) finding {
+	return finding{g, []string{fmt.Sprintf(format, args...)}}
+}
+
+// report prints a finding, its words in a column of their own.
+func (d *doctor) report(name string, f finding) {
+	d.number++
+	marks := []string{d.palette.Good("ok"), d.palette.Warn("warning"), d.palette.Bad("failed"), d.palette.Dim("skipped")}
+	if f.grade == failed {
+		d.failed++
+	}
+	head := fmt.Sprintf("%2d  ", d.number) + bar.Pad(marks[f.grade], 9) + bar.Pad(name, 15)
+	indent := strings.Repeat(" ", bar.Width(head))
+	if d.columns-len(indent) < 30 { // narrow: the words go below
+		fmt.Fprintln(d.stdout, strings.TrimRight(head, " "))
+		head, indent = "    ", "    "
+	}
+	for _, line := range f.lines {
+		for _, part := range bar.Wrap(line, max(d.columns-len(indent), 20)) {
+			fmt.Fprintln(d.stdout, head+part)
+			head = indent
+		}
+	}
+}
+
+func (d *doctor) close(ctx context.Context) {
+	if d.conn != nil {
+		disconnect(ctx, d.conn)
+	}
+	if d.listener != nil {
+		disconnect(ctx, d.listener)
+	}
+}
+
+// configuration reads the environment as the worker does.
+func (d *doctor) configuration(context.Context) finding {
+	config, err := worker.LoadConfig(d.getenv)
+	if err != nil {
+		return finding{failed, strings.Split(err.Error(), "\n")}
+	}
+	d.config = config
+	return found(ok, "the worker would take it as it is")
+}
+
+func (d *doctor) connection(ctx context.Context) finding {
+	conn, err := connect(ctx, d.env)
+	if err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	d.conn = conn
+	config := conn.Config()
+	through := ""
+	if d.pooled(ctx, conn) {
+		through = ", through a pooler"
+	}
+	return found(ok, "database %s at %s:%d as %s%s", config.Database, config.Host, config.Port, config.User, through)
+}
+
+// pooled reports whether something stands between us and the server: the server process that answers is not the one
+// that the connection was told of.
+func (d *doctor) pooled(ctx context.Context, conn *pgx.Conn) bool {
+	var pid uint32
+	err := conn.QueryRow(ctx, `select pg_backend_pid()`, pgx.QueryExecModeExec).Scan(&pid)
+	return err == nil && pid != conn.PgConn().PID()
+}
+
+// fixedIn is the minor release of each major one in which the planner no longer shows statistics of rows that
+// row-level security hides (CVE-2025-8713).
+var fixedIn = map[int]int{15: 14, 16: 10, 17: 6}
+
+func (d *doctor) server(ctx context.Context) finding {
+	if d.conn == nil {
+		return found(skipped, "there is no connection")
+	}
+	var text string
+	if err := d.conn.QueryRow(ctx, `show server_version_num`, pgx.QueryExecModeExec).Scan(&text); err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	number, err := strconv.Atoi(text)
+	if err != nil {
+		return found(failed, "the server says that its version is %q", text)
+	}
+	major, minor := number/10000, number%10000
+	switch {
+	case major < 15:
+		return found(failed, "PostgreSQL %d.%d is too old: headway needs 15 or newer", major, minor)
+	case minor < fixedIn[major]:
+		return found(warning, "PostgreSQL %d.%d has a known hole in row-level security (CVE-2025-8713): update it to %d.%d or newer",
+			major, minor, major, fixedIn[major])
+	}
+	return found(ok, "PostgreSQL %d.%d", major, minor)
+}
+
+// maxClockDifference is what no network explains.
+const maxClockDifference = 2 * time.Second
+
+func (d *doctor) clock(ctx context.Context) finding {
+	if d.conn == nil {
+		return found(skipped, "there is no connection")
+	}
+	var there time.Time
+	before := time.Now()
+	if err := d.conn.QueryRow(ctx, `select clock_timestamp()`, pgx.QueryExecModeExec).Scan(&there); err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	after := time.Now()
+	took := after.Sub(before)
+	difference := there.Sub(before.Add(took / 2)).Round(time.Millisecond)
+	if difference.Abs() > maxClockDifference+took {
+		which := "ahead of"
+		if difference < 0 {
+			which = "behind"
+		}
+		return found(warning, "the server's clock is %v %s this machine's: set both by NTP, or times and tokens will not agree", difference.Abs(), which)
+	}
+	return found(ok, "the server's differs from this machine's by less than %v", max(difference.Abs(), took).Round(time.Millisecond)+time.Millisecond)
+}
+
+func (d *doctor) checkSchema(ctx context.Context) finding {
+	if d.conn == nil {
+		return found(skipped, "there is no connection")
+	}
+	if err := sql.Check(ctx, d.conn); err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	d.schema = true
+	return found(ok, "version %d, the one of this headway", sql.Latest())
+}
+
+// sqlWhere tells two databases apart, whatever way leads to them.
+const sqlWhere = `select current_database() || ' ' || pg_postmaster_start_time()`
+
+func (d *doctor) listen(ctx context.Context) finding {
+	if d.conn == nil {
+		return found(skipped, "there is no connection")
+	}
+	variable := "DATABASE_URL"
+	if d.getenv("HEADWAY_LISTEN_URL") != "" {
+		variable = "HEADWAY_LISTEN_URL"
+	}
+	listener, err := connectListen(ctx, d.env)
+	if err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	d.listener = listener
+
+	var here, there string
+	if err := errors.Join(
+		d.conn.QueryRow(ctx, sqlWhere, pgx.QueryExecModeExec).Scan(&here),
+		listener.QueryRow(ctx, sqlWhere, pgx.QueryExecModeExec).Scan(&there),
+	); err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	if here != there {
+		return found(failed, "HEADWAY_LISTEN_URL leads to another database than DATABASE_URL: it must be a direct way to the same one")
+	}
+
+	pooled := d.pooled(ctx, listener)
+	began := time.Now()
+	switch err := live.Hears(ctx, listener, d.conn, 3*time.Second); {
+	case errors.Is(err, live.ErrDeaf) && pooled:
+		return found(failed, "%s leads through a pooler that does not deliver notifications, in transaction mode most likely: "+
+			"set HEADWAY_LISTEN_URL to a direct connection to the same database; until then the worker polls", variable)
+	case errors.Is(err, live.ErrDeaf):
+		return found(failed, "a notification that was sent did not come back within 3s: "+
+			"set HEADWAY_LISTEN_URL to a direct connection to the same database; until then the worker polls")
+	case err != nil:
+		return found(failed, "%s: is this a standby?", bar.Clean(err.Error()))
+	case pooled && variable == "DATABASE_URL":
+		return found(ok, "a notification came back in %v, through a pooler in session mode", time.Since(began).Round(100*time.Microsecond))
+	}
+	return found(ok, "a notification came back by way of %s in %v", variable, time.Since(began).Round(100*time.Microsecond))
+}
+
+const sqlWorkers = `
+select count(*), coalesce(max(w.host || ' pid ' || w.pid) filter (where w.leader), ''), coalesce(string_agg(distinct w.version, ', '), '')
+from headway.worker w
+where w.last_seen_at > now() - interval '1 minute'`
+
+func (d *doctor) worker(ctx context.Context) finding {
+	if !d.schema {
+		return found(skipped, "there is no schema of this version")
+	}
+	var leader, versions string
+	if err := d.conn.QueryRow(ctx, sqlWorkers, pgx.QueryExecModeExec).Scan(&d.workers, &leader, &versions); err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	switch {
+	case d.workers == 0:
+		return found(warning, "no worker runs: what is read stays right, but nothing is pushed and no mail is sent; start `headway worker`")
+	case leader == "":
+		return found(warning, "%s, none leads: look into their logs", plural(d.workers, "worker runs", "workers run"))
+	case strings.Contains(versions, ","):
+		return found(warning, "%d workers run different versions (%s): replace the older ones", d.workers, versions)
+	}
+	return found(ok, "%s, %s leads", plural(d.workers, "worker runs", "workers run"), leader)
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return bar.Count(int64(n)) + " " + many
+}
+
+// sqlQueue leaves out the facts of a moment ago, which nobody can have folded.
+const sqlQueue = `select count(*), coalesce(extract(epoch from clock_timestamp() - min(at)), 0)::float8 from headway.pending_fact`
+
+// staleAfter is how long a fact may wait: the worker's safety poll, and then some.
+const staleAfter = 15 * time.Second
+
+func (d *doctor) queue(ctx context.Context) finding {
+	if !d.schema {
+		return found(skipped, "there is no schema of this version")
+	}
+	var facts int
+	var seconds float64
+	if err := d.conn.QueryRow(ctx, sqlQueue, pgx.QueryExecModeExec).Scan(&facts, &seconds); err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	age := time.Duration(seconds * float64(time.Second)).Round(time.Second)
+	waiting := plural(facts, "fact waits", "facts wait")
+	switch {
+	case facts == 0:
+		return found(ok, "nothing waits to be folded")
+	case age <= staleAfter:
+		return found(ok, "%s to be folded, none longer than %v", waiting, age+time.Second)
+	case d.workers == 0:
+		return found(warning, "%s to be folded, the oldest for %v: start `headway worker`, or `select headway.fold()`", waiting, age)
+	}
+	return found(failed, "%s to be folded, the oldest for %v, though a worker runs: its log says why, or `select headway.fold()` does", waiting, age)
+}
+
+func (d *doctor) notifications(ctx context.Context) finding {
+	if d.conn == nil {
+		return found(skipped, "there is no connection")
+	}
+	var usage float64
+	if err := d.conn.QueryRow(ctx, `select pg_notification_queue_usage()`, pgx.QueryExecModeExec).Scan(&usage); err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	const advice = "a listening session is stuck in a transaction: end the one that `select pid, xact_start, query from pg_stat_activity order by xact_start` shows first"
+	switch {
+	case usage >= 0.5:
+		return found(failed, "the server's queue is %.0f%% full, so headway notifies nothing; %s", 100*usage, advice)
+	case usage >= 0.05:
+		return found(warning, "the server's queue is %.0f%% full; %s", 100*usage, advice)
+	}
+	if d.schema {
+		var mode string
+		if err := d.conn.QueryRow(ctx, `select headway.setting('notify_payload')`, pgx.QueryExecModeExec).Scan(&mode); err != nil {
+			return found(failed, "%s", bar.Clean(err.Error()))
+		}
+		if mode == "off" {
+			return found(warning, "the setting notify_payload is off, so nothing is pushed and clients must poll: `select headway.set_setting('notify_payload', 'row')`")
+		}
+	}
+	return found(ok, "the server's queue is as good as empty")
+}
+
+// mail speaks to the mail server as far as its greeting.
+func (d *doctor) mail(context.Context) finding {
+	if d.getenv("HEADWAY_SMTP_URL") == "" {
+		return found(warning, "HEADWAY_SMTP_URL is not set, so no digest is sent: smtp://user:password@host:587 or smtps://host:465")
+	}
+	if d.config.SMTP == nil {
+		return found(skipped, "the configuration cannot be used")
+	}
+	return found(warning, "%s:%s was not asked", d.config.SMTP.Host, d.config.SMTP.Port)
+}
+
+// verifyTimeout is how long counting everything anew may take.
+const verifyTimeout = time.Minute
+
+func (d *doctor) numbers(ctx context.Context) finding {
+	if !d.schema {
+		return found(skipped, "there is no schema of this version")
+	}
+	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	var differences, projects int
+	err := d.conn.QueryRow(ctx, `select count(*), count(distinct project_id) from headway.verify()`, pgx.QueryExecModeExec).
+		Scan(&differences, &projects)
+	var pgErr *pgconn.PgError
+	switch {
+	case ctx.Err() != nil:
+		return found(warning, "counting everything anew takes longer than %v here: `select * from headway.verify()` when there is time", verifyTimeout)
+	case errors.As(err, &pgErr):
+		return found(failed, "%s", bar.Clean(cmp.Or(pgErr.Message, err.Error())))
+	case err != nil:
+		return found(failed, "%s", bar.Clean(err.Error()))
+	case differences > 0:
+		return found(failed, "%s in %s differ from a recount: `select headway.repair()` mends them, `select * from headway.verify()` shows them",
+			plural(differences, "number", "numbers"), plural(projects, "project", "projects"))
+	}
+	return found(ok, "headway.verify() finds no difference to a recount")
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"headway/internal/bar"
+	"headway/internal/live"
+	"headway/internal/terminal"
+	"headway/sql"
+)
+
+// watch draws live bars until Ctrl-C.
+func watch(ctx context.Context, e env, args []string) error {
+	flags := newFlags("headway watch [--project N]",
+		"Draws every customer's bar and what happens, live, until Ctrl-C. On a terminal it redraws in place, elsewhere it\n"+
+			"prints a line per change. It only reads. HEADWAY_LISTEN_URL is needed where DATABASE_URL is a pooler.")
+	project := flags.Int64("project", 0, "only project `N`; by default all that are not archived")
+	if helped, err := parse(e, flags, args); helped || err != nil {
+		return err
+	}
+	if *project < 0 {
+		return &usageError{fmt.Errorf("--project %d: ids are positive", *project)}
+	}
+	where, err := checkSchema(ctx, e)
+	if err != nil {
+		return unlessDone(ctx, err)
+	}
+
+	follower := &live.Follower{
+		Listen:  func(ctx context.Context) (*pgx.Conn, error) { return connectListen(ctx, e) },
+		Read:    func(ctx context.Context) (*pgx.Conn, error) { return connect(ctx, e) },
+		Project: *project,
+	}
+	w := &watcher{view: newView(follower, e), where: where, status: "connecting"}
+	follower.On = w.on
+
+	tty := terminal.Of(e.stdout, e.getenv)
+	if tty == nil {
+		return follower.Run(ctx)
+	}
+	w.frame = w.draw
+	w.block = terminal.NewBlock(tty, true)
+	drawing, stop := context.WithCancel(ctx)
+	drawn := make(chan struct{})
+	go func() {
+		defer close(drawn)
+		w.redraw(drawing)
+	}()
+	err = follower.Run(ctx)
+	stop()
+	<-drawn
+	w.block.Close(w.lines())
+	return err
+}
+
+// unlessDone returns err, or nil where it is only that ctx is done: being told to stop is no failure.
+func unlessDone(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+// checkSchema returns which database it is, or that its schema is not this binary's.
+func checkSchema(ctx context.Context, e env) (where string, err error) {
+	conn, err := connect(ctx, e)
+	if err != nil {
+		return "", err
+	}
+	defer disconnect(ctx, conn)
+	if err := sql.Check(ctx, conn); err != nil {
+		return "", err
+	}
+	config := conn.Config()
+	return fmt.Sprintf("%s on %s:%d", config.Database, config.Host, config.Port), nil
+}
+
+// watcher is the view of headway watch.
+type watcher struct {
+	*view
+	where   string
+	status  string // guarded by the follower, as the board is
+	trouble bool
+	started bool
+}
+
+// on takes note of what happens.
+func (w *watcher) on(b *live.Board, e live.Event) {
+	was := w.status
+	switch e.Kind {
+	case live.Listening:
+		w.status, w.trouble = "listening", false
+	case live.Lost:
+		w.status, w.trouble = fmt.Sprintf("connection lost, next try in %v: %s", e.Wait.Round(10*time.Millisecond), firstLine(e.Err)), true
+	case live.Deaf:
+		w.status, w.trouble = "reading once a second: "+deafAdvice(e.Err), true
+	}
+
+	w.remember(e.Moves)
+	first := !w.started
+	w.started = true
+	if w.block != nil {
+		w.touch()
+		return
+	}
+	if first {
+		w.plainBoard(b)
+	} else {
+		w.plain(b, e)
+	}
+	if w.status != was {
+		w.printf("%s", w.status)
+	}
+}
+
+// draw makes a frame: where this is, the bars, what happened last.
+func (w *watcher) draw(b *live.Board, columns, lines int) []string {
+	status := w.palette.Good(w.status)
+	if w.trouble {
+		status = w.palette.Bad(w.status)
+	}
+	frame := []string{bar.Cut(w.palette.Strong("headway watch")+w.palette.Dim("  "+w.where+"  ")+status, columns), ""}
+	if len(b.Projects) == 0 && w.started {
+		frame = append(frame, bar.Cut("There is no project yet.", columns))
+	}
+	left := lines - len(frame)
+
+	// The bars come first, but for some lines of what happens.
+	wanted := 0
+	for _, p := range b.Projects {
+		wanted += 1 + len(p.Customers)
+	}
+	feed := min(len(b.Recent), 8, left/3)
+	if room := left - wanted - 1; room > feed {
+		feed = min(len(b.Recent), room)
+	}
+	if feed > 0 {
+		left -= feed + 1
+	}
+	frame = append(frame, w.bars(b, columns, left)...)
+	if feed > 0 {
+		frame = append(frame, "")
+		frame = append(frame, w.feed(b, columns, feed)...)
+	}
+	return frame[:min(len(frame), lines)]
+}
+
+// deafAdvice says why nothing is heard, and what to do.
+func deafAdvice(err error) string {
+	if errors.Is(err, live.ErrDeaf) {
+		return "LISTEN does not work through this address, so set HEADWAY_LISTEN_URL to a direct one"
+	}
+	return firstLine(err)
+}
+
+// firstLine is what fits into a status.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return bar.Clean(line)
+}
