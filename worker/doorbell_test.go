@@ -121,6 +121,31 @@ func TestARingingWriterMayCommitBetweenTheLookAndTheWait(t *testing.T) {
 	d.finish()
 }
 
+func TestARingingWriterMayCommitDuringTheLook(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+
+	// A look that has taken its snapshot and then waits, for as long as somebody holds the lock 42.
+	do(t, d.bystander, `
+		create or replace function headway.notify_mode() returns text language plpgsql volatile as $$
+		begin
+			if current_setting('application_name') = 'headway worker' then
+				perform pg_advisory_xact_lock_shared(42);
+			end if;
+			return 'row';
+		end $$`)
+	do(t, d.writer, "begin; "+complete(1))
+	release := d.awake()
+	do(t, d.bystander, "select pg_advisory_lock(42)")
+	d.forget()
+	release()
+	pgtest.Eventually(t, soon, func() bool { return advisoryWaits(t, d.bystander) == 1 }, "the worker does not look")
+	do(t, d.writer, "commit") // its bell is heard together with the answer that the queue is empty
+	do(t, d.bystander, "select pg_advisory_unlock(42)")
+	d.await(worker.Rung, worker.Folded, worker.Asleep)
+	d.finish()
+}
+
 func TestAWriterWhoRollsBackLeavesTheWorkerInPeace(t *testing.T) {
 	t.Parallel()
 	d := setup(t)

@@ -188,9 +188,7 @@ func TestTheFoldInHandIsFinished(t *testing.T) {
 	do(t, d.writer, "begin; select headway.fold()")
 	do(t, d.bystander, complete(1))
 	d.await(worker.Rung)
-	pgtest.Eventually(t, soon, func() bool {
-		return value[int](t, d.bystander, "select count(*) from pg_stat_activity where wait_event = 'advisory' and datname = current_database()") == 1
-	}, "it does not fold")
+	pgtest.Eventually(t, soon, func() bool { return advisoryWaits(t, d.bystander) == 1 }, "it does not fold")
 	stopped := make(chan struct{})
 	go func() { d.stop(); close(stopped) }()
 	do(t, d.writer, "rollback")

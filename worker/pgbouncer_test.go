@@ -1,17 +1,6 @@
 package worker_test
 
 import (
-	"fmt"
-	"io"
-	"net"
-	"net/url"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,101 +8,10 @@ import (
 	"headway/worker"
 )
 
-// startPgBouncer puts a PgBouncer in transaction mode in front of the test's PostgreSQL and returns the URL of the
-// database through it. Should this program end without stopping it, a shell does that waits for the end of its input.
-func startPgBouncer(t *testing.T, db *pgtest.DB) string {
-	t.Helper()
-	program, err := exec.LookPath("pgbouncer")
-	if err != nil {
-		if program, err = exec.LookPath("/usr/sbin/pgbouncer"); err != nil {
-			t.Fatal("this test needs PgBouncer, in PATH or /usr/sbin: apt install pgbouncer")
-		}
-	}
-	dir, err := os.MkdirTemp("", "headway-pgbouncer-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	server, err := url.Parse(db.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := freeAddr(t)
-	host, port, _ := net.SplitHostPort(addr)
-	settings := filepath.Join(dir, "pgbouncer.ini")
-	err = os.WriteFile(settings, fmt.Appendf(nil, `
-[databases]
-* = host=%s port=%s user=postgres
-[pgbouncer]
-listen_addr = %s
-listen_port = %s
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 3
-`, server.Hostname(), server.Port(), host, port), 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-
-	var log strings.Builder
-	cmd := exec.Command("/bin/sh", "-c", `"$@" & read -r _; kill -s INT $!; wait $!`, "sh", program, settings)
-	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.WaitDelay = 10 * time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: nobody(t)}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_, _ = io.WriteString(stdin, "\n")
-		_ = cmd.Wait() // it ends with the signal's code
-		if t.Failed() {
-			t.Log(log.String())
-		}
-	})
-	pgtest.Eventually(t, soon, func() bool {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	}, "pgbouncer does not listen on %s", addr)
-
-	pooled := *server
-	pooled.Host = addr
-	return pooled.String()
-}
-
-// nobody is whom to run PgBouncer as: it refuses to be root.
-func nobody(t *testing.T) *syscall.Credential {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	u, err := user.Lookup("nobody")
-	if err != nil {
-		t.Fatalf("pgbouncer refuses to run as root: %v", err)
-	}
-	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
-	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
-	if uidErr != nil || gidErr != nil {
-		t.Fatalf("user nobody has uid %q and gid %q", u.Uid, u.Gid)
-	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-}
-
 func TestThroughAPoolerWithAListeningConnection(t *testing.T) {
 	t.Parallel()
 	db := seeded(t)
-	pooled := startPgBouncer(t, db)
+	pooled := db.PgBouncer(t)
 	w := start(t, config(t, pooled, "HEADWAY_LISTEN_URL", db.URL))
 	w.await(worker.Leading, worker.Asleep)
 	writers := connectPool(t, pooled+"&default_query_exec_mode=exec")
@@ -136,7 +34,7 @@ func TestThroughAPoolerWithAListeningConnection(t *testing.T) {
 func TestThroughAPoolerAloneEveryWorkerPolls(t *testing.T) {
 	t.Parallel()
 	db := seeded(t)
-	pooled := startPgBouncer(t, db)
+	pooled := db.PgBouncer(t)
 	conn := db.Conn(t)
 	shortly := func(w *worker.Worker) { w.ProbeTimeout = 500 * time.Millisecond }
 	workers := []*running{start(t, config(t, pooled), shortly), start(t, config(t, pooled), shortly)}

@@ -216,7 +216,7 @@ func do(t *testing.T, conn *pgx.Conn, statements string) {
 // complete is the statement that completes a task.
 func complete(task int) string { return fmt.Sprintf("select headway.complete_task(%d, 1)", task) }
 
-// truth returns the one value of a query.
+// value returns the one value of a query.
 func value[T any](t *testing.T, on execer, query string, args ...any) (v T) {
 	t.Helper()
 	if err := on.QueryRow(t.Context(), query, args...).Scan(&v); err != nil {
@@ -246,6 +246,14 @@ func locks(t *testing.T, on execer, purpose, mode string) int {
 			and database = (select oid from pg_database where datname = current_database())
 			and (classid::bigint << 32 | objid::bigint) = headway.lock_key($1)
 			and mode like $2`, purpose, mode)
+}
+
+// advisoryWaits counts the sessions that wait for an advisory lock in this database.
+func advisoryWaits(t *testing.T, on execer) int {
+	t.Helper()
+	return value[int](t, on, `
+		select count(*) from pg_stat_activity
+		where wait_event_type = 'Lock' and wait_event = 'advisory' and datname = current_database()`)
 }
 
 const (
