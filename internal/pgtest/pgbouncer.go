@@ -1,0 +1,114 @@
+package pgtest
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// PgBouncer puts a PgBouncer in transaction mode in front of the cluster until the test ends, and returns the URL of
+// the database through it. Should this program end without stopping it, a shell does that waits for the end of its
+// input.
+func (db *DB) PgBouncer(t testing.TB) string {
+	t.Helper()
+	program, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		if program, err = exec.LookPath("/usr/sbin/pgbouncer"); err != nil {
+			t.Fatal("this test needs PgBouncer, in PATH or /usr/sbin: apt install pgbouncer")
+		}
+	}
+	dir, err := os.MkdirTemp("", "headway-pgbouncer-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	server, err := url.Parse(db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := listener.Addr().String() // free a moment from now
+	listener.Close()
+	host, port, _ := net.SplitHostPort(addr)
+	settings := filepath.Join(dir, "pgbouncer.ini")
+	err = os.WriteFile(settings, fmt.Appendf(nil, `
+[databases]
+* = host=%s port=%s user=postgres
+[pgbouncer]
+listen_addr = %s
+listen_port = %s
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 3
+`, server.Hostname(), server.Port(), host, port), 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+
+	var log strings.Builder
+	cmd := exec.Command("/bin/sh", "-c", `"$@" & read -r _; kill -s INT $!; wait $!`, "sh", program, settings)
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.WaitDelay = 10 * time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: nobody(t)}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, _ = io.WriteString(stdin, "\n")
+		_ = cmd.Wait() // it ends with the signal's code
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+	Eventually(t, closeTimeout, func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}, "pgbouncer does not listen on %s", addr)
+
+	pooled := *server
+	pooled.Host = addr
+	return pooled.String()
+}
+
+// nobody is whom to run PgBouncer as: it refuses to be root.
+func nobody(t testing.TB) *syscall.Credential {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	u, err := user.Lookup("nobody")
+	if err != nil {
+		t.Fatalf("pgbouncer refuses to run as root: %v", err)
+	}
+	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
+	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
+	if uidErr != nil || gidErr != nil {
+		t.Fatalf("user nobody has uid %q and gid %q", u.Uid, u.Gid)
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
