@@ -62,10 +62,12 @@ const (
 	gap    = 2  // columns between columns
 	maxBar = 48 // wider ones are no easier to read
 	minBar = 6  // narrower ones say nothing
+
+	minNote = 4 // narrower ones say nothing either
 )
 
-// Table draws rows under each other, in columns that fit into the width. What does not fit goes in this order: the
-// notes are cut, the bars, the numbers. At least this many columns are kept for notes, so that bars keep their length
+// Table draws rows under each other, in columns that fit into the width. Where it is narrow, the bars are short, then
+// the notes are cut or left out, then the numbers, then the bars. At least this many columns are kept for notes, so that bars keep their length
 // when notes come and go.
 func Table(p Palette, rows []Row, width, notes int) []string {
 	var names, counts int
@@ -75,24 +77,27 @@ func Table(p Palette, rows []Row, width, notes int) []string {
 		notes = max(notes, Width(r.note()))
 	}
 	const percent = len("100%")
-	names = min(names, max(8, width/3), max(0, width-percent-1))
+	names = min(names, max(8, width/3), max(0, width-gap-percent))
 	left := width - names - gap - percent
-	if counts+gap > left {
+	take := func(columns int) bool {
+		if columns+gap > left {
+			return false
+		}
+		left -= columns + gap
+		return true
+	}
+	bar := 0
+	if take(minBar) {
+		bar = minBar
+	}
+	if !take(counts) {
 		counts = 0
-	} else {
-		left -= counts + gap
 	}
-	// A note shows itself in full if a bar remains beside it, and is cut before the bar goes.
-	bar := min(left-gap, maxBar)
-	if notes > 0 && left-gap-notes-gap >= minBar {
-		bar = min(left-gap-notes-gap, maxBar)
-	} else if notes > 0 {
-		bar = min(bar, max(minBar, (left-2*gap)/2))
+	if notes = min(notes, left-gap); notes < minNote || !take(notes) {
+		notes = 0
 	}
-	if bar < minBar {
-		bar = 0
-	} else {
-		left -= bar + gap
+	if bar > 0 {
+		bar += min(left, maxBar-minBar)
 	}
 
 	lines := make([]string, 0, len(rows))
@@ -110,8 +115,8 @@ func Table(p Palette, rows []Row, width, notes int) []string {
 		if counts > 0 {
 			line.WriteString(strings.Repeat(" ", gap) + p.Dim(padLeft(r.count(), counts)))
 		}
-		if note := r.note(); note != "" && left > gap {
-			line.WriteString(strings.Repeat(" ", gap) + p.Fresh(Cut(note, left-gap)))
+		if note := r.note(); note != "" && notes > 0 {
+			line.WriteString(strings.Repeat(" ", gap) + p.Fresh(Cut(note, notes)))
 		}
 		lines = append(lines, Cut(line.String(), width))
 	}
