@@ -125,7 +125,10 @@ func (d *demo) openPrivate(ctx context.Context) (err error) {
 	} else {
 		fmt.Fprintln(d.stdout, "Booting a private PostgreSQL ...")
 	}
-	if d.cluster, err = postgres.Start(ctx, postgres.Options{Download: true}); err != nil {
+	if d.cluster, err = postgres.Start(ctx, postgres.Options{
+		Download: true,
+		Settings: map[string]string{"jit": "off"}, // to compile a query takes longer than to run any query here
+	}); err != nil {
 		return err
 	}
 	defer func() {

@@ -32,9 +32,6 @@ const (
 	// pingInterval is how often a silent connection is asked whether its peer is still there.
 	pingInterval = 5 * time.Second
 
-	// readInterval is how often everything is read again though nothing was missed: joining and renaming notify nothing.
-	readInterval = 30 * time.Second
-
 	// pollInterval is how often everything is read where nothing is notified.
 	pollInterval = time.Second
 
@@ -78,6 +75,10 @@ type Follower struct {
 	// Project is the only project to follow; 0: all that are not archived.
 	Project int64
 
+	// ReadInterval is how often everything is read again though nothing was missed: joining and renaming notify nothing.
+	// Default: 30s.
+	ReadInterval time.Duration
+
 	// On is told what happens, one event at a time. The board stands still until it returns; it must not call Look.
 	On func(*Board, Event)
 
@@ -109,6 +110,7 @@ func (f *Follower) emit(e Event) {
 // the first one has to succeed.
 func (f *Follower) Run(ctx context.Context) error {
 	f.names, f.homes, f.lastSeq = map[int64]string{}, map[string]int64{}, map[string]int64{}
+	f.ReadInterval = cmp.Or(f.ReadInterval, 30*time.Second)
 	wait := time.Duration(0)
 	for {
 		began := time.Now()
@@ -176,7 +178,7 @@ func (f *Follower) session(ctx context.Context) error {
 	reader = listener
 
 	said := !loud
-	nextRead := time.Now().Add(readInterval)
+	nextRead := time.Now().Add(f.ReadInterval)
 	for {
 		if said != loud {
 			said = loud
@@ -186,7 +188,7 @@ func (f *Follower) session(ctx context.Context) error {
 				f.emit(Event{Kind: Deaf, Err: errSilent})
 			}
 		}
-		deadline := time.Now().Add(pingInterval)
+		deadline := time.Now().Add(min(pingInterval, f.ReadInterval))
 		if !loud {
 			deadline = time.Now().Add(pollInterval)
 		}
@@ -204,7 +206,7 @@ func (f *Follower) session(ctx context.Context) error {
 			if loud, err = f.read(ctx, listener); err != nil {
 				return err
 			}
-			nextRead = now.Add(readInterval)
+			nextRead = now.Add(f.ReadInterval)
 		case notification == nil:
 			if err := ping(ctx, listener); err != nil {
 				return err
@@ -213,7 +215,7 @@ func (f *Follower) session(ctx context.Context) error {
 	}
 }
 
-// poll reads once a second. After a minute it returns, so that LISTEN is tried again.
+// poll reads once a second.
 func (f *Follower) poll(ctx context.Context, reader *pgx.Conn, why error) error {
 	f.emit(Event{Kind: Deaf, Err: why})
 	ticker := time.NewTicker(pollInterval)
@@ -645,6 +647,10 @@ func inSnapshot(ctx context.Context, conn *pgx.Conn, do func(context.Context, pg
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		// To compile the views takes longer than to read them.
+		if _, err := tx.Exec(ctx, `set local jit = off`); err != nil {
+			return err
+		}
 		return do(ctx, tx)
 	})
 }

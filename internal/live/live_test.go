@@ -1,0 +1,363 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// soon bounds what is a matter of milliseconds, on a machine that is busy with other tests.
+const soon = 30 * time.Second
+
+const sqlPeople = `
+insert into headway.appuser (fullname) values ('Abe'), ('Bob'), ('Charlie'), ('Dora');
+insert into headway.project (name) values ('Website relaunch'), ('Brand guide');
+insert into headway.member (project_id, user_id, role) values
+  (1, 1, 'customer'), (1, 2, 'customer'), (1, 3, 'customer'), (1, 4, 'staff'), (2, 1, 'customer');
+insert into headway.task (project_id, title, shared, audience) values
+  (1, 'Choose the photographs', true, 'everyone'),
+  (1, 'Approve the draft', false, 'everyone'),
+  (1, 'Write the product pages', true, 'assigned'),
+  (1, 'Go live', true, 'everyone'),
+  (2, 'Pick a typeface', true, 'everyone');
+insert into headway.assignment (task_id, user_id) values (3, 2);
+select headway.fold()`
+
+// followed is a follower that runs until the test ends, and what it told.
+type followed struct {
+	*Follower
+	t  *testing.T
+	db *pgtest.DB
+
+	mu     sync.Mutex
+	events []Event
+	texts  []string // of messages
+}
+
+func follow(t *testing.T, db *pgtest.DB, change ...func(*Follower)) *followed {
+	t.Helper()
+	connect := func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, db.URL) }
+	f := &followed{t: t, db: db, Follower: &Follower{Listen: connect, Read: connect}}
+	f.On = func(_ *Board, e Event) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		e.Moves = slices.Clone(e.Moves)
+		f.events = append(f.events, e)
+		if e.Kind == Said {
+			f.texts = append(f.texts, e.Message.Text())
+		}
+	}
+	for _, how := range change {
+		how(f.Follower)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// await waits until this kind of event has been told n times.
+func (f *followed) await(kind Kind, n int) {
+	f.t.Helper()
+	pgtest.Eventually(f.t, soon, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		count := 0
+		for _, e := range f.events {
+			if e.Kind == kind {
+				count++
+			}
+		}
+		return count >= n
+	}, "event %d did not come", kind)
+}
+
+// bars are all customers' bars by name, and the sums.
+func (f *followed) bars() map[string]Part {
+	bars := map[string]Part{}
+	f.Look(func(b *Board) {
+		for _, p := range b.Projects {
+			for _, c := range p.Customers {
+				bars[p.Name+"/"+c.Name] = p.Bar(c)
+			}
+			bars[p.Name] = p.Sum()
+		}
+	})
+	return bars
+}
+
+// awaitTruth waits until the board is what the views say.
+func (f *followed) awaitTruth(conn *pgx.Conn) {
+	f.t.Helper()
+	truth := map[string]Part{}
+	rows, err := conn.Query(f.t.Context(), `
+select p.name || '/' || u.fullname, g.done, g.total
+from headway.progress g join headway.project p on p.id = g.project_id join headway.appuser u on u.id = g.user_id
+union all
+select name, done, total from headway.project_progress`)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var name string
+	var part Part
+	if _, err := pgx.ForEachRow(rows, []any{&name, &part.Done, &part.Total}, func() error { truth[name] = part; return nil }); err != nil {
+		f.t.Fatal(err)
+	}
+	pgtest.Eventually(f.t, soon, func() bool { return reflect.DeepEqual(f.bars(), truth) }, "the bars are not %v", truth)
+}
+
+func (f *followed) awaitText(text string) {
+	f.t.Helper()
+	pgtest.Eventually(f.t, soon, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return slices.Contains(f.texts, text)
+	}, "nobody said %q", text)
+}
+
+func seeded(t *testing.T) (*pgtest.DB, *pgx.Conn) {
+	t.Helper()
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	do(t, conn, sqlPeople)
+	do(t, conn, `set jit = off`) // compiling the views takes longer than reading them
+	return db, conn
+}
+
+func do(t *testing.T, conn *pgx.Conn, script string) {
+	t.Helper()
+	if err := conn.PgConn().Exec(t.Context(), script).Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestItShowsWhatTheViewsSay(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"row", "reference"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			db, conn := seeded(t)
+			do(t, conn, `select headway.set_setting('notify_payload', '`+mode+`')`)
+			f := follow(t, db)
+			f.await(Listening, 1)
+			f.awaitTruth(conn)
+			for _, step := range []string{
+				`select headway.complete_task(1, 3)`,                                          // moves all
+				`select headway.complete_task(2, 2)`,                                          // moves Bob
+				`select headway.complete_task(3, 2)`,                                          // moves Bob
+				`select headway.complete_task(5, 1)`,                                          // moves another project
+				`select headway.reopen_task(1, 3)`,                                            // moves all back
+				`update headway.task set weight = 7 where id = 4`,                             // recounts
+				`delete from headway.task where id = 2`,                                       //
+				`insert into headway.appuser (id, fullname) values (20, 'Eve')`,               //
+				`insert into headway.member values (1, 20, 'customer')`,                       // notifies nothing
+				`select headway.complete_task(4, 20)`,                                         //
+				`insert into headway.task (project_id, title) values (1, 'One'), (2, 'More')`, //
+			} {
+				do(t, conn, step+`; select headway.fold()`)
+			}
+			// A stranger in a notification has everything read again.
+			do(t, conn, `
+insert into headway.task (project_id, title, audience) values (1, 'For Eve', 'assigned');
+insert into headway.assignment select max(id), 20 from headway.task;
+select headway.fold()`)
+			f.awaitTruth(conn)
+			f.awaitText(`Charlie completed "Choose the photographs"`)
+			f.awaitText(`Charlie reopened "Choose the photographs"`)
+			f.awaitText(`Eve completed "Go live"`)
+		})
+	}
+}
+
+func TestWhoJoinsIsSeenThoughNothingIsNotified(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db, func(f *Follower) { f.ReadInterval = 100 * time.Millisecond })
+	f.await(Listening, 1)
+	do(t, conn, `
+insert into headway.appuser (id, fullname) values (20, 'Eve');
+insert into headway.member values (1, 20, 'customer');
+delete from headway.member where project_id = 1 and user_id = 1;
+update headway.project set archived_at = now() where id = 2;
+update headway.appuser set fullname = 'Robert' where id = 2;
+select headway.fold()`)
+	want := map[string]Part{
+		"Website relaunch": {0, 10}, "Website relaunch/Robert": {0, 4}, "Website relaunch/Charlie": {0, 3}, "Website relaunch/Eve": {0, 3},
+	}
+	pgtest.Eventually(t, soon, func() bool { return reflect.DeepEqual(f.bars(), want) }, "the bars are not %v", want)
+}
+
+func TestAProjectAloneIsFollowedAlone(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db, func(f *Follower) { f.Project = 2 })
+	f.await(Listening, 1)
+	do(t, conn, `select headway.complete_task(1, 3); select headway.post(2, 'project_1', 'not for you'); select headway.fold()`)
+	do(t, conn, `select headway.complete_task(5, 1); select headway.post(1, 'project_2', 'for you'); select headway.fold()`)
+	f.awaitText("Abe: for you")
+	f.awaitText(`Abe completed "Pick a typeface"`)
+	if bars, want := f.bars(), (map[string]Part{"Brand guide": {1, 1}, "Brand guide/Abe": {1, 1}}); !reflect.DeepEqual(bars, want) {
+		t.Errorf("%v", bars)
+	}
+	if slices.Contains(f.texts, "Bob: not for you") {
+		t.Error("it tells of another project")
+	}
+}
+
+func TestAProjectThatIsNotThereIsAnError(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	connect := func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, db.URL) }
+	err := (&Follower{Listen: connect, Read: connect, Project: 42}).Run(t.Context())
+	var missing *NoProjectError
+	if !errors.As(err, &missing) || missing.ID != 42 || !strings.Contains(err.Error(), "42") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestALostConnectionIsMadeAnewAndNothingIsMissed(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db)
+	f.await(Listening, 1)
+	do(t, conn, `
+select headway.complete_task(1, 3), headway.post(2, 'project_1', 'heard by nobody');
+select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid();
+select headway.fold()`)
+	f.await(Lost, 1)
+	f.await(Listening, 2)
+	f.awaitTruth(conn)
+	f.awaitText("Bob: heard by nobody")
+	f.awaitText(`Charlie completed "Choose the photographs"`)
+	do(t, conn, `select headway.complete_task(4, 3); select headway.fold()`)
+	f.awaitTruth(conn)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if slices.Sort(f.texts); len(slices.Compact(f.texts)) != len(f.texts) {
+		t.Errorf("something was told twice: %q", f.texts)
+	}
+}
+
+func TestWhereNothingIsNotifiedItReads(t *testing.T) {
+	t.Parallel()
+	t.Run("by setting", func(t *testing.T) {
+		t.Parallel()
+		db, conn := seeded(t)
+		do(t, conn, `select headway.set_setting('notify_payload', 'off')`)
+		f := follow(t, db)
+		f.await(Deaf, 1)
+		do(t, conn, `select headway.complete_task(1, 3), headway.post(2, 'project_1', 'silently')`)
+		f.awaitTruth(conn)
+		f.awaitText("Bob: silently")
+		do(t, conn, `select headway.set_setting('notify_payload', 'row')`)
+		f.await(Listening, 1)
+	})
+	t.Run("behind a pooler", func(t *testing.T) {
+		t.Parallel()
+		db, conn := seeded(t)
+		pooled := db.PgBouncer(t)
+		f := follow(t, db, func(f *Follower) {
+			f.Listen = func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, pooled) }
+			f.Read = f.Listen
+		})
+		f.await(Deaf, 1)
+		do(t, conn, `select headway.complete_task(1, 3), headway.post(2, 'project_1', 'pooled')`)
+		f.awaitTruth(conn)
+		f.awaitText("Bob: pooled")
+	})
+}
+
+func TestAMessageThatWasCutIsRead(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db)
+	f.await(Listening, 1)
+	do(t, conn, `select headway.post(1, 'project_1', repeat('long ', 2000))`)
+	f.awaitText("Abe: " + strings.Repeat("long ", 200))
+}
+
+func TestWhatAnybodyMayNotifyDoesNoHarm(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db)
+	f.await(Listening, 1)
+	for _, payload := range []string{
+		``, `nonsense`, `[]`, `{}`, `{"kind":5}`, `{"kind":"progress"}`, `{"kind":"progress","project_id":99,"version":1}`,
+		`{"kind":"progress","project_id":"x"}`, `{"channel":"project_99999999999999999999"}`,
+		`{"channel":"nowhere","seq":1,"content":"hello"}`, `{"channel":"nowhere","seq":2,"id":99}`,
+		`{"channel":"project_1","seq":"x"}`,
+	} {
+		do(t, conn, `select pg_notify('headway_events', '`+payload+`')`)
+	}
+	do(t, conn, `select headway.post(2, 'project_1', 'still here')`)
+	f.awaitText("Bob: still here")
+	f.awaitTruth(conn)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range f.events {
+		if e.Kind == Lost {
+			t.Errorf("it lost the connection: %v", e.Err)
+		}
+	}
+}
+
+func TestOnlyNewerNotificationsAreApplied(t *testing.T) {
+	t.Parallel()
+	customers := func() *[]struct {
+		UserID int64 `json:"user_id"`
+		Part
+	} {
+		return &[]struct {
+			UserID int64 `json:"user_id"`
+			Part
+		}{{2, Part{4, 10}}}
+	}
+	fresh := func() *Project {
+		return &Project{ID: 1, Version: 5, Shared: Part{3, 9}, Customers: []*Customer{{UserID: 1}, {UserID: 2}}}
+	}
+	for name, c := range map[string]struct {
+		news  progress
+		moves int
+		again bool
+	}{
+		"older":     {progress{1, 4, &Part{1, 9}, customers()}, 0, false},
+		"the same":  {progress{1, 5, &Part{1, 9}, customers()}, 0, false},
+		"newer":     {progress{1, 6, &Part{3, 9}, customers()}, 2, false},
+		"shared":    {progress{1, 6, &Part{4, 9}, customers()}, 3, false},
+		"a gap":     {progress{1, 7, &Part{4, 9}, customers()}, 0, true},
+		"reference": {progress{1, 6, nil, nil}, 0, true},
+		"cut":       {progress{1, 6, &Part{4, 9}, nil}, 0, true},
+	} {
+		p := fresh()
+		moves, again := p.apply(&c.news)
+		if len(moves) != c.moves || again != c.again {
+			t.Errorf("%s: %v, %v", name, moves, again)
+		}
+		if c.moves > 0 && (p.Bar(p.Customer(2)) != Part{4, 10} || p.Version != 6) {
+			t.Errorf("%s: %v at %d", name, p.Bar(p.Customer(2)), p.Version)
+		}
+	}
+	p := fresh()
+	p.Customers = p.Customers[:1]
+	if _, again := p.apply(&progress{1, 6, &Part{4, 9}, customers()}); !again {
+		t.Error("a stranger is not looked up")
+	}
+}
