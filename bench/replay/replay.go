@@ -50,7 +50,7 @@ func (r replay) run(ctx context.Context, file string) (result, error) {
 	if err != nil {
 		return result{}, fmt.Errorf("load %s: %w", file, err)
 	}
-	res := result{connections: r.connections, completions: len(completions)}
+	res := result{connections: r.connections, completions: len(completions), paced: r.rate > 0}
 
 	if res.bareBefore, err = r.bare(ctx, conn, completions); err != nil {
 		return result{}, fmt.Errorf("insert into a bare table: %w", err)

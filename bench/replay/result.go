@@ -15,6 +15,7 @@ import (
 type result struct {
 	connections, completions int
 
+	paced                       bool    // slower than could be
 	bareBefore, rate, bareAfter float64 // a second
 
 	delays []time.Duration // from commit to notification, sorted, of all that were notified
@@ -81,10 +82,13 @@ func (r result) String() string {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(&text, "%-20s%s\n", name, fmt.Sprintf(format, args...))
 	}
-	bare := (r.bareBefore + r.bareAfter) / 2
+	ratio := fmt.Sprintf("%.2f of that", r.rate/(r.bareBefore+r.bareAfter)*2)
+	if r.paced {
+		ratio = "as asked"
+	}
 	line("replayed", "%d completions of %d people in %d projects, over %d connections", r.completions, r.people, r.projects, r.connections)
 	line("bare table", "%.0f a second before, %.0f after", r.bareBefore, r.bareAfter)
-	line("headway", "%.0f a second, %.2f of that", r.rate, r.rate/bare)
+	line("headway", "%.0f a second, %s", r.rate, ratio)
 	line("commit to notified", "p50 %s, p99 %s, worst %s", r.delay(0.50), r.delay(0.99), r.delay(1))
 	line("at 100 percent", "%d of %d projects", r.finished, r.projects)
 	line("facts left", "%d", r.facts)
