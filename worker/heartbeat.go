@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -23,7 +24,7 @@ from headway.status`
 func (w *Worker) heartbeat(ctx context.Context) error {
 	for {
 		if err := w.beat(ctx); err != nil && ctx.Err() == nil {
-			w.Log.Warn("the heartbeat failed", "error", err)
+			w.Log.Warn("the heartbeat failed", slog.Any("error", err))
 		}
 		select {
 		case <-ctx.Done():
@@ -60,7 +61,7 @@ func (w *Worker) beat(ctx context.Context) error {
 	if queue.notifications >= 0.5 && before.queue.notifications < 0.5 {
 		w.Log.Warn("the server's notification queue is half full, so headway notifies nothing: "+
 			"a listening session is stuck in a transaction (pg_stat_activity shows the oldest)",
-			"usage", queue.notifications)
+			slog.Float64("usage", queue.notifications))
 	}
 	return nil
 }
@@ -70,6 +71,6 @@ func (w *Worker) retire(ctx context.Context) {
 	ctx, cancel := quick(ctx)
 	defer cancel()
 	if _, err := w.pool.Exec(ctx, sqlRetire, w.id); err != nil {
-		w.Log.Warn("the worker's row was left behind and goes after a day", "error", err)
+		w.Log.Warn("the worker's row was left behind and goes after a day", slog.Any("error", err))
 	}
 }

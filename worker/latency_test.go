@@ -29,7 +29,11 @@ func benchmarkCommitToNotified(b *testing.B, rate int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer cluster.Stop()
+	defer func() {
+		if err := cluster.Stop(); err != nil {
+			b.Error(err)
+		}
+	}()
 	if err := pgtest.Install(b.Context(), cluster, "bench"); err != nil {
 		b.Fatal(err)
 	}
@@ -67,7 +71,12 @@ func benchmarkCommitToNotified(b *testing.B, rate int) {
 		}
 	}
 	go func() { done <- w.Run(ctx) }()
-	defer func() { stop(); <-done }()
+	defer func() {
+		stop()
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	}()
 	<-asleep
 
 	for b.Loop() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -41,7 +42,7 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 			if !wasDeaf {
 				w.Log.Warn("LISTEN does not work, so the worker polls: is DATABASE_URL a pooler in transaction mode? "+
 					"Set HEADWAY_LISTEN_URL to a direct connection to the same database",
-					"poll_interval", w.fastPoll(), "tries_again_in", relisten)
+					slog.Duration("poll_interval", w.fastPoll()), slog.Duration("tries_again_in", relisten))
 			}
 			wasDeaf = true
 			w.pollOnly(ctx)
@@ -52,7 +53,7 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 			reconnect.reset()
 		}
 		wait := reconnect.pause()
-		w.Log.Warn("the listening connection was lost and is made anew", "error", err, "after", wait)
+		w.Log.Warn("the listening connection was lost and is made anew", slog.Any("error", err), slog.Duration("after", wait))
 		w.observe(Lost)
 		w.pool.Reset() // what ended the one has probably ended the others
 		if wait < time.Second {

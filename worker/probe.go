@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -89,7 +90,7 @@ func (p *prober) step(ctx context.Context) (time.Time, error) {
 			p.w.metrics.probeFailures.Inc()
 			return time.Time{}, errUnsubscribed
 		}
-		p.w.Log.Warn("the listening connection could not be probed", "error", err)
+		p.w.Log.Warn("the listening connection could not be probed", slog.Any("error", err))
 		return p.due, nil
 	default:
 		return now.Add(p.w.ProbeTimeout), nil // still being sent
