@@ -1,8 +1,10 @@
 package sql_test
 
 import (
+	"context"
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -10,7 +12,9 @@ import (
 // execute runs statements, several if there are several, and fails the test where one fails.
 func execute(t testing.TB, conn *pgx.Conn, statements string) {
 	t.Helper()
-	if _, err := conn.PgConn().Exec(t.Context(), statements).ReadAll(); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := conn.PgConn().Exec(ctx, statements).ReadAll(); err != nil {
 		t.Fatalf("%s: %v", statements, err)
 	}
 }

@@ -9,6 +9,7 @@ declare
   v_seen bigint[];
   v_gone bigint[];
   v_free bigint[];
+  v_held bigint[];
   v_recount bigint[];
   v_tasks bigint[];
   v_facts headway.pending_fact[];
@@ -55,19 +56,46 @@ begin
       order by s.project_id
       for no key update of s, c skip locked
     ) l;
-    exit when v_free is not null;
-    v_busy := v_busy || v_seen;
+    if v_free is null then
+      v_busy := v_busy || v_seen;
+      continue;
+    end if;
+    -- Where something has to be counted anew, all of the project's facts are consumed with it; of the
+    -- others, all the facts of a task or none: its worth depends on every change since the last fold.
+    select coalesce(array_agg(distinct w.project_id), '{}')
+    into v_recount
+    from headway.pending_recompute w
+    where w.project_id = any (v_free);
+    select array_agg(distinct f.task_id)
+    into v_tasks
+    from unnest(v_projects, v_tasks) f (project_id, task_id)
+    where f.project_id = any (v_free) and f.task_id is not null;
+    -- Projects that have something to tell a person whose own channel somebody holds wait, too.
+    with
+      told as (
+        select f.project_id, 'user_' || f.user_id as channel
+        from headway.pending_fact f
+        where f.task_id = any (v_tasks) and f.kind in ('assigned', 'reopened')
+        union
+        select f.project_id, 'user_' || f.user_id
+        from headway.pending_fact f
+        where f.project_id = any (v_recount) and f.kind in ('assigned', 'reopened')
+      ),
+      free as (
+        select c.name
+        from headway.channel c
+        where c.name in (select t.channel from told t)
+        order by c.name
+        for no key update skip locked
+      )
+    select array_agg(distinct t.project_id)
+    into v_held
+    from told t
+    join headway.channel c on c.name = t.channel
+    where not exists (select from free f where f.name = t.channel);
+    exit when v_held is null;
+    v_busy := v_busy || v_held;
   end loop;
-  -- Where something has to be counted anew, all of the project's facts are consumed with it; of the
-  -- others, all the facts of a task or none: its worth depends on every change since the last fold.
-  select coalesce(array_agg(distinct w.project_id), '{}')
-  into v_recount
-  from headway.pending_recompute w
-  where w.project_id = any (v_free);
-  select array_agg(distinct f.task_id)
-  into v_tasks
-  from unnest(v_projects, v_tasks) f (project_id, task_id)
-  where f.project_id = any (v_free) and f.task_id is not null;
 
   -- One statement, hence one snapshot: what is deleted from the queue, what it is worth and the
   -- truth that is counted belong together, whatever commits meanwhile.
