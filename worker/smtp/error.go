@@ -1,0 +1,150 @@
+package smtp
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/emersion/go-smtp"
+)
+
+// Outcome is what became of a mail that the server did not confirm; headway.digest_failed() takes it as it is.
+type Outcome string
+
+const (
+	// Retry means that the server does not have the mail and may take it later. That is every 4xx (RFC 5321, section
+	// 4.2.1), every trouble with the connection before the last byte of the mail was out, and everything that is wrong with
+	// the configuration: no TLS, a bad certificate, a login that fails. Nothing is known of the mail then, so nothing
+	// is held against it or its address. To keep such trouble from using up attempts, call [Pool.Acquire] before an
+	// attempt is put on record: it connects and logs in.
+	Retry Outcome = "retry"
+
+	// Refused means that the address is no good and should get no more mail. The server says so of the recipient: an
+	// enhanced code 5.1.x (RFC 3463), but for 5.1.7 and 5.1.8, which are about the sender; without an enhanced code
+	// 550, 551, 553 and 556 in answer to RCPT.
+	Refused Outcome = "refused"
+
+	// Rejected means that this mail will not be taken, which says nothing of the address: every other 5xx, such as 5.2.2
+	// (mailbox full), 5.7.x (policy, spam) and 554 after the mail; also a mail that this server cannot be given,
+	// because it is too big or its address needs SMTPUTF8.
+	Rejected Outcome = "rejected"
+
+	// Unknown means that the mail was out to its last byte, and no answer came. The server may have it.
+	Unknown Outcome = "unknown"
+)
+
+// Error says why a mail was not sent.
+type Error struct {
+	Outcome Outcome
+
+	// Step is what was being done: check, wait, connect, STARTTLS, EHLO, AUTH, MAIL, RCPT, DATA, body or reply.
+	Step string
+
+	// Code and Enhanced are the server's (RFC 5321 and RFC 3463), 0 and empty where it gave none.
+	Code     int
+	Enhanced string
+
+	// Text is what the server said, or what went wrong, on one line.
+	Text string
+
+	err error
+}
+
+// Error implements error: "RCPT: 550 5.1.1 no such user".
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s:", e.Step)
+	if e.Code != 0 {
+		fmt.Fprintf(&b, " %d", e.Code)
+	}
+	if e.Enhanced != "" {
+		fmt.Fprintf(&b, " %s", e.Enhanced)
+	}
+	fmt.Fprintf(&b, " %s", e.Text)
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.err }
+
+// The steps whose names decide something.
+const (
+	stepCheck = "check" // without the server
+	stepMail  = "MAIL"
+	stepRcpt  = "RCPT"
+	stepData  = "DATA"
+	stepBody  = "body"
+	stepReply = "reply" // to the whole mail
+)
+
+// failure makes an Error of whatever went wrong in a step. Without a reply of the server the outcome is Retry.
+func failure(step string, err error) *Error {
+	var reply *smtp.SMTPError
+	if !errors.As(err, &reply) {
+		return &Error{Outcome: Retry, Step: step, Text: oneLine(err.Error()), err: err}
+	}
+	enhanced, text := enhancedCode(reply)
+	e := &Error{Outcome: classify(step, reply.Code, enhanced), Step: step, Code: reply.Code, Text: oneLine(text), err: err}
+	if has(enhanced) {
+		e.Enhanced = fmt.Sprintf("%d.%d.%d", enhanced[0], enhanced[1], enhanced[2])
+	}
+	return e
+}
+
+var beginsEnhanced = regexp.MustCompile(`(?m)^([245])\.(\d{1,3})\.(\d{1,3})(?: |$)`)
+
+// enhancedCode takes the enhanced code out of a reply. The client finds it where it begins the first of several lines
+// and something follows; servers put it into any one of them (RFC 2034, section 4, says all).
+func enhancedCode(reply *smtp.SMTPError) (smtp.EnhancedCode, string) {
+	enhanced := reply.EnhancedCode
+	if found := beginsEnhanced.FindStringSubmatch(reply.Message); !has(enhanced) && found != nil {
+		for i := range enhanced {
+			enhanced[i], _ = strconv.Atoi(found[i+1]) // at most three digits
+		}
+	}
+	return enhanced, beginsEnhanced.ReplaceAllString(reply.Message, "")
+}
+
+// classify is the table that [Outcome] explains.
+func classify(step string, code int, enhanced smtp.EnhancedCode) Outcome {
+	switch {
+	case code < 400 && step == stepReply:
+		return Unknown // an answer to something else
+	case code < 500:
+		return Retry
+	case !slices.Contains([]string{stepMail, stepRcpt, stepData, stepReply}, step):
+		return Retry // nothing to do with this mail
+	case code == 503 || code == 530 || code == 534 || code == 535 || code == 538 || code == 502 && enhanced[1] == 7:
+		return Retry // the two sides disagree on where they are, or on who is logged in
+	case step == stepMail:
+		return Rejected
+	case has(enhanced) && enhanced[1] != 0:
+		if enhanced[1] == 1 && enhanced[2] != 7 && enhanced[2] != 8 {
+			return Refused
+		}
+	case step == stepRcpt && slices.Contains([]int{550, 551, 553, 556}, code):
+		return Refused
+	}
+	return Rejected
+}
+
+func has(code smtp.EnhancedCode) bool {
+	return code != smtp.EnhancedCodeNotSet && code != smtp.NoEnhancedCode
+}
+
+// oneLine keeps what a server said fit for a log and a table.
+func oneLine(s string) string {
+	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r)
+	}), " ")
+	const limit = 500
+	if utf8.RuneCountInString(s) > limit {
+		s = string([]rune(s)[:limit]) + "…"
+	}
+	return s
+}

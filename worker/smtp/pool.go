@@ -1,0 +1,248 @@
+package smtp
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Timeouts are how long things may take.
+type Timeouts struct {
+	Connect time.Duration // to connect, encrypt and log in. Default: 1 minute.
+	Command time.Duration // for the greeting and the reply to a command. Default: 1 minute.
+	Write   time.Duration // for a piece of a mail to be accepted by the network. Default: 30 seconds.
+	Reply   time.Duration // for the reply to a whole mail; it may be under way when this ends. Default: 3 minutes.
+	Total   time.Duration // for a mail with all of that. Keep it below the lease. Default: 4 minutes.
+}
+
+// Pool sends mail over a number of connections, which are opened when they are needed and kept for a while. It may be
+// used by any number of goroutines. [NewPool] makes one; its fields may be changed until it is first used.
+type Pool struct {
+	Server   Server
+	Timeouts Timeouts
+
+	// LocalName is the name that EHLO gives (RFC 5321, section 4.1.4). Default: the host's if it is a full one, or
+	// else its address.
+	LocalName string
+
+	// RootCAs are who may sign the server's certificate. Nil: the system's.
+	RootCAs *x509.CertPool
+
+	// IdleTimeout is how long a connection waits for a mail before it is closed. Default: 1 minute.
+	IdleTimeout time.Duration
+
+	// Pause is how long nothing is sent after the server has said that it is busy (421). Default: 1 minute.
+	Pause time.Duration
+
+	slots   chan struct{}
+	limiter *rate.Limiter
+	closing sync.WaitGroup // sessions
+
+	mu     sync.Mutex
+	idle   []*session
+	resume time.Time // after a pause
+	closed bool
+}
+
+// NewPool makes a pool of at most so many connections.
+func NewPool(server Server, connections int) *Pool {
+	p := &Pool{
+		Server: server,
+		Timeouts: Timeouts{
+			Connect: time.Minute, Command: time.Minute, Write: 30 * time.Second, Reply: 3 * time.Minute, Total: 4 * time.Minute,
+		},
+		IdleTimeout: time.Minute,
+		Pause:       time.Minute,
+		slots:       make(chan struct{}, max(connections, 1)),
+		limiter:     rate.NewLimiter(rate.Inf, 1),
+	}
+	if server.Rate > 0 {
+		p.limiter.SetLimit(rate.Limit(server.Rate))
+	}
+	return p
+}
+
+// Close closes the connections that wait for a mail; those in use are closed when they are released.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	p.mu.Unlock()
+	for _, s := range idle {
+		s.idle.Stop()
+		p.closing.Go(func() { s.close(true) })
+	}
+	p.closing.Wait()
+}
+
+// Send sends one mail, as [Pool.Acquire] and [Conn.Send] do together.
+func (p *Pool) Send(ctx context.Context, from, to string, mail []byte) error {
+	c, err := p.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	return c.Send(ctx, from, to, mail)
+}
+
+// Acquire waits until a mail may be sent and returns a connection for it, logged in. It waits for one of the pool's
+// connections, for the end of a pause that the server asked for, and for [Server.Rate]. The error is an [*Error] with
+// the outcome [Retry]: it is no mail's fault, so acquire first, and claim a mail then.
+func (p *Pool) Acquire(ctx context.Context) (*Conn, error) {
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, failure("wait", context.Cause(ctx))
+	}
+	c := &Conn{pool: p}
+	if err := p.ready(ctx); err != nil {
+		c.Release()
+		return nil, failure("wait", err)
+	}
+	if c.session = p.take(); c.session == nil {
+		var err error
+		if c.session, _, err = p.dial(ctx); err != nil {
+			p.noteBusy(err)
+			c.Release()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// ready waits for the end of a pause and for the rate.
+func (p *Pool) ready(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		wait, closed := time.Until(p.resume), p.closed
+		p.mu.Unlock()
+		if closed {
+			return errors.New("the pool is closed")
+		}
+		if wait <= 0 {
+			return p.limiter.Wait(ctx)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// noteBusy begins a pause if that is what the server wants.
+func (p *Pool) noteBusy(err error) {
+	var e *Error
+	if errors.As(err, &e) && e.Code == 421 {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.resume = time.Now().Add(p.Pause)
+	}
+}
+
+// take returns the session that was used last, nil if none is idle.
+func (p *Pool) take() *session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := len(p.idle) - 1
+	if last < 0 {
+		return nil
+	}
+	s := p.idle[last]
+	p.idle = p.idle[:last]
+	s.idle.Stop()
+	return s
+}
+
+// put keeps a session for another mail, for a while.
+func (p *Pool) put(s *session) {
+	if !p.keep(s) {
+		s.close(true)
+	}
+}
+
+func (p *Pool) keep(s *session) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.idle = append(p.idle, s)
+	s.idle = time.AfterFunc(p.IdleTimeout, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if i := slices.Index(p.idle, s); i >= 0 {
+			p.idle = slices.Delete(p.idle, i, i+1)
+			p.closing.Go(func() { s.close(true) })
+		}
+	})
+	return true
+}
+
+// Conn is a connection that the pool has lent, for one mail.
+type Conn struct {
+	pool     *Pool
+	session  *session // nil: lost
+	released bool
+}
+
+// Release gives the connection back. Only the first call does.
+func (c *Conn) Release() {
+	if c.released {
+		return
+	}
+	c.released = true
+	if c.session != nil {
+		c.pool.put(c.session)
+	}
+	<-c.pool.slots
+}
+
+// Send sends a mail, which must be 7-bit with lines of at most 998 bytes that end in CRLF, from one plain address to
+// another. Nil means that the server has taken it; every error is an [*Error]. When ctx ends, so does the connection:
+// if the mail was out by then, its outcome is [Unknown], so give a mail under way some time before you end it.
+func (c *Conn) Send(ctx context.Context, from, to string, mail []byte) error {
+	if err := check(from, to, mail); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.pool.Timeouts.Total)
+	defer cancel()
+
+	reused := c.session != nil && c.session.idle != nil
+	err := c.try(ctx, from, to, mail)
+	var e *Error
+	if reused && c.session == nil && ctx.Err() == nil && errors.As(err, &e) && e.Step == stepMail {
+		// The server had closed the connection while it was idle, and has heard nothing of this mail.
+		err = c.try(ctx, from, to, mail)
+	}
+	c.pool.noteBusy(err)
+	return err
+}
+
+func (c *Conn) try(ctx context.Context, from, to string, mail []byte) error {
+	if c.session == nil {
+		var err error
+		if c.session, _, err = c.pool.dial(ctx); err != nil {
+			return err
+		}
+	}
+	err := c.session.send(ctx, from, to, mail)
+	var e *Error
+	if !errors.As(err, &e) || e.Step == stepCheck {
+		return err
+	}
+	// A reply leaves the connection good for another mail, once this one is dropped (RSET); but 421 announces its end,
+	// and after 503 nobody knows where the two sides are.
+	if e.Code == 0 || e.Code == 421 || e.Code == 503 || c.session.reset(ctx) != nil {
+		c.session.close(false)
+		c.session = nil
+	}
+	return err
+}

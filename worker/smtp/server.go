@@ -1,0 +1,160 @@
+// Package smtp hands mail to a server: over pooled connections, with a deadline on every step, and with an outcome
+// that says what may be done next.
+//
+// What a mail says belongs to package mail, and what becomes of a digest after an outcome to the database.
+package smtp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Server is where mail is handed in. [ParseURL] makes one.
+type Server struct {
+	Host string
+	Port string
+
+	// User and Password log in (RFC 4954), with PLAIN or else LOGIN. No user: no login.
+	User     string
+	Password Password
+
+	TLS TLS
+
+	// InsecureAuth has User and Password sent though there is no TLS. Without it that is refused.
+	InsecureAuth bool
+
+	// Rate is how many mails a second the server takes. 0: as many as there are.
+	Rate float64
+}
+
+// TLS is how a connection is protected. The certificate is always checked, against the system's roots; SSL_CERT_FILE
+// and SSL_CERT_DIR name others.
+type TLS string
+
+// The ways there are.
+const (
+	StartTLS TLS = "starttls" // begins in the clear and must upgrade (RFC 3207)
+	Implicit TLS = "implicit" // TLS from the first byte (RFC 8314)
+	None     TLS = "none"     // for a catcher on a desk
+)
+
+// Password is never printed.
+type Password string
+
+const hidden = "(secret)"
+
+// Format implements [fmt.Formatter], for every verb.
+func (Password) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
+
+// LogValue implements [slog.LogValuer].
+func (Password) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (Password) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// Addr is host:port.
+func (s Server) Addr() string { return net.JoinHostPort(s.Host, s.Port) }
+
+const want = "want smtp://user:password@host:587 or smtps://host:465"
+
+// ParseURL reads a server's URL. smtp://host (port 587) begins in the clear and must upgrade to TLS, smtps://host (port
+// 465) is TLS from the start. Special characters in user and password are written as %XX. Parameters:
+//
+//   - tls=none stays in the clear, for a catcher on a desk; smtp:// only.
+//   - auth=insecure, with tls=none, sends user and password all the same.
+//   - rate=14, rate=600/m or rate=1000/h is how many mails the server takes in a second, a minute or an hour.
+//
+// The error says what would be right and has nothing of the URL in it.
+func ParseURL(s string) (Server, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return Server{}, errors.New(want + "; special characters in user and password are written as %XX")
+	}
+	if u.Hostname() == "" || strings.ContainsFunc(u.Hostname(), notHost) || strings.Trim(u.Path, "/") != "" || u.Fragment != "" || u.Opaque != "" {
+		return Server{}, errors.New(want)
+	}
+	server := Server{Host: u.Hostname()}
+	switch u.Scheme {
+	case "smtp":
+		server.Port, server.TLS = "587", StartTLS
+	case "smtps":
+		server.Port, server.TLS = "465", Implicit
+	default:
+		return Server{}, errors.New(want)
+	}
+	server.Port = cmp.Or(u.Port(), server.Port)
+	if port, err := strconv.ParseUint(server.Port, 10, 16); err != nil || port == 0 {
+		return Server{}, errors.New("the port is a number from 1 to 65535")
+	}
+	if err := server.parameters(u.RawQuery); err != nil {
+		return Server{}, err
+	}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		server.User, server.Password = u.User.Username(), Password(password)
+		if server.User == "" || password == "" || strings.ContainsRune(server.User+password, 0) {
+			return Server{}, errors.New("want both a user and a password, or neither")
+		}
+	}
+	switch {
+	case server.User != "" && server.TLS == None && !server.InsecureAuth:
+		return Server{}, errors.New("tls=none would send the password in the clear: leave out one of the two, or add auth=insecure")
+	case server.InsecureAuth && (server.User == "" || server.TLS != None):
+		return Server{}, errors.New("auth=insecure is for a user and a password together with tls=none")
+	}
+	return server, nil
+}
+
+func notHost(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`<>"\/@`, r) }
+
+func (s *Server) parameters(query string) error {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return errors.New("the parameters cannot be read")
+	}
+	for name, values := range values {
+		switch {
+		case name == "tls" && s.TLS != Implicit && slices.Equal(values, []string{"none"}):
+			s.TLS = None
+		case name == "auth" && slices.Equal(values, []string{"insecure"}):
+			s.InsecureAuth = true
+		case name == "rate" && len(values) == 1:
+			if s.Rate, err = parseRate(values[0]); err != nil {
+				return err
+			}
+		default:
+			return errors.New("the parameters are tls=none (smtp:// only), auth=insecure and rate=14, rate=600/m or rate=1000/h")
+		}
+	}
+	return nil
+}
+
+// parseRate reads a number of mails per second, minute (/m) or hour (/h).
+func parseRate(s string) (float64, error) {
+	seconds := 1.0
+	if number, ok := strings.CutSuffix(s, "/m"); ok {
+		s, seconds = number, 60
+	} else if number, ok := strings.CutSuffix(s, "/h"); ok {
+		s, seconds = number, 3600
+	}
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil || n == 0 {
+		return 0, errors.New("rate is a whole number of mails, such as rate=14, rate=600/m or rate=1000/h")
+	}
+	return float64(n) / seconds, nil
+}
+
+// EnvDecode reads a server from an environment variable, for sethvargo/go-envconfig.
+func (s *Server) EnvDecode(_ context.Context, value string) (err error) {
+	*s, err = ParseURL(value)
+	return err
+}

@@ -1,0 +1,209 @@
+package smtp
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"time"
+	"unicode/utf8"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+)
+
+// session is a connection on which mail can be sent: greeted, encrypted, logged in.
+type session struct {
+	conn     *conn
+	client   *smtp.Client
+	timeouts Timeouts
+	idle     *time.Timer // ends it while it is in the pool; nil: it has not been there
+}
+
+// dial connects and logs in. What it has found out so far comes with an error, too.
+func (p *Pool) dial(ctx context.Context) (s *session, report Report, err error) {
+	ctx, cancel := context.WithTimeout(ctx, p.Timeouts.Connect)
+	defer cancel()
+	report.Addr = p.Server.Addr()
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", report.Addr)
+	if err != nil {
+		return nil, report, failure("connect", ended(ctx, err))
+	}
+	s = &session{conn: &conn{Conn: raw, read: p.Timeouts.Command, write: p.Timeouts.Write}, timeouts: p.Timeouts}
+	defer s.conn.limit(ctx)()
+
+	step, err := s.open(ctx, p)
+	s.report(&report)
+	if err != nil {
+		_ = s.conn.Close() // the first error is the one to tell
+		return nil, report, failure(step, ended(ctx, err))
+	}
+	report.LoggedIn = p.Server.User != ""
+	return s, report, nil
+}
+
+// open returns the step that failed.
+func (s *session) open(ctx context.Context, p *Pool) (step string, err error) {
+	config := &tls.Config{ServerName: p.Server.Host, RootCAs: p.RootCAs, MinVersion: tls.VersionTLS12}
+	switch p.Server.TLS {
+	case Implicit:
+		encrypted := tls.Client(s.conn.Conn, config)
+		if err := encrypted.HandshakeContext(ctx); err != nil {
+			return "TLS", err
+		}
+		s.conn.encrypt(encrypted)
+		s.client = smtp.NewClient(s.conn)
+	case StartTLS:
+		// It fails where the server offers no STARTTLS.
+		if s.client, err = smtp.NewClientStartTLS(s.conn, config); err != nil {
+			return "STARTTLS", err
+		}
+	case None:
+		s.client = smtp.NewClient(s.conn)
+	default:
+		return "connect", fmt.Errorf("no such TLS mode: %q", p.Server.TLS)
+	}
+	s.client.CommandTimeout, s.client.SubmissionTimeout = s.timeouts.Command, s.timeouts.Reply
+	if err := s.client.Hello(p.localName(s.conn.LocalAddr())); err != nil {
+		return "EHLO", err
+	}
+	return "AUTH", s.login(p.Server)
+}
+
+func (s *session) login(server Server) error {
+	switch {
+	case server.User == "":
+		return nil
+	case server.TLS == None && !server.InsecureAuth:
+		return errors.New("not without TLS")
+	case s.client.SupportsAuth(sasl.Plain):
+		return s.client.Auth(sasl.NewPlainClient("", server.User, string(server.Password)))
+	case s.client.SupportsAuth(sasl.Login):
+		return s.client.Auth(sasl.NewLoginClient(server.User, string(server.Password)))
+	}
+	return errors.New("the server offers neither PLAIN nor LOGIN")
+}
+
+// send sends one mail. After an error the session is only good for reset or close.
+func (s *session) send(ctx context.Context, from, to string, mail []byte) error {
+	defer s.conn.limit(ctx)()
+	fail := func(step string, err error) error { return failure(step, ended(ctx, err)) }
+
+	options := &smtp.MailOptions{Size: int64(len(mail)), UTF8: !isASCII(from) || !isASCII(to)}
+	if offered, _ := s.client.Extension("SMTPUTF8"); options.UTF8 && !offered {
+		return &Error{Outcome: Rejected, Step: stepCheck, Text: "the server does not take addresses that are not ASCII (SMTPUTF8); a domain has an ASCII form, xn--…"}
+	}
+	if most, ok := s.client.MaxMessageSize(); ok && most > 0 && len(mail) > most {
+		return &Error{Outcome: Rejected, Step: stepCheck, Text: fmt.Sprintf("the mail has %d bytes, and the server takes %d (SIZE)", len(mail), most)}
+	}
+	if err := s.client.Mail(from, options); err != nil {
+		return fail(stepMail, err)
+	}
+	if err := s.client.Rcpt(to, nil); err != nil {
+		return fail(stepRcpt, err)
+	}
+	body, err := s.client.Data()
+	if err != nil {
+		return fail(stepData, err)
+	}
+	if _, err := body.Write(mail); err != nil {
+		return fail(stepBody, err)
+	}
+
+	s.conn.patience(s.timeouts.Reply)
+	defer s.conn.patience(s.timeouts.Command)
+	before := s.conn.readSoFar()
+	if _, err = body.CloseWithResponse(); err == nil {
+		return nil
+	}
+	if s.conn.readSoFar() == before {
+		// The last write failed, and with it the final dot: it is what is written last.
+		return fail(stepBody, err)
+	}
+	failed := failure(stepReply, ended(ctx, err))
+	if failed.Code == 0 {
+		failed.Outcome = Unknown
+	}
+	return failed
+}
+
+// reset makes the session good for another mail (RFC 5321, section 4.1.1.5).
+func (s *session) reset(ctx context.Context) error {
+	defer s.conn.limit(ctx)()
+	return s.client.Reset()
+}
+
+// close ends the session, politely if that takes no time.
+func (s *session) close(polite bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), min(s.timeouts.Command, 5*time.Second))
+	defer cancel()
+	defer s.conn.limit(ctx)()
+	if !polite || s.client.Quit() != nil {
+		_ = s.client.Close() // it is given up
+	}
+}
+
+// ended prefers why ctx ended to the timeout that this made of it.
+func ended(ctx context.Context, err error) error {
+	var reply *smtp.SMTPError
+	if ctx.Err() == nil || errors.As(err, &reply) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+}
+
+// validName is a host name that EHLO takes.
+var validName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+$`)
+
+// localName is what EHLO says: a full host name, or else an address literal (RFC 5321, section 4.1.4).
+func (p *Pool) localName(local net.Addr) string {
+	if p.LocalName != "" {
+		return p.LocalName
+	}
+	if name, err := os.Hostname(); err == nil && validName.MatchString(name) {
+		return name
+	}
+	host, _, err := net.SplitHostPort(local.String())
+	ip := net.ParseIP(host)
+	switch {
+	case err != nil || ip == nil:
+		return "localhost"
+	case ip.To4() != nil:
+		return "[" + ip.String() + "]"
+	}
+	return "[IPv6:" + ip.String() + "]"
+}
+
+// validAddress is one plain address: nothing that could begin a parameter or a second recipient.
+var validAddress = regexp.MustCompile(`^[^\s\pC\pZ@<>()\[\]\\,;:"]+@[^\s\pC\pZ@<>()\[\]\\,;:"]+$`)
+
+// check is what can be said without the server.
+func check(from, to string, mail []byte) error {
+	switch {
+	case !validAddress.MatchString(from):
+		return &Error{Outcome: Rejected, Step: stepCheck, Text: fmt.Sprintf("the sender %q is not one plain address", from)}
+	case !validAddress.MatchString(to):
+		return &Error{Outcome: Refused, Step: stepCheck, Text: fmt.Sprintf("%q is not one plain address", to)}
+	}
+	// Servers disagree on what a lone CR or LF is, which is how one mail is made to look like two.
+	for line := range bytes.Lines(mail) {
+		text, whole := bytes.CutSuffix(line, []byte("\r\n"))
+		if !whole || len(text) > 998 || bytes.IndexByte(text, '\r') >= 0 || bytes.IndexByte(text, 0) >= 0 || !isASCII(text) {
+			return &Error{Outcome: Rejected, Step: stepCheck, Text: "the mail is not made of 7-bit lines of at most 998 bytes that end in CRLF"}
+		}
+	}
+	return nil
+}
+
+func isASCII[T string | []byte](s T) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}

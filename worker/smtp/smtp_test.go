@@ -1,0 +1,667 @@
+package smtp_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"headway/internal/smtptest"
+	"headway/worker/smtp"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// wantError checks what became of a mail.
+func wantError(t testing.TB, err error, outcome smtp.Outcome, step string) {
+	t.Helper()
+	if e := asError(err); e.Outcome != outcome || e.Step != step {
+		t.Fatalf("got %v; want %s at %s", err, outcome, step)
+	}
+}
+
+func asError(err error) smtp.Error {
+	var e *smtp.Error
+	if !errors.As(err, &e) {
+		return smtp.Error{}
+	}
+	return *e
+}
+
+func TestAMailArrivesAsItIs(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	if err := newPool(t, server.URL(), 1).Send(t.Context(), from, to, mail); err != nil {
+		t.Fatal(err)
+	}
+	messages := server.Messages()
+	if len(messages) != 1 || messages[0].From != from || messages[0].To != to || messages[0].UTF8 || !bytes.Equal(messages[0].Data, mail) {
+		t.Errorf("it got %+v", messages)
+	}
+}
+
+func TestAConnectionIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	pool := newPool(t, server.URL(), 3)
+	for range 3 {
+		if err := pool.Send(t.Context(), from, to, mail); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := server.Messages(); len(got) != 3 || got[0].Conn != got[1].Conn || got[1].Conn != got[2].Conn {
+		t.Errorf("it got %+v", got)
+	}
+}
+
+func TestThereAreNoMoreConnectionsThanAsked(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	both := make(chan struct{})
+	var mu sync.Mutex
+	inHand, most := 0, 0
+	server.Fail(func(step smtptest.Step) error {
+		switch step.Name {
+		case "MAIL":
+			mu.Lock()
+			inHand++
+			if most = max(most, inHand); inHand == 2 && most == 2 {
+				select {
+				case <-both:
+				default:
+					close(both)
+				}
+			}
+			mu.Unlock()
+			<-both
+		case "DATA":
+			mu.Lock()
+			inHand--
+			mu.Unlock()
+		}
+		return nil
+	})
+	pool := newPool(t, server.URL(), 2)
+	var senders sync.WaitGroup
+	for range 20 {
+		senders.Go(func() {
+			if err := pool.Send(t.Context(), from, to, mail); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	senders.Wait()
+	if most != 2 || len(server.Messages()) != 20 {
+		t.Errorf("%d at a time, %d mails", most, len(server.Messages()))
+	}
+}
+
+// TestOutcomes is the table of what a server may say, and what that means.
+func TestOutcomes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		step, enhanced string
+		code           int
+		want           smtp.Outcome
+	}{
+		{"MAIL", "4.3.2", 421, smtp.Retry},
+		{"MAIL", "4.7.1", 451, smtp.Retry},
+		{"MAIL", "5.1.8", 550, smtp.Rejected},
+		{"MAIL", "5.7.1", 554, smtp.Rejected},
+		{"MAIL", "", 550, smtp.Rejected},
+		{"MAIL", "5.7.0", 530, smtp.Retry},
+		{"MAIL", "5.7.0", 502, smtp.Retry},
+		{"MAIL", "5.5.1", 503, smtp.Retry},
+		{"RCPT", "4.3.2", 421, smtp.Retry},
+		{"RCPT", "4.2.0", 450, smtp.Retry},
+		{"RCPT", "", 451, smtp.Retry},
+		{"RCPT", "4.2.2", 452, smtp.Retry},
+		{"RCPT", "5.1.1", 550, smtp.Refused},
+		{"RCPT", "5.1.3", 501, smtp.Refused},
+		{"RCPT", "5.1.10", 556, smtp.Refused},
+		{"RCPT", "5.0.0", 550, smtp.Refused},
+		{"RCPT", "", 550, smtp.Refused},
+		{"RCPT", "", 551, smtp.Refused},
+		{"RCPT", "", 553, smtp.Refused},
+		{"RCPT", "", 552, smtp.Rejected},
+		{"RCPT", "", 554, smtp.Rejected},
+		{"RCPT", "", 501, smtp.Rejected},
+		{"RCPT", "5.1.7", 550, smtp.Rejected},
+		{"RCPT", "5.1.8", 550, smtp.Rejected},
+		{"RCPT", "5.2.1", 550, smtp.Rejected},
+		{"RCPT", "5.2.2", 552, smtp.Rejected},
+		{"RCPT", "5.7.1", 550, smtp.Rejected},
+		{"RCPT", "5.7.1", 553, smtp.Rejected},
+		{"RCPT", "5.5.1", 503, smtp.Retry},
+		{"DATA", "4.3.0", 451, smtp.Retry},
+		{"DATA", "4.3.2", 421, smtp.Retry},
+		{"DATA", "5.6.0", 554, smtp.Rejected},
+		{"DATA", "", 554, smtp.Rejected},
+		{"DATA", "", 550, smtp.Rejected},
+		{"DATA", "5.7.1", 550, smtp.Rejected},
+		{"DATA", "5.2.2", 552, smtp.Rejected},
+		{"DATA", "5.1.1", 550, smtp.Refused},
+	} {
+		t.Run(fmt.Sprintf("%s %d %s", test.step, test.code, test.enhanced), func(t *testing.T) {
+			t.Parallel()
+			server := catch(t, smtptest.Options{})
+			server.Fail(func(step smtptest.Step) error {
+				if step.Name == test.step {
+					return smtptest.Reply(test.code, test.enhanced, "no\r\nreally\x00")
+				}
+				return nil
+			})
+			pool := newPool(t, server.URL(), 1)
+			pool.Pause = 0
+			step := map[string]string{"DATA": "reply"}[test.step]
+			if step == "" {
+				step = test.step
+			}
+			err := pool.Send(t.Context(), from, to, mail)
+			wantError(t, err, test.want, step)
+			if e := asError(err); e.Code != test.code || e.Enhanced != test.enhanced && test.enhanced != "" || e.Text != "no really" {
+				t.Errorf("it is %q", err)
+			}
+
+			// Whatever it was, the next mail goes out.
+			server.Fail(nil)
+			if err := pool.Send(t.Context(), from, to, mail); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAMailAfterARefusedOneGoesOverTheSameConnection(t *testing.T) {
+	t.Parallel()
+	recipients := 0
+	server, address := play(t, func(l *line, _ int) {
+		l.serve(func(verb string) string {
+			if verb == "RCPT" {
+				if recipients++; recipients == 1 {
+					return "550 5.1.1 unknown"
+				}
+			}
+			return ""
+		})
+	})
+	pool := newPool(t, address, 1)
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Refused, "RCPT")
+	if err := pool.Send(t.Context(), from, to, mail); err != nil {
+		t.Fatal(err)
+	}
+	pool.Close()
+	if got, want := server.verbs(), "EHLO MAIL RCPT RSET EHLO MAIL RCPT DATA QUIT"; got != want {
+		t.Errorf("it heard %s, want %s", got, want)
+	}
+}
+
+func TestAConnectionThatIsNoGoodAfterAnErrorIsGivenUp(t *testing.T) {
+	t.Parallel()
+	server, address := play(t, func(l *line, before int) {
+		l.serve(func(verb string) string {
+			switch {
+			case verb == "RCPT" && before == 0:
+				return "450 4.2.0 later"
+			case verb == "RSET":
+				return cut
+			}
+			return ""
+		})
+	})
+	pool := newPool(t, address, 1)
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "RCPT")
+	if err := pool.Send(t.Context(), from, to, mail); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := server.verbs(), "EHLO MAIL RCPT RSET EHLO MAIL RCPT DATA"; got != want {
+		t.Errorf("it heard %s, want %s", got, want)
+	}
+}
+
+// TestNothingWaitsForEver has the server stop answering, or cut the connection, at every step.
+func TestNothingWaitsForEver(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		verb, step string
+		outcome    smtp.Outcome
+	}{
+		{"greeting", "EHLO", smtp.Retry},
+		{"EHLO", "EHLO", smtp.Retry},
+		{"AUTH", "AUTH", smtp.Retry},
+		{"MAIL", "MAIL", smtp.Retry},
+		{"RCPT", "RCPT", smtp.Retry},
+		{"DATA", "DATA", smtp.Retry},
+		{"body", "reply", smtp.Unknown},
+	} {
+		for _, how := range []string{hang, cut} {
+			t.Run(how+" at "+test.verb, func(t *testing.T) {
+				t.Parallel()
+				_, address := play(t, func(l *line, _ int) {
+					l.serve(func(verb string) string {
+						if verb == test.verb {
+							return how
+						}
+						return ""
+					})
+				})
+				pool := newPool(t, strings.Replace(address, "smtp://", "smtp://user:secret@", 1)+"&auth=insecure", 1)
+				if how == hang {
+					pool.Timeouts = short
+				}
+				wantError(t, pool.Send(t.Context(), from, to, mail), test.outcome, test.step)
+			})
+		}
+	}
+}
+
+func TestTheEndOfTheContextEndsASend(t *testing.T) {
+	t.Parallel()
+	for verb, want := range map[string]struct {
+		step    string
+		outcome smtp.Outcome
+	}{"EHLO": {"EHLO", smtp.Retry}, "RCPT": {"RCPT", smtp.Retry}, "body": {"reply", smtp.Unknown}} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(t.Context())
+			_, address := play(t, func(l *line, _ int) {
+				l.serve(func(heard string) string {
+					if heard == verb {
+						cancel()
+						return hang
+					}
+					return ""
+				})
+			})
+			err := newPool(t, address, 1).Send(ctx, from, to, mail)
+			if wantError(t, err, want.outcome, want.step); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAServerThatStopsReadingHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	gone := make(chan struct{})
+	_, address := play(t, func(l *line, _ int) {
+		l.serve(func(verb string) string {
+			if verb == "DATA" {
+				l.say("354 go on")
+				<-gone // not a byte is read from here on
+				return cut
+			}
+			return ""
+		})
+	})
+	defer close(gone)
+	pool := newPool(t, address, 1)
+	pool.Timeouts = short
+	big := bytes.Repeat(append(bytes.Repeat([]byte("x"), 900), "\r\n"...), 40_000) // more than the network takes in
+	wantError(t, pool.Send(t.Context(), from, to, big), smtp.Retry, "body")
+}
+
+func TestAMailHasABudgetInAll(t *testing.T) {
+	t.Parallel()
+	_, address := play(t, func(l *line, _ int) {
+		l.serve(func(verb string) string {
+			if verb == "body" { // the reply has no end
+				for _, err := io.WriteString(l.conn, "250-"); err == nil; {
+					_, err = io.WriteString(l.conn, "well\r\n250-")
+				}
+				return cut
+			}
+			return ""
+		})
+	})
+	pool := newPool(t, address, 1)
+	pool.Timeouts.Total = time.Second
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Unknown, "reply")
+}
+
+func TestALostReplyIsUnknown(t *testing.T) {
+	t.Parallel()
+	for cut, taken := range map[error]int{smtptest.ErrHangUp: 0, smtptest.ErrTakeAndHangUp: 1} {
+		server := catch(t, smtptest.Options{})
+		server.Fail(func(step smtptest.Step) error {
+			if step.Name == "DATA" {
+				return cut
+			}
+			return nil
+		})
+		wantError(t, newPool(t, server.URL(), 1).Send(t.Context(), from, to, mail), smtp.Unknown, "reply")
+		if got := len(server.Messages()); got != taken {
+			t.Errorf("%v: %d mails", cut, got)
+		}
+	}
+}
+
+func TestBusyBeginsAPause(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	server.Fail(func(smtptest.Step) error { return smtptest.Reply(421, "4.3.2", "busy") })
+	pool := newPool(t, server.URL(), 1)
+	pool.Pause = time.Hour
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "MAIL")
+
+	server.Fail(nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := pool.Acquire(ctx)
+	if wantError(t, err, smtp.Retry, "wait"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+
+	server.Fail(func(smtptest.Step) error { return smtptest.Reply(421, "4.3.2", "busy") })
+	pool = newPool(t, server.URL(), 1)
+	pool.Pause = 30 * time.Millisecond
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "MAIL")
+	server.Fail(nil)
+	began := time.Now()
+	if err := pool.Send(t.Context(), from, to, mail); err != nil || time.Since(began) < pool.Pause/2 {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}
+
+func TestAConnectionThatTheServerHasClosedIsReplaced(t *testing.T) {
+	t.Parallel()
+	for _, farewell := range []string{"", "421 4.4.2 idle for too long"} {
+		closed := make(chan struct{})
+		_, address := play(t, func(l *line, before int) {
+			mails := 0
+			l.serve(func(verb string) string {
+				if verb == "body" && before == 0 {
+					mails++
+					l.say("250 taken")
+					if farewell != "" {
+						l.say(farewell)
+					}
+					l.conn.Close()
+					close(closed)
+					return cut
+				}
+				return ""
+			})
+		})
+		pool := newPool(t, address, 1)
+		for range 2 {
+			if err := pool.Send(t.Context(), from, to, mail); err != nil {
+				t.Errorf("%q: %v", farewell, err)
+			}
+			<-closed
+		}
+	}
+}
+
+func TestAnIdleConnectionIsClosedPolitely(t *testing.T) {
+	t.Parallel()
+	quit := make(chan struct{})
+	_, address := play(t, func(l *line, _ int) {
+		l.serve(func(verb string) string {
+			if verb == "QUIT" {
+				close(quit)
+			}
+			return ""
+		})
+	})
+	pool := newPool(t, address, 1)
+	pool.IdleTimeout = time.Millisecond
+	if err := pool.Send(t.Context(), from, to, mail); err != nil {
+		t.Fatal(err)
+	}
+	<-quit
+}
+
+func TestAClosedPoolSendsNothing(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	pool := newPool(t, server.URL(), 1)
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.Close()
+	if err := conn.Send(t.Context(), from, to, mail); err != nil {
+		t.Error("a mail in hand was dropped:", err)
+	}
+	conn.Release()
+	conn.Release()
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "wait")
+}
+
+func TestTheRateIsKept(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	pool := newPool(t, server.URL()+"&rate=50", 4)
+	began := time.Now()
+	var senders sync.WaitGroup
+	for range 4 {
+		senders.Go(func() {
+			if err := pool.Send(t.Context(), from, to, mail); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	senders.Wait()
+	if took := time.Since(began); took < 50*time.Millisecond {
+		t.Errorf("4 mails at 50 a second took %v", took)
+	}
+}
+
+func TestAcquireFailsWhereNothingCouldBeSent(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{User: "headway", Password: "right", InsecureAuth: true})
+	pool := newPool(t, strings.Replace(server.URL(), "right", "wrong", 1), 1)
+	_, err := pool.Acquire(t.Context())
+	if wantError(t, err, smtp.Retry, "AUTH"); asError(err).Code != 535 {
+		t.Error(err)
+	}
+	_, err = newPool(t, "smtp://localhost:1?tls=none", 1).Acquire(t.Context())
+	wantError(t, err, smtp.Retry, "connect")
+}
+
+func TestLoginNeedsTLSUnlessToldOtherwise(t *testing.T) {
+	t.Parallel()
+	config, roots, err := smtptest.TLS(time.Now().Add(time.Hour), "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, options := range map[string]smtptest.Options{
+		"PLAIN after STARTTLS":  {TLS: config, Mechanisms: []string{"PLAIN", "LOGIN"}},
+		"LOGIN after STARTTLS":  {TLS: config, Mechanisms: []string{"LOGIN"}},
+		"PLAIN in implicit TLS": {TLS: config, Implicit: true},
+		"LOGIN in implicit TLS": {TLS: config, Implicit: true, Mechanisms: []string{"X", "LOGIN"}},
+		"PLAIN in the clear":    {InsecureAuth: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			options.User, options.Password = "headway@example.com", "p:s/w%rd"
+			server := catch(t, options)
+			pool := newPool(t, server.URL(), 1)
+			pool.RootCAs = roots
+			if err := pool.Send(t.Context(), from, to, mail); err != nil {
+				t.Fatal(err)
+			}
+			got := server.Messages()[0]
+			if got.User != options.User || got.TLS != (options.TLS != nil) {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+
+	server := catch(t, smtptest.Options{User: "headway", Password: "secret", InsecureAuth: true})
+	pool := newPool(t, server.URL(), 1)
+	pool.Server.InsecureAuth = false
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "AUTH")
+	if steps := server.Steps(); len(steps) != 0 {
+		t.Errorf("it went on to %v", steps)
+	}
+
+	none := catch(t, smtptest.Options{User: "headway", Password: "secret", InsecureAuth: true, Mechanisms: []string{"CRAM-MD5"}})
+	wantError(t, newPool(t, none.URL(), 1).Send(t.Context(), from, to, mail), smtp.Retry, "AUTH")
+}
+
+func TestWithoutProperTLSNothingIsSent(t *testing.T) {
+	t.Parallel()
+	hour := time.Now().Add(time.Hour)
+	for name, test := range map[string]struct {
+		expires  time.Time
+		host     string
+		implicit bool
+		trusted  bool
+		plain    bool
+		step     string
+		want     any
+	}{
+		"no STARTTLS":                   {hour, "localhost", false, true, true, "STARTTLS", nil},
+		"nobody trusts it":              {hour, "localhost", false, false, false, "EHLO", new(x509.UnknownAuthorityError)},
+		"nobody trusts it, implicit":    {hour, "localhost", true, false, false, "TLS", new(x509.UnknownAuthorityError)},
+		"another host":                  {hour, "mail.example.com", false, true, false, "EHLO", new(x509.HostnameError)},
+		"another host, implicit":        {hour, "mail.example.com", true, true, false, "TLS", new(x509.HostnameError)},
+		"expired":                       {hour.Add(-2 * time.Hour), "localhost", false, true, false, "EHLO", new(x509.CertificateInvalidError)},
+		"implicit, but it talks of 220": {hour, "localhost", true, true, true, "TLS", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config, roots, err := smtptest.TLS(test.expires, test.host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			options := smtptest.Options{TLS: config, Implicit: test.implicit, User: "headway", Password: "secret"}
+			if test.plain {
+				options = smtptest.Options{InsecureAuth: true, User: "headway", Password: "secret"}
+			}
+			server := catch(t, options)
+			address, _, _ := strings.Cut(server.URL(), "?")
+			if test.implicit {
+				address = strings.Replace(address, "smtp://", "smtps://", 1)
+			}
+			pool := newPool(t, address, 1)
+			if test.trusted {
+				pool.RootCAs = roots
+			}
+			err = pool.Send(t.Context(), from, to, mail)
+			if wantError(t, err, smtp.Retry, test.step); test.want != nil && !errors.As(err, test.want) {
+				t.Error(err)
+			}
+			if steps := server.Steps(); len(steps) != 0 {
+				t.Errorf("it went on to %v", steps)
+			}
+		})
+	}
+}
+
+func TestAnAddressThatIsNotASCIINeedsSMTPUTF8(t *testing.T) {
+	t.Parallel()
+	with, without := catch(t, smtptest.Options{UTF8: true}), catch(t, smtptest.Options{})
+	if err := newPool(t, with.URL(), 1).Send(t.Context(), from, "åbe@exämple.com", mail); err != nil {
+		t.Error(err)
+	}
+	if got := with.Messages(); len(got) != 1 || got[0].To != "åbe@exämple.com" || !got[0].UTF8 {
+		t.Errorf("%+v", got)
+	}
+	pool := newPool(t, without.URL(), 1)
+	wantError(t, pool.Send(t.Context(), from, "åbe@exämple.com", mail), smtp.Rejected, "check")
+	if err := pool.Send(t.Context(), from, to, mail); err != nil || len(without.Steps()) != 3 {
+		t.Error(err, without.Steps())
+	}
+}
+
+func TestAMailThatIsTooBigIsNotBegun(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{MaxBytes: int64(len(mail)) - 1})
+	err := newPool(t, server.URL(), 1).Send(t.Context(), from, to, mail)
+	if wantError(t, err, smtp.Rejected, "check"); len(server.Steps()) != 0 || !strings.Contains(err.Error(), "SIZE") {
+		t.Error(err, server.Steps())
+	}
+}
+
+func TestWhatNoServerShouldSeeIsNotSent(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	pool := newPool(t, server.URL(), 1)
+	for _, bad := range []string{
+		"Subject: x\n\nlf\n", "a\rb\r\n", "no end", "nul\x00\r\n", "8 bit \xe9\r\n", "é\r\n", strings.Repeat("x", 999) + "\r\n", "\r.\r\n",
+	} {
+		wantError(t, pool.Send(t.Context(), from, to, []byte(bad)), smtp.Rejected, "check")
+	}
+	for _, bad := range []string{"", "abe", "abe@example.com> NOTIFY=NEVER", "abe@example.com\r\nDATA", "a@b, c@d", "<a@b>", "a@b@c", "abe@example.com\x00"} {
+		wantError(t, pool.Send(t.Context(), from, bad, mail), smtp.Refused, "check")
+		wantError(t, pool.Send(t.Context(), bad, to, mail), smtp.Rejected, "check")
+	}
+	if len(server.Steps()) != 0 {
+		t.Error(server.Steps())
+	}
+}
+
+func TestProbeFindsOutWithoutSending(t *testing.T) {
+	t.Parallel()
+	expires := time.Now().Add(time.Hour).Truncate(time.Second)
+	config, roots, err := smtptest.TLS(expires, "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, options := range map[string]smtptest.Options{
+		"STARTTLS": {TLS: config}, "implicit": {TLS: config, Implicit: true}, "clear": {InsecureAuth: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options.User, options.Password, options.UTF8, options.MaxBytes = "headway", "secret", true, 1000
+			server := catch(t, options)
+			pool := newPool(t, server.URL(), 1)
+			pool.RootCAs = roots
+			got, err := pool.Probe(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Greeting != "localhost ESMTP Service Ready" || got.Addr != pool.Server.Addr() || !got.LoggedIn || !got.SMTPUTF8 || got.MaxSize != 1000 ||
+				strings.Join(got.Auth, " ") != "PLAIN LOGIN" {
+				t.Errorf("%+v", got)
+			}
+			if encrypted := options.TLS != nil; encrypted && (got.TLS != "TLS 1.3" || !got.ExpiresAt.Equal(expires) || got.Certificate != "localhost") ||
+				!encrypted && got.TLS != "" {
+				t.Errorf("%+v", got)
+			}
+
+			// What was found out comes with an error, too.
+			pool.Server.Password = "wrong"
+			got, err = pool.Probe(t.Context())
+			wantError(t, err, smtp.Retry, "AUTH")
+			if got.Greeting == "" || len(got.Auth) != 2 || got.LoggedIn {
+				t.Errorf("%+v", got)
+			}
+			if len(server.Messages()) != 0 {
+				t.Error("it sent a mail")
+			}
+		})
+	}
+}
+
+func FuzzAddress(f *testing.F) {
+	for _, address := range []string{to, "a@b> NOTIFY=NEVER", "a@b\r\nDATA", "åbe@exämple.com", `"a b"@c`, "a@[::1]", "a..b@c", "@c", "a@", "a\u2028@b"} {
+		f.Add(address)
+	}
+	server := catch(f, smtptest.Options{UTF8: true})
+	pool := newPool(f, server.URL(), 1)
+	f.Fuzz(func(t *testing.T, address string) {
+		server.Fail(func(step smtptest.Step) error {
+			if step.Name == "RCPT" {
+				if step.Message.To != address {
+					t.Errorf("%q arrives as %q", address, step.Message.To)
+				}
+				return smtptest.Reply(450, "4.0.0", "enough")
+			}
+			return nil
+		})
+		if err := pool.Send(t.Context(), from, address, mail); err == nil {
+			t.Errorf("a mail was sent to %q", address)
+		}
+	})
+}
