@@ -69,7 +69,7 @@ func (u *Unsubscriber) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (u *Unsubscriber) unsubscribe(ctx context.Context, token string) page {
 	var known bool
 	if err := u.DB.QueryRow(ctx, sqlUnsubscribe, token).Scan(&known); err != nil {
-		u.Log.Error("could not unsubscribe", "error", err)
+		u.Log.Error("could not unsubscribe", slog.Any("error", err))
 		return brokenPage
 	}
 	if !known {
@@ -81,7 +81,7 @@ func (u *Unsubscriber) unsubscribe(ctx context.Context, token string) page {
 func (u *Unsubscriber) show(w http.ResponseWriter, p page) {
 	var body bytes.Buffer
 	if err := unsubscribeTemplate.Execute(&body, p); err != nil {
-		u.Log.Error("could not show a page", "error", err)
+		u.Log.Error("could not show a page", slog.Any("error", err))
 		http.Error(w, "internal server error", http.StatusInternalServerError)
 		return
 	}
