@@ -23,6 +23,7 @@ create table headway.digest (
   sent_at timestamptz,
   unknown_at timestamptz,
   error text,
+  -- From reserved to one of the ends, as the comment on the column tells.
   constraint digest_state_known check (
     state in ('reserved', 'sending', 'sent', 'read_before_sending', 'failed', 'held', 'cancelled')
   ),
@@ -42,6 +43,7 @@ comment on column headway.digest.next_attempt_at is 'Not before this time.';
 comment on column headway.digest.claimed_by is 'The worker that has it.';
 comment on column headway.digest.lease_until is 'Until when that worker has it to itself.';
 comment on column headway.digest.recipient is 'The address it goes to, as it was when the mail was frozen.';
+comment on column headway.digest.sent_at is 'When a server took it; null: none has.';
 comment on column headway.digest.mail is 'The exact bytes of the mail (RFC 5322), the same for every attempt; null: not rendered yet.';
 comment on column headway.digest.unknown_at is
   'When an attempt ended without anybody knowing whether the server took the mail; the person may have got it twice, or on hold not at all. Null: every attempt''s end is known.';
