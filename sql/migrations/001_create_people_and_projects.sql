@@ -35,8 +35,8 @@ create table headway.appuser (
   constraint appuser_email_one_address check (
     email ~ '^[^[:space:][:cntrl:]@<>()\[\]\\,;:"]+@[^[:space:][:cntrl:]@<>()\[\]\\,;:"]+$' and octet_length(email) <= 254
   ),
-  -- A delay is a length of time, not a moment in the past.
-  constraint appuser_digest_after_positive check (digest_after > interval '0'),
+  -- A delay is a length of time, not a moment in the past, and ends before the calendar does.
+  constraint appuser_digest_after_sensible check (digest_after > interval '0' and digest_after <= interval '100 years'),
   -- The name of a zone of the IANA database; PostgreSQL refuses one that it does not know.
   constraint appuser_time_zone_known check (
     time_zone ~ '^[A-Za-z_]+(/[A-Za-z0-9_+-]+)*$' and timestamptz 'epoch' at time zone time_zone is not null

@@ -5,31 +5,40 @@ as $$
   -- By the clock on the wall, so a change to or from daylight-saving time moves with it.
   select case
     when is_quiet.quiet_from < is_quiet.quiet_until then
-      l.now >= is_quiet.quiet_from and l.now < is_quiet.quiet_until
+      (is_quiet.at at time zone is_quiet.time_zone)::time >= is_quiet.quiet_from
+      and (is_quiet.at at time zone is_quiet.time_zone)::time < is_quiet.quiet_until
     when is_quiet.quiet_from > is_quiet.quiet_until then
-      l.now >= is_quiet.quiet_from or l.now < is_quiet.quiet_until
+      (is_quiet.at at time zone is_quiet.time_zone)::time >= is_quiet.quiet_from
+      or (is_quiet.at at time zone is_quiet.time_zone)::time < is_quiet.quiet_until
     else false
   end
-  from (select (is_quiet.at at time zone is_quiet.time_zone)::time as now) l
 $$;
 comment on function headway.is_quiet(time, time, text, timestamptz) is
   'Whether a moment lies within quiet hours, from quiet_from up to but not including quiet_until in the time zone, over midnight if need be.';
 
-create function headway.next_local_time(local_time time, time_zone text, at timestamptz) returns timestamptz
+create function headway.quiet_end(quiet_from time, quiet_until time, time_zone text, at timestamptz) returns timestamptz
 language sql
 stable
 as $$
-  select min(c.candidate)
+  select min(c.at)
   from (
-    -- Across a change of clocks, that hour today or tomorrow may be 23 or 25 hours away.
-    select ((next_local_time.at at time zone next_local_time.time_zone)::date + d.days + next_local_time.local_time)
-      at time zone next_local_time.time_zone as candidate
-    from (values (0), (1), (2)) d (days)
-  ) c
-  where c.candidate > next_local_time.at
+    select quiet_end.at
+    union all
+    -- Clocks change on a quarter of an hour, and quiet hours end some minutes after one. A change may jump over that
+    -- end, or back to before the beginning, so every candidate is asked.
+    select q.at + m.past
+    from generate_series(
+      date_bin('15 minutes', quiet_end.at, 'epoch'), quiet_end.at + interval '26 hours', interval '15 minutes'
+    ) q (at)
+    cross join (
+      values (interval '0'), (make_interval(secs => mod(extract(epoch from quiet_end.quiet_until), 900)::double precision))
+    ) m (past)
+  ) c (at)
+  where c.at >= quiet_end.at
+    and not headway.is_quiet(quiet_end.quiet_from, quiet_end.quiet_until, quiet_end.time_zone, c.at)
 $$;
-comment on function headway.next_local_time(time, text, timestamptz) is
-  'The first moment after at when a clock in this time zone shows local_time; null where local_time is.';
+comment on function headway.quiet_end(time, time, text, timestamptz) is
+  'The first moment, from at on, that does not lie within quiet hours.';
 
 create view headway.unmailed with (security_invoker) as
 select s.user_id, s.channel, o.seq as from_seq, c.last_seq as through_seq, o.sent_at as oldest_at
@@ -51,12 +60,13 @@ comment on view headway.unmailed is 'Per person and channel that is not muted, w
 
 create view headway.mail_preference with (security_invoker) as
 select u.id as user_id,
-  coalesce(u.digest_after, headway.setting('digest_after')::interval) as digest_after,
+  coalesce(u.digest_after, (select headway.setting('digest_after')::interval)) as digest_after,
   (
-    select max(d.created_at)
+    -- One that was sent late reached the person late.
+    select max(greatest(d.created_at, d.sent_at))
     from headway.digest d
     where d.user_id = u.id and d.state not in ('read_before_sending', 'cancelled')
-  ) + headway.setting('digest_min_gap')::interval as not_before,
+  ) + (select headway.setting('digest_min_gap')::interval) as not_before,
   u.email is not null and u.mail_suspended_at is null as takes_mail
 from headway.appuser u;
 comment on view headway.mail_preference is 'Per person, how long things may stay unread, the earliest time for the next digest (null: any) and whether there is an address to send it to.';
@@ -65,12 +75,30 @@ create function headway.due_digests(at timestamptz default now())
 returns table (user_id bigint, fullname text, oldest_at timestamptz, due_at timestamptz)
 language sql
 stable
+set jit = off
 as $$
   select u.id, u.fullname, n.oldest_at, n.oldest_at + p.digest_after
-  from (select n.user_id, min(n.oldest_at) as oldest_at from headway.unmailed n group by n.user_id) n
-  join headway.appuser u on u.id = n.user_id
+  from headway.appuser u
   join headway.mail_preference p on p.user_id = u.id
-  where p.takes_mail
+  cross join lateral (select min(n.oldest_at) as oldest_at from headway.unmailed n where n.user_id = u.id) n
+  -- One pass over all subscriptions leaves those few that have waited long enough: what is unread is no older than
+  -- the message right after the cursor, and all who are caught up with each other share that one look. Only of
+  -- these is it worth while to find out what is really unread.
+  where u.id = any (array(
+      select s.user_id
+      from headway.subscription s
+      join headway.channel c on c.name = s.channel and c.last_seq > greatest(s.read_seq, s.mailed_seq)
+      join headway.appuser w on w.id = s.user_id
+      cross join lateral (
+        select m.sent_at
+        from headway.message m
+        where m.channel = s.channel and m.seq = greatest(s.read_seq, s.mailed_seq) + 1
+        offset 0
+      ) m
+      where not s.muted
+        and m.sent_at + coalesce(w.digest_after, (select headway.setting('digest_after')::interval)) <= due_digests.at
+    ))
+    and p.takes_mail
     and n.oldest_at + p.digest_after <= due_digests.at
     and (p.not_before is null or p.not_before <= due_digests.at)
     and not headway.is_quiet(u.quiet_from, u.quiet_until, u.time_zone, due_digests.at)
@@ -84,14 +112,32 @@ language sql
 volatile
 as $$
   with
-    item as (
-      select s.user_id, s.channel, n.from_seq, n.through_seq
-      from headway.subscription s
-      join headway.unmailed n on n.user_id = s.user_id and n.channel = s.channel
-      where s.user_id = any (reserve.user_ids)
+    wanted as (
+      select n.user_id, n.channel, n.from_seq, n.through_seq
+      from headway.unmailed n
+      where n.user_id = any (reserve.user_ids)
+    ),
+    free as (
+      select s.user_id, s.channel
+      from wanted w
+      join headway.subscription s on s.user_id = w.user_id and s.channel = w.channel
+      join headway.channel c on c.name = s.channel
+      join headway.appuser u on u.id = s.user_id
       order by s.user_id, s.channel
-      -- A cursor that somebody is moving just now is left for the next time.
+      -- Nobody waits for a cursor that is being moved, nor for a channel or a person that is being deleted, and
+      -- nobody who deletes one ever waits for somebody who waits here.
       for no key update of s skip locked
+      for key share of c, u skip locked
+    ),
+    item as (
+      -- All that a person has or nothing: the rest alone may not have waited long enough.
+      select w.user_id, w.channel, w.from_seq, w.through_seq
+      from wanted w
+      where w.user_id not in (
+        select b.user_id
+        from wanted b
+        where not exists (select from free f where f.user_id = b.user_id and f.channel = b.channel)
+      )
     ),
     digest as (
       insert into headway.digest (user_id)
@@ -113,7 +159,7 @@ as $$
   select count(*)::integer from digest
 $$;
 comment on function headway.reserve(bigint[]) is
-  'Writes a digest of everything unread and unmailed for each of these people and returns how many. The caller holds the lock that keeps reservations apart.';
+  'Writes a digest of everything unread and unmailed for each of these people and returns how many; whoever has a cursor that is being moved just now is left for the next time. The caller holds the lock that keeps reservations apart.';
 
 create function headway.reserve_digests(max_digests integer default 1000) returns integer
 language plpgsql
@@ -144,6 +190,11 @@ begin
       hint = format('select * from headway.explain_digest(%s) says why.', reserve_digest.user_id);
   end if;
   if headway.reserve(array[reserve_digest.user_id]) = 0 then
+    if exists (select from headway.unmailed n where n.user_id = reserve_digest.user_id) then
+      raise exception 'somebody is marking messages of person % read just now', reserve_digest.user_id using
+        errcode = 'lock_not_available',
+        hint = 'Call it again.';
+    end if;
     raise exception 'person % has nothing unread that is not in a digest yet', reserve_digest.user_id using
       errcode = 'no_data_found',
       hint = format('select * from headway.explain_digest(%s) says what they have.', reserve_digest.user_id);
@@ -152,7 +203,7 @@ begin
 end
 $$;
 comment on function headway.reserve_digest(bigint) is
-  'Reserves a digest for one person now, whatever the delay, the gap and the quiet hours say, and returns its id; the next run of a worker sends it. For trying mail by hand: select headway.reserve_digest(2). Errors: object_not_in_prerequisite_state, no_data_found.';
+  'Reserves a digest for one person now, whatever the delay, the gap and the quiet hours say, and returns its id; the next run of a worker sends it. For trying mail by hand: select headway.reserve_digest(2). Errors: object_not_in_prerequisite_state, no_data_found, lock_not_available.';
 
 create function headway.retry_digest(digest_id bigint) returns boolean
 language plpgsql
@@ -163,8 +214,8 @@ begin
   update headway.digest d
   set state = 'reserved', attempts = 0, next_attempt_at = now(), claimed_by = null, lease_until = null,
     -- What a server may have taken is sent again as it was; what it refused is made anew, for the address of today.
-    mail = case when d.state = 'held' then d.mail end,
-    recipient = case when d.state = 'held' then d.recipient end
+    mail = case when d.unknown_at is not null then d.mail end,
+    recipient = case when d.unknown_at is not null then d.recipient end
   where d.id = retry_digest.digest_id and d.state in ('failed', 'held', 'cancelled');
   return found;
 end
@@ -193,7 +244,8 @@ as $$
 begin
   update headway.appuser u
   set mail_suspended_at = coalesce(u.mail_suspended_at, now()),
-    mail_suspended_reason = coalesce(u.mail_suspended_reason, 'unsubscribed by the link in a digest')
+    -- Also in place of what a server once said: whoever would lift that should know.
+    mail_suspended_reason = 'unsubscribed by the link in a digest'
   where u.id = (select d.user_id from headway.digest d where d.token = unsubscribe.token);
   return found;
 end
@@ -210,7 +262,7 @@ as $$
   delete from headway.digest_run r where r.finished_at < now() - headway.setting('digest_keep')::interval;
   with pruned as (
     delete from headway.digest d
-    where d.created_at < now() - headway.setting('digest_keep')::interval
+    where coalesce(d.sent_at, d.created_at) < now() - (select headway.setting('digest_keep')::interval)
       and d.state not in ('reserved', 'sending', 'held')
     returning 1
   )

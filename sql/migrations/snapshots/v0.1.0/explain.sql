@@ -1,3 +1,26 @@
+create function headway.describe_digest(digest headway.digest, time_zone text) returns text
+language sql
+stable
+as $$
+  select format('digest %s, which ', (describe_digest.digest).id) || case (describe_digest.digest).state
+    when 'reserved' then case
+      when (describe_digest.digest).next_attempt_at > now() then 'is to be ' || case when (describe_digest.digest).attempts > 0 then 'tried again at ' else 'sent at ' end
+        || to_char((describe_digest.digest).next_attempt_at at time zone describe_digest.time_zone, 'YYYY-MM-DD HH24:MI')
+      else 'goes out with the next run of a worker'
+    end
+    when 'sending' then 'is being sent'
+    when 'sent' then 'was sent at ' || to_char((describe_digest.digest).sent_at at time zone describe_digest.time_zone, 'YYYY-MM-DD HH24:MI')
+    when 'read_before_sending' then 'was dropped: what was in it had been read or muted by then'
+    when 'held' then 'is held: nobody knows whether it arrived'
+    else format('was not sent (%s)', (describe_digest.digest).state)
+  end || coalesce(format(' (%s)', (describe_digest.digest).error), '') || case
+    when (describe_digest.digest).state in ('failed', 'held', 'cancelled')
+      then format('; select headway.retry_digest(%s) tries again', (describe_digest.digest).id)
+    else ''
+  end
+$$;
+comment on function headway.describe_digest(headway.digest, text) is 'Says in words what became of a digest, or when it will; times are in the time zone.';
+
 create function headway.explain_digest(user_id bigint)
 returns table (channel text, unread integer, explanation text)
 language plpgsql
@@ -7,8 +30,12 @@ declare
   v_user headway.appuser;
   v_preference headway.mail_preference;
   v_digest headway.digest;
+  v_oldest headway.unmailed;
+  v_due_at timestamptz;
+  v_at timestamptz;
   v_local_time text := 'YYYY-MM-DD HH24:MI';
   v_person text;
+  v_due text;
 begin
   select u.* into v_user from headway.appuser u where u.id = explain_digest.user_id;
   if not found then
@@ -30,16 +57,20 @@ begin
       'no mail: %s is suspended since %s (%s); select headway.resume_mail(%s) lifts it',
       v_user.email, to_char(v_user.mail_suspended_at at time zone v_user.time_zone, v_local_time), v_user.mail_suspended_reason, v_user.id
     )
-    when v_digest.state = 'sending' then format('waits until digest %s, which is being sent, is done', v_digest.id)
-    when v_digest.state = 'reserved' then format(
-      'waits until digest %s is done, which is to be tried %s', v_digest.id,
-      case
-        when v_digest.next_attempt_at > now()
-          then 'again at ' || to_char(v_digest.next_attempt_at at time zone v_user.time_zone, v_local_time)
-            || coalesce(' (' || v_digest.error || ')', '')
-        else 'at the next run of a worker'
-      end
-    )
+    when v_digest.id is not null then 'waits until ' || headway.describe_digest(v_digest, v_user.time_zone) || ', is done'
+  end;
+
+  -- The oldest message of all decides when, and takes along whatever else there is.
+  select n.* into v_oldest from headway.unmailed n where n.user_id = v_user.id order by n.oldest_at, n.channel limit 1;
+  v_due_at := greatest(v_oldest.oldest_at + v_preference.digest_after, v_preference.not_before);
+  v_at := headway.quiet_end(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, greatest(v_due_at, now()));
+  v_due := case
+    when v_at <= now() then 'mail is due now, with the next run of a worker'
+    else 'mail is due at ' || to_char(v_at at time zone v_user.time_zone, v_local_time) || case
+      when v_at > greatest(v_due_at, now()) then ', when quiet hours end'
+      when v_due_at > v_oldest.oldest_at + v_preference.digest_after then ', digest_min_gap after the last one'
+      else ''
+    end
   end;
 
   return query
@@ -47,42 +78,28 @@ begin
     case
       when s.muted then 'no mail: the channel is muted'
       when n.channel is null and r.channel is null then coalesce('everything is read; the last of it was in ' || m.words, 'everything is read')
-      when n.channel is null then 'everything unread has been in ' || m.words
+      when n.channel is null then 'everything unread is in ' || coalesce(m.words, 'a digest that is no longer on record')
       when v_person is not null then v_person
-      when t.at <= now() then 'mail is due now, with the next run of a worker'
-      else format('mail is due at %s%s', to_char(t.at at time zone v_user.time_zone, v_local_time), t.why)
-    end || case
-      when not s.muted and n.channel is not null and v_person is null then format(
-        ' (%s; unread since %s, delay %s)', v_user.time_zone,
-        to_char(n.oldest_at at time zone v_user.time_zone, v_local_time), v_preference.digest_after
+      else format(
+        '%s (%s; unread since %s%s, delay %s)', v_due, v_user.time_zone, to_char(n.oldest_at at time zone v_user.time_zone, v_local_time),
+        case
+          when n.channel <> v_oldest.channel
+            then format(', along with %s since %s', v_oldest.channel, to_char(v_oldest.oldest_at at time zone v_user.time_zone, v_local_time))
+        end,
+        v_preference.digest_after
       )
-      else ''
     end
   from headway.subscription s
   left join headway.unread r on r.user_id = s.user_id and r.channel = s.channel
   left join headway.unmailed n on n.user_id = s.user_id and n.channel = s.channel
   left join lateral (
-    select format('digest %s (%s)', d.id, d.state || coalesce(' at ' || to_char(d.sent_at at time zone v_user.time_zone, v_local_time), ': ' || d.error, '')) as words
+    select headway.describe_digest(d, v_user.time_zone) as words
     from headway.digest_item i
     join headway.digest d on d.id = i.digest_id
     where i.channel = s.channel and d.user_id = s.user_id
     order by d.id desc
     limit 1
   ) m on true
-  left join lateral (
-    select
-      case when q.quiet then q.quiet_until else e.at end as at,
-      case
-        when q.quiet then ', when quiet hours end'
-        when e.at > n.oldest_at + v_preference.digest_after then ', digest_min_gap after the last one'
-        else ''
-      end as why
-    from (select greatest(n.oldest_at + v_preference.digest_after, v_preference.not_before, now()) as at) e
-    cross join lateral (
-      select headway.is_quiet(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, e.at) as quiet,
-        headway.next_local_time(v_user.quiet_until, v_user.time_zone, e.at) as quiet_until
-    ) q
-  ) t on true
   where s.user_id = v_user.id
   order by s.channel;
 end

@@ -63,6 +63,8 @@ create function headway.forget_user(user_id bigint) returns void
 language plpgsql
 as $$
 begin
+  -- Whoever is saying what became of a mail has said it, or sees below that there is nobody to keep it for.
+  perform from headway.digest d where d.user_id = forget_user.user_id order by d.id for update;
   update headway.appuser u
   set fullname = 'Former user', email = null, digest_after = null, time_zone = 'UTC',
     quiet_from = null, quiet_until = null, mail_suspended_at = null, mail_suspended_reason = null
@@ -72,9 +74,11 @@ begin
       errcode = 'no_data_found',
       hint = 'select id, fullname from headway.appuser lists them.';
   end if;
-  -- What is being sent just now is past recall; everything else with the name or address in it goes.
+  -- What is being sent just now is past recall, and erased when that ends; everything else with the name or address
+  -- in it goes.
   update headway.digest d
-  set state = case when d.state in ('reserved', 'held') then 'cancelled' else d.state end, recipient = null, mail = null, error = null
+  set state = case when d.state in ('reserved', 'held') then 'cancelled' else d.state end,
+    claimed_by = null, lease_until = null, recipient = null, mail = null, error = null
   where d.user_id = forget_user.user_id and d.state <> 'sending';
 end
 $$;

@@ -1,137 +1,201 @@
+create function headway.id_in(data jsonb, key text) returns bigint
+language sql
+immutable
+as $$
+  select case when id_in.data ->> id_in.key ~ '^[0-9]{1,18}$' then (id_in.data ->> id_in.key)::bigint end
+$$;
+comment on function headway.id_in(jsonb, text) is
+  'The id under this key of a message''s data; null where there is none. Data may be anything: applications write it too.';
+
 create view headway.digest_message with (security_invoker) as
 select d.id as digest_id, d.user_id, m.id, m.sender, m.channel, m.seq, m.kind, m.content, m.task_id, m.data, m.sent_at,
-  coalesce(c.project_id, (m.data ->> 'project_id')::bigint) as project_id
+  p.project_id
 from headway.digest d
 join headway.digest_item i on i.digest_id = d.id
 join headway.subscription s on s.channel = i.channel and s.user_id = d.user_id
 join headway.channel c on c.name = i.channel
-join headway.message m on m.channel = i.channel and m.seq between i.from_seq and i.through_seq
-where m.seq > s.read_seq
-  and not s.muted
-  and m.sender is distinct from d.user_id
-  and not exists (
-    select from headway.seen e where e.channel = s.channel and e.user_id = s.user_id and e.seq = m.seq
-  );
+-- The person's own part of each channel, whatever is thought of the number of its readers and messages.
+cross join lateral (
+  select m.*
+  from headway.message m
+  where m.channel = i.channel and m.seq between greatest(i.from_seq, s.read_seq + 1) and i.through_seq
+    and m.sender is distinct from s.user_id
+    and not exists (
+      select from headway.seen e where e.channel = s.channel and e.user_id = s.user_id and e.seq = m.seq
+    )
+  offset 0
+) m
+cross join lateral (
+  select coalesce(c.project_id, (
+    select b.project_id
+    from headway.member b
+    where b.user_id = d.user_id and b.project_id = headway.id_in(m.data, 'project_id')
+  )) as project_id
+  offset 0
+) p
+where not s.muted
+  -- What happens in a project that is gone, or that the person has left, is none of their business any more.
+  and (m.kind = 'chat' or p.project_id is not null or headway.id_in(m.data, 'project_id') is null);
 comment on view headway.digest_message is 'What a digest is about and its person has still not read: select * from headway.digest_message where digest_id = 1.';
 
 create function headway.digest_content(digest_id bigint) returns json
-language sql
+language plpgsql
 stable
+-- To plan this takes longer than to run it: plpgsql keeps one plan for all the digests of a session.
+set plan_cache_mode = force_generic_plan
+set jit = off
 as $$
-  with
-    digest as (
-      select d.id, d.token, d.user_id, u.fullname, u.email, u.time_zone
-      from headway.digest d
-      join headway.appuser u on u.id = d.user_id
-      where d.id = digest_content.digest_id
-    ),
-    said as (
-      select m.project_id, m.channel, m.seq, m.id, m.kind, m.content, m.data, m.task_id, m.sent_at, u.fullname as sender
-      from headway.digest_message m
-      left join headway.appuser u on u.id = m.sender
-      where m.digest_id = digest_content.digest_id
-    ),
-    -- One line for all that one person completed in a project, and one for everything else.
-    line as (
-      select s.project_id, 'task_completed' as kind, null as channel, s.sender, count(*) as messages,
-        (array_agg(s.data ->> 'title' order by s.seq))[:5] as titles,
-        null as content, null as reason, max(s.sent_at) as sent_at, null::bigint as task_id
-      from said s
-      where s.kind = 'task_completed'
-      group by s.project_id, s.sender
-      union all
-      select s.project_id, s.kind, s.channel, s.sender, 1, case when s.data ? 'title' then array[s.data ->> 'title'] end,
-        case s.kind when 'chat' then left(s.content, 500) end, s.data ->> 'reason', s.sent_at, s.task_id
-      from said s
-      where s.kind <> 'task_completed'
-    ),
-    shown as (
-      select l.*
-      from (
-        select l.*, row_number() over (order by l.project_id nulls last, l.kind = 'chat', l.channel, l.sent_at) as number
-        from line l
-      ) l
-      where l.number <= headway.setting('digest_max_items')::bigint
-    ),
-    -- The last moment before any of it happened; a completion is older than the message that tells of it.
-    since as (
-      select least(min(s.sent_at), min(c.completed_at)) - interval '1 microsecond' as at
-      from said s
-      left join headway.completion c on s.kind = 'task_completed' and c.task_id = s.task_id and c.user_id = (s.data ->> 'user_id')::bigint
-    ),
-    project as (
-      select p.id, p.name, b.role, g.done, g.total, h.done as done_before
-      from (select distinct s.project_id from said s) s
-      join headway.project p on p.id = s.project_id
-      cross join digest d
-      join headway.member b on b.project_id = p.id and b.user_id = d.user_id
-      -- A customer's own bar; for staff, all the customers' bars added up.
-      cross join lateral (
-        select sum(g.done)::bigint as done, sum(g.total)::bigint as total
-        from headway.progress g
-        where g.project_id = p.id and (b.role = 'staff' or g.user_id = d.user_id)
-      ) g
-      cross join lateral (
-        select sum(r.done * case when r.user_id is null then k.customers else 1 end)::bigint as done
-        from since a
-        cross join lateral headway.recount_at(a.at) r
-        cross join (
-          select count(*) as customers
-          from headway.member m
-          where m.project_id = p.id and m.role = 'customer' and (b.role = 'staff' or m.user_id = d.user_id)
-        ) k
-        where r.project_id = p.id and (r.user_id is null or b.role = 'staff' or r.user_id = d.user_id)
-      ) h
-    )
-  select json_build_object(
-    'digest_id', d.id,
-    'token', d.token,
-    'user_id', d.user_id,
-    'name', d.fullname,
-    'email', d.email,
-    'time_zone', d.time_zone,
-    'since', (select min(s.sent_at) from said s),
-    'counts', (
-      select json_build_object(
-        'chat', count(*) filter (where s.kind = 'chat'),
-        'completed', count(*) filter (where s.kind = 'task_completed'),
-        'reopened', count(distinct s.task_id) filter (where s.kind = 'task_reopened'),
-        'assigned', count(*) filter (where s.kind = 'task_assigned')
+begin
+  return (
+    with
+      digest as (
+        select d.id, d.token, d.user_id, u.fullname, u.email, u.time_zone
+        from headway.digest d
+        join headway.appuser u on u.id = d.user_id
+        where d.id = digest_content.digest_id
+      ),
+      said as (
+        select m.project_id, m.channel, m.seq, m.id, m.kind, m.sender, m.task_id, headway.id_in(m.data, 'user_id') as user_id, m.sent_at
+        from headway.digest_message m
+        where m.digest_id = digest_content.digest_id
+      ),
+      -- One line for all that one person completed in a project, and one for everything else.
+      line as (
+        select s.project_id, 'task_completed' as kind, null as channel, s.sender, count(*) as messages,
+          (array_agg(s.id order by s.seq))[:5] as ids, max(s.sent_at) as sent_at, null::bigint as task_id
+        from said s
+        where s.kind = 'task_completed'
+        group by s.project_id, s.sender
+        union all
+        select s.project_id, s.kind, s.channel, s.sender, 1, array[s.id], s.sent_at, s.task_id
+        from said s
+        where s.kind <> 'task_completed'
+      ),
+      shown as (
+        select l.number, l.project_id, l.kind, l.channel, (select u.fullname from headway.appuser u where u.id = l.sender) as sender, l.messages, l.sent_at, l.task_id, w.titles, w.content, w.reason
+        from (
+          select l.*, row_number() over (order by l.project_id nulls last, l.kind = 'chat', l.channel, l.sent_at) as number
+          from line l
+        ) l
+        -- The words only of what is shown, and no more of them than fit.
+        cross join lateral (
+          select array_agg(left(m.data ->> 'title', 500) order by m.seq) filter (where m.data ->> 'title' is not null) as titles,
+            max(left(m.content, 500)) filter (where m.kind = 'chat') as content,
+            max(left(m.data ->> 'reason', 500)) filter (where m.kind = 'task_reopened') as reason
+          from headway.message m
+          where m.id = any (l.ids)
+        ) w
+        where l.number <= (select headway.setting('digest_max_items')::bigint)
+      ),
+      since as (
+        -- The last moment before any of it happened. A completion is older than the message that tells of it, as old as
+        -- its transaction and the worker's sleep; one that was entered with a date long past is not that old.
+        select least(min(s.sent_at), min(greatest(c.completed_at, s.sent_at - interval '1 day'))) - interval '1 microsecond' as at
+        from said s
+        left join headway.completion c on s.kind = 'task_completed' and c.task_id = s.task_id and c.user_id = s.user_id
+      ),
+      project as (
+        select p.id, p.name, b.role, g.done, g.total, h.done as done_before
+        from (select distinct s.project_id from said s) s
+        join headway.project p on p.id = s.project_id
+        cross join digest d
+        join headway.member b on b.project_id = p.id and b.user_id = d.user_id
+        -- A customer's own bar; for staff, all the customers' bars added up.
+        cross join lateral (
+          select g.done, g.total
+          from headway.progress g
+          where b.role = 'customer' and g.project_id = p.id and g.user_id = d.user_id
+          union all
+          select g.done, g.total
+          from headway.project_progress g
+          where b.role = 'staff' and g.project_id = p.id
+        ) g
+        cross join lateral (
+          select sum(r.done)::bigint as done
+          from since a
+          cross join lateral (
+            select r.done * case b.role
+              when 'customer' then 1
+              else (select count(*) from headway.member m where m.project_id = p.id and m.role = 'customer')
+            end as done
+            from headway.recount_at(a.at) r
+            where r.project_id = p.id and r.user_id is null
+            union all
+            select r.done
+            from headway.recount_at(a.at) r
+            where b.role = 'customer' and r.project_id = p.id and r.user_id = d.user_id
+            union all
+            select r.done
+            from headway.recount_at(a.at) r
+            where b.role = 'staff' and r.project_id = p.id and r.user_id is not null
+          ) r
+        ) h
       )
-      from said s
-    ),
-    'more', (select count(*) from said s) - (select coalesce(sum(w.messages), 0) from shown w),
-    'projects', (
-      select coalesce(json_agg(json_build_object(
-        'project_id', g.project_id,
-        'name', p.name,
-        'role', p.role,
-        'from', json_build_object('done', coalesce(p.done_before, 0), 'total', coalesce(p.total, 0), 'percent', headway.percent(coalesce(p.done_before, 0), coalesce(p.total, 0))),
-        'to', json_build_object('done', coalesce(p.done, 0), 'total', coalesce(p.total, 0), 'percent', headway.percent(coalesce(p.done, 0), coalesce(p.total, 0))),
-        'lines', g.lines
-      ) order by g.project_id nulls last), '[]')
-      from (
-        select w.project_id, json_agg(json_build_object(
-          'kind', w.kind,
-          'channel', w.channel,
-          'sender', w.sender,
-          'messages', w.messages,
-          'titles', w.titles,
-          'content', w.content,
-          'reason', w.reason,
-          'sent_at', w.sent_at,
-          'task_id', w.task_id
-        ) order by w.number) as lines
-        from shown w
-        group by w.project_id
-      ) g
-      left join project p on p.id = g.project_id
+    select json_build_object(
+      'digest_id', d.id,
+      'token', d.token,
+      'user_id', d.user_id,
+      'name', d.fullname,
+      'email', d.email,
+      'time_zone', d.time_zone,
+      'since', (select min(s.sent_at) from said s),
+      'counts', (
+        select json_build_object(
+          'chat', count(*) filter (where s.kind = 'chat'),
+          'completed', count(*) filter (where s.kind = 'task_completed'),
+          'reopened', count(distinct s.task_id) filter (where s.kind = 'task_reopened'),
+          'assigned', count(*) filter (where s.kind = 'task_assigned')
+        )
+        from said s
+      ),
+      'more', (select count(*) from said s) - (select coalesce(sum(w.messages), 0) from shown w),
+      'projects', (
+        select coalesce(json_agg(json_build_object(
+          'project_id', g.project_id,
+          'name', p.name,
+          'role', p.role,
+          'from', json_build_object('done', coalesce(p.done_before, 0), 'total', coalesce(p.total, 0), 'percent', headway.percent(coalesce(p.done_before, 0), coalesce(p.total, 0))),
+          'to', json_build_object('done', coalesce(p.done, 0), 'total', coalesce(p.total, 0), 'percent', headway.percent(coalesce(p.done, 0), coalesce(p.total, 0))),
+          'lines', g.lines
+        ) order by g.project_id nulls last), '[]')
+        from (
+          select w.project_id, json_agg(json_build_object(
+            'kind', w.kind,
+            'channel', w.channel,
+            'sender', w.sender,
+            'messages', w.messages,
+            'titles', w.titles,
+            'content', w.content,
+            'reason', w.reason,
+            'sent_at', w.sent_at,
+            'task_id', w.task_id
+          ) order by w.number) as lines
+          from shown w
+          group by w.project_id
+        ) g
+        left join project p on p.id = g.project_id
+      )
     )
-  )
-  from digest d
+    from digest d
+  );
+end
 $$;
 comment on function headway.digest_content(bigint) is
   'What a digest has to say now, as JSON: the person, per project the progress from (at the oldest unread message) and to (now) and the lines, at most digest_max_items of them, and how many more there are.';
+
+create function headway.digests_to_send() returns integer
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select count(*)::integer
+  from headway.digest d
+  -- As headway.claim_digest() has it, which must have it on the row that it locks.
+  where d.state = 'reserved' and d.next_attempt_at <= now() and (d.lease_until is null or d.lease_until < now())
+    or d.state = 'sending' and d.lease_until < now()
+$$;
+comment on function headway.digests_to_send() is 'How many digests headway.claim_digest() could give out now.';
 
 create function headway.claim_digest(worker_id uuid, lease interval default '5 minutes') returns json
 language plpgsql
@@ -140,7 +204,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_digest headway.digest;
+  v_user headway.appuser;
 begin
+  if claim_digest.worker_id is null or not coalesce(claim_digest.lease > interval '0', false) then
+    raise exception 'worker % cannot claim a digest for %', coalesce(claim_digest.worker_id::text, 'null'), coalesce(claim_digest.lease::text, 'null') using
+      errcode = 'invalid_parameter_value',
+      hint = 'Say who claims it and for how long, longer than nothing: select headway.claim_digest(gen_random_uuid(), ''5 minutes'').';
+  end if;
   loop
     select d.* into v_digest
     from headway.digest d
@@ -153,6 +223,7 @@ begin
       return null;
     end if;
 
+    select u.* into v_user from headway.appuser u where u.id = v_digest.user_id;
     if v_digest.state = 'sending' then
       -- Its worker vanished with the mail in hand.
       update headway.digest d set unknown_at = now() where d.id = v_digest.id;
@@ -166,6 +237,14 @@ begin
       perform headway.close_digest(v_digest.id, 'read_before_sending', null);
     elsif v_digest.attempts >= headway.setting('digest_max_attempts')::integer then
       perform headway.close_digest(v_digest.id, 'failed', concat_ws(': ', format('given up after %s attempts', v_digest.attempts), v_digest.error));
+    elsif headway.is_quiet(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, now())
+      and not headway.is_quiet(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, v_digest.created_at)
+    then
+      -- The night has come before it went out. What was reserved at night was asked for by hand.
+      update headway.digest d
+      set state = 'reserved', claimed_by = null, lease_until = null,
+        next_attempt_at = headway.quiet_end(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, now())
+      where d.id = v_digest.id;
     elsif v_digest.mail is null then
       update headway.digest d
       set claimed_by = claim_digest.worker_id, lease_until = now() + claim_digest.lease
@@ -182,18 +261,24 @@ begin
 end
 $$;
 comment on function headway.claim_digest(uuid, interval) is
-  'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze, or, with "mail" (base64), the bytes frozen before. What was read since it was reserved is left out, or the digest dropped where nothing is left. Null: there is nothing to send now.';
+  'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze, or, with "mail" (base64), the bytes frozen before. What was read since it was reserved is left out, or the digest dropped where nothing is left. Null: there is nothing to send now. Errors: invalid_parameter_value.';
 
 create function headway.close_digest(digest_id bigint, state text, error text) returns void
 language sql
 volatile
 as $$
   update headway.digest d
-  set state = close_digest.state, error = close_digest.error, claimed_by = null, lease_until = null,
-    sent_at = case when close_digest.state = 'sent' then now() end
-  where d.id = close_digest.digest_id
+  set state = close_digest.state, claimed_by = null, lease_until = null,
+    sent_at = case when close_digest.state = 'sent' then now() end,
+    -- Who has no address any more may have been forgotten while it was on its way: neither their mail is kept nor
+    -- what a server said of them.
+    error = case when u.email is not null or close_digest.state = 'cancelled' then close_digest.error end,
+    recipient = case when u.email is not null then d.recipient end,
+    mail = case when u.email is not null then d.mail end
+  from headway.appuser u
+  where d.id = close_digest.digest_id and u.id = d.user_id
 $$;
-comment on function headway.close_digest(bigint, text, text) is 'Ends a digest in this state.';
+comment on function headway.close_digest(bigint, text, text) is 'Ends a digest in this state; erases its mail where the person has no address any more.';
 
 create function headway.freeze_digest(digest_id bigint, worker_id uuid, recipient text, mail bytea) returns boolean
 language plpgsql
@@ -203,13 +288,15 @@ as $$
 begin
   update headway.digest d
   set state = 'sending', attempts = d.attempts + 1, recipient = freeze_digest.recipient, mail = freeze_digest.mail
+  from headway.mail_preference p
   where d.id = freeze_digest.digest_id and d.claimed_by = freeze_digest.worker_id
-    and d.state = 'reserved' and d.mail is null and d.lease_until > now();
+    and d.state = 'reserved' and d.mail is null and d.lease_until > now()
+    and p.user_id = d.user_id and p.takes_mail;
   return found;
 end
 $$;
 comment on function headway.freeze_digest(bigint, uuid, text, bytea) is
-  'Puts the exact mail and the first attempt on record, to be committed before any mail server hears of it. False: the lease ran out, do not send.';
+  'Puts the exact mail and the first attempt on record, to be committed before any mail server hears of it. False: the lease ran out, or the person takes no mail any more; do not send.';
 
 create function headway.digest_sent(digest_id bigint) returns boolean
 language plpgsql
@@ -219,7 +306,9 @@ as $$
 begin
   -- Whoever says so, and however late: a server took it.
   if exists (
-    select from headway.digest d where d.id = digest_sent.digest_id and d.mail is not null and d.state <> 'sent' for update
+    select from headway.digest d
+    where d.id = digest_sent.digest_id and (d.mail is not null or d.attempts > 0) and d.state <> 'sent'
+    for update
   ) then
     perform headway.close_digest(digest_sent.digest_id, 'sent', null);
     return true;
@@ -237,8 +326,8 @@ as $$
 declare
   v_digest headway.digest;
 begin
-  if digest_failed.outcome not in ('retry', 'refused', 'rejected', 'unknown') then
-    raise exception 'a digest cannot fail with the outcome "%"', digest_failed.outcome using
+  if not coalesce(digest_failed.outcome in ('retry', 'refused', 'rejected', 'unknown'), false) then
+    raise exception 'a digest cannot fail with the outcome "%"', coalesce(digest_failed.outcome, 'null') using
       errcode = 'invalid_parameter_value',
       hint = 'retry: not taken, try again later. refused: the address is no good. rejected: this mail is no good. unknown: nobody knows.';
   end if;
@@ -257,7 +346,7 @@ begin
   if digest_failed.outcome = 'refused' then
     perform headway.close_digest(v_digest.id, 'failed', digest_failed.error);
     update headway.appuser u
-    set mail_suspended_at = now(), mail_suspended_reason = digest_failed.error
+    set mail_suspended_at = now(), mail_suspended_reason = coalesce(digest_failed.error, 'refused, without a word')
     where u.id = v_digest.user_id and u.email = v_digest.recipient and u.mail_suspended_at is null;
     return 'failed';
   elsif digest_failed.outcome = 'rejected' then
@@ -267,7 +356,7 @@ begin
     perform headway.close_digest(v_digest.id, 'held', digest_failed.error);
     return 'held';
   elsif v_digest.attempts >= headway.setting('digest_max_attempts')::integer then
-    perform headway.close_digest(v_digest.id, 'failed', format('given up after %s attempts: %s', v_digest.attempts, digest_failed.error));
+    perform headway.close_digest(v_digest.id, 'failed', concat_ws(': ', format('given up after %s attempts', v_digest.attempts), digest_failed.error));
     return 'failed';
   end if;
   update headway.digest d

@@ -22,12 +22,13 @@ begin
   begin
     v_takes := case new.name
       when 'notify_payload' then new.value in ('row', 'reference', 'off')
-      when 'digest_after' then new.value::interval > interval '0'
-      when 'digest_min_gap' then new.value::interval >= interval '0'
+      -- A century is more than anybody waits, and a moment so far away is still a timestamp.
+      when 'digest_after' then new.value::interval > interval '0' and new.value::interval <= interval '100 years'
+      when 'digest_min_gap' then new.value::interval >= interval '0' and new.value::interval <= interval '100 years'
       when 'digest_when_unknown' then new.value in ('resend', 'hold')
       when 'digest_max_attempts' then new.value::integer >= 1
       when 'digest_max_items' then new.value::integer >= 1
-      when 'digest_keep' then new.value::interval > interval '0'
+      when 'digest_keep' then new.value::interval > interval '0' and new.value::interval <= interval '100 years'
     end;
   exception when data_exception then
     v_takes := false;

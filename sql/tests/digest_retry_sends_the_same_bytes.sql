@@ -1,0 +1,48 @@
+-- Every attempt sends the bytes and the address of the first one and is counted before it is made.
+begin;
+-- A message that was sent a while ago.
+create function pg_temp.post(sender bigint, channel text, ago interval, content text default 'Hello') returns bigint
+language plpgsql
+as $$
+declare
+  v_id bigint := (headway.post(post.sender, post.channel, post.content)).id;
+begin
+  perform set_config('session_replication_role', 'replica', true);
+  update headway.message m set sent_at = now() - post.ago where m.id = v_id;
+  perform set_config('session_replication_role', 'origin', true);
+  return v_id;
+end
+$$;
+insert into headway.appuser (id, fullname, email) values (1, 'Abe', null), (2, 'Bob', 'bob@example.com');
+select pg_temp.post(1, 'broadcast', '6 hours', 'One'), pg_temp.post(1, 'broadcast', '6 hours', 'Two');
+
+do $$
+declare
+  v_worker uuid := '11111111-1111-1111-1111-111111111111';
+  v_mail bytea := decode(repeat('00ff0d0a', 40000), 'hex');
+  v_id bigint := headway.reserve_digest(2);
+  v_claim json;
+begin
+  perform headway.claim_digest(v_worker);
+  assert headway.freeze_digest(v_id, v_worker, 'bob@example.com', v_mail);
+  for v_attempt in 2..4 loop
+    assert headway.digest_failed(v_id, v_worker, 'retry', '450 later') = 'reserved';
+    assert (select d.next_attempt_at > now() and d.error = '450 later' and d.claimed_by is null and d.lease_until is null from headway.digest d);
+    assert headway.claim_digest(v_worker) is null, 'not yet';
+    update headway.digest set next_attempt_at = now();
+    -- Whatever changes meanwhile.
+    perform headway.mark_seen(2, array[(select m.id from headway.message m where m.content = 'One')]);
+    perform headway.post(1, 'broadcast', 'Three');
+    update headway.appuser u set fullname = 'Robert', email = 'robert@example.com' where u.id = 2;
+    v_claim := headway.claim_digest(v_worker);
+    assert decode(v_claim ->> 'mail', 'base64') = v_mail and v_claim ->> 'email' = 'bob@example.com', v_claim::text;
+    assert (select d.state = 'sending' and d.attempts = v_attempt and d.lease_until = now() + interval '5 minutes' from headway.digest d);
+    assert not headway.freeze_digest(v_id, v_worker, 'bob@example.com', 'other bytes');
+  end loop;
+  assert headway.digest_sent(v_id) and not headway.digest_sent(v_id);
+  assert (select d.state = 'sent' and d.sent_at = now() and d.mail = v_mail and d.error is null and d.claimed_by is null from headway.digest d);
+  assert headway.digest_failed(v_id, v_worker, 'retry', 'too late') = 'sent';
+  assert headway.claim_digest(v_worker) is null;
+end
+$$;
+rollback;

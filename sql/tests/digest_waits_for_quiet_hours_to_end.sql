@@ -1,0 +1,36 @@
+-- Within quiet hours nothing is due; when they end it is, in the person's time zone.
+begin;
+-- A message that was sent a while ago.
+create function pg_temp.post(sender bigint, channel text, ago interval, content text default 'Hello') returns bigint
+language plpgsql
+as $$
+declare
+  v_id bigint := (headway.post(post.sender, post.channel, post.content)).id;
+begin
+  perform set_config('session_replication_role', 'replica', true);
+  update headway.message m set sent_at = now() - post.ago where m.id = v_id;
+  perform set_config('session_replication_role', 'origin', true);
+  return v_id;
+end
+$$;
+insert into headway.appuser (id, fullname, email, time_zone, quiet_from, quiet_until) values
+  (1, 'Abe', null, 'UTC', null, null),
+  (2, 'Bob', 'bob@example.com', 'Europe/Lisbon',
+    (now() at time zone 'Europe/Lisbon' - interval '1 hour')::time, (now() at time zone 'Europe/Lisbon' + interval '1 hour')::time),
+  (3, 'Charlie', 'charlie@example.com', 'Asia/Kathmandu',
+    (now() at time zone 'Asia/Kathmandu' + interval '1 hour')::time, (now() at time zone 'Asia/Kathmandu' + interval '2 hours')::time);
+select pg_temp.post(1, 'broadcast', '5 hours');
+
+do $$
+declare
+  v_due bigint[];
+begin
+  for v_hours in 0..3 loop
+    select array_agg(d.user_id order by d.user_id) into v_due from headway.due_digests(now() + v_hours * interval '1 hour') d;
+    assert v_due = (array['{3}', '{2}', '{2,3}', '{2,3}'])[v_hours + 1]::bigint[], format('in %s hours: %s', v_hours, v_due);
+  end loop;
+  assert headway.reserve_digests() = 1;
+  assert (select d.user_id from headway.digest d) = 3;
+end
+$$;
+rollback;
