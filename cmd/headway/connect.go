@@ -33,6 +33,9 @@ func connectTo(ctx context.Context, variable, url string) (*pgx.Conn, error) {
 		return nil, fmt.Errorf("%s: %w", variable, err)
 	}
 	config.RuntimeParams["application_name"] = cmp.Or(config.RuntimeParams["application_name"], "headway")
+	if config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // nobody chose
+		config.DefaultQueryExecMode = pgx.QueryExecModeExec // a pooler may not know prepared statements
+	}
 	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, 10*time.Second)
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil && variable == "DATABASE_URL" {

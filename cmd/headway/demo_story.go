@@ -121,7 +121,7 @@ func (d *demo) pause(ctx context.Context, duration time.Duration) error {
 // complete completes a task and waits until everybody has been told.
 func (d *demo) complete(ctx context.Context, title string, user int64) error {
 	id := d.tasks[title]
-	if _, err := d.conn.Exec(ctx, `select headway.complete_task($1, $2)`, pgx.QueryExecModeExec, id, user); err != nil {
+	if _, err := d.conn.Exec(ctx, `select headway.complete_task($1, $2)`, id, user); err != nil {
 		return fmt.Errorf("complete %q: %w", title, err)
 	}
 	// Progress and activity are notified in one transaction, the activity last.
@@ -130,7 +130,7 @@ func (d *demo) complete(ctx context.Context, title string, user int64) error {
 
 // completeTooEarly shows the database's answer.
 func (d *demo) completeTooEarly(ctx context.Context, title string, user int64) error {
-	_, err := d.conn.Exec(ctx, `select headway.complete_task($1, $2)`, pgx.QueryExecModeExec, d.tasks[title], user)
+	_, err := d.conn.Exec(ctx, `select headway.complete_task($1, $2)`, d.tasks[title], user)
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
 		return cmp.Or(err, fmt.Errorf("%q was completed before its prerequisites", title))
@@ -165,7 +165,7 @@ func (d *demo) read(ctx context.Context, user int64) error {
 // readBadges reads what a person's client reads when it comes back.
 func (d *demo) readBadges(ctx context.Context, user int64) error {
 	var document []byte
-	if err := d.conn.QueryRow(ctx, `select headway.snapshot($1)`, pgx.QueryExecModeExec, user).Scan(&document); err != nil {
+	if err := d.conn.QueryRow(ctx, `select headway.snapshot($1)`, user).Scan(&document); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
 	var snapshot struct {

@@ -162,7 +162,7 @@ func (d *doctor) connection(ctx context.Context) finding {
 // that the connection was told of.
 func (d *doctor) pooled(ctx context.Context, conn *pgx.Conn) bool {
 	var pid uint32
-	err := conn.QueryRow(ctx, `select pg_backend_pid()`, pgx.QueryExecModeExec).Scan(&pid)
+	err := conn.QueryRow(ctx, `select pg_backend_pid()`).Scan(&pid)
 	return err == nil && pid != conn.PgConn().PID()
 }
 
@@ -175,7 +175,7 @@ func (d *doctor) server(ctx context.Context) finding {
 		return found(skipped, "there is no connection")
 	}
 	var text string
-	if err := d.conn.QueryRow(ctx, `show server_version_num`, pgx.QueryExecModeExec).Scan(&text); err != nil {
+	if err := d.conn.QueryRow(ctx, `show server_version_num`).Scan(&text); err != nil {
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
 	number, err := strconv.Atoi(text)
@@ -202,7 +202,7 @@ func (d *doctor) clock(ctx context.Context) finding {
 	}
 	var there time.Time
 	before := time.Now()
-	if err := d.conn.QueryRow(ctx, `select clock_timestamp()`, pgx.QueryExecModeExec).Scan(&there); err != nil {
+	if err := d.conn.QueryRow(ctx, `select clock_timestamp()`).Scan(&there); err != nil {
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
 	after := time.Now()
@@ -248,8 +248,8 @@ func (d *doctor) listen(ctx context.Context) finding {
 
 	var here, there string
 	if err := errors.Join(
-		d.conn.QueryRow(ctx, sqlWhere, pgx.QueryExecModeExec).Scan(&here),
-		listener.QueryRow(ctx, sqlWhere, pgx.QueryExecModeExec).Scan(&there),
+		d.conn.QueryRow(ctx, sqlWhere).Scan(&here),
+		listener.QueryRow(ctx, sqlWhere).Scan(&there),
 	); err != nil {
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
@@ -284,7 +284,7 @@ func (d *doctor) worker(ctx context.Context) finding {
 		return found(skipped, "there is no schema of this version")
 	}
 	var leader, versions string
-	if err := d.conn.QueryRow(ctx, sqlWorkers, pgx.QueryExecModeExec).Scan(&d.workers, &leader, &versions); err != nil {
+	if err := d.conn.QueryRow(ctx, sqlWorkers).Scan(&d.workers, &leader, &versions); err != nil {
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
 	switch {
@@ -317,7 +317,7 @@ func (d *doctor) queue(ctx context.Context) finding {
 	}
 	var facts int
 	var seconds float64
-	if err := d.conn.QueryRow(ctx, sqlQueue, pgx.QueryExecModeExec).Scan(&facts, &seconds); err != nil {
+	if err := d.conn.QueryRow(ctx, sqlQueue).Scan(&facts, &seconds); err != nil {
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
 	age := time.Duration(seconds * float64(time.Second)).Round(time.Second)
@@ -338,7 +338,7 @@ func (d *doctor) notifications(ctx context.Context) finding {
 		return found(skipped, "there is no connection")
 	}
 	var usage float64
-	if err := d.conn.QueryRow(ctx, `select pg_notification_queue_usage()`, pgx.QueryExecModeExec).Scan(&usage); err != nil {
+	if err := d.conn.QueryRow(ctx, `select pg_notification_queue_usage()`).Scan(&usage); err != nil {
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
 	const advice = "a listening session is stuck in a transaction: end the one that `select pid, xact_start, query from pg_stat_activity order by xact_start` shows first"
@@ -350,7 +350,7 @@ func (d *doctor) notifications(ctx context.Context) finding {
 	}
 	if d.schema {
 		var mode string
-		if err := d.conn.QueryRow(ctx, `select headway.setting('notify_payload')`, pgx.QueryExecModeExec).Scan(&mode); err != nil {
+		if err := d.conn.QueryRow(ctx, `select headway.setting('notify_payload')`).Scan(&mode); err != nil {
 			return found(failed, "%s", bar.Clean(err.Error()))
 		}
 		if mode == "off" {
@@ -386,7 +386,7 @@ func (d *doctor) numbers(ctx context.Context) finding {
 		if _, err := tx.Exec(ctx, `set local jit = off`); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, `select count(*), count(distinct project_id) from headway.verify()`, pgx.QueryExecModeExec).
+		return tx.QueryRow(ctx, `select count(*), count(distinct project_id) from headway.verify()`).
 			Scan(&differences, &projects)
 	})
 	var pgErr *pgconn.PgError

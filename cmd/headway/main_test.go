@@ -12,7 +12,14 @@ import (
 	"headway/sql"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+// TestMain runs the tests, or, re-executed by one of them, headway itself.
+func TestMain(m *testing.M) {
+	if os.Getenv(beHeadway) != "" {
+		main()
+		return
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 // headway runs a command line against a database and returns what it printed.
 func headway(t *testing.T, databaseURL string, args ...string) (stdout, stderr string, err error) {

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"headway/internal/pgtest"
+	"headway/sql"
+)
+
+// examine runs headway doctor and returns its findings by name, each in one line with its grade in front.
+func examine(t *testing.T, variables map[string]string) (findings map[string]string, err error) {
+	t.Helper()
+	var out bytes.Buffer
+	e := env{stdin: strings.NewReader(""), stdout: &out, stderr: &out, getenv: func(name string) string { return variables[name] }}
+	err = run(t.Context(), e, []string{"doctor"})
+	findings = map[string]string{}
+	name := ""
+	number := 0
+	for line := range strings.Lines(out.String()) {
+		if match := findingLine.FindStringSubmatch(line); match != nil {
+			number++
+			if match[1] != fmt.Sprint(number) {
+				t.Errorf("number %s follows %d", match[1], number-1)
+			}
+			name = match[3]
+			findings[name] = match[2] + ": " + match[4]
+			continue
+		}
+		findings[name] += " " + strings.TrimSpace(line)
+	}
+	if number != len((&doctor{}).checks()) {
+		t.Errorf("%d findings:\n%s", number, out.String())
+	}
+	return findings, err
+}
+
+var findingLine = regexp.MustCompile(`^ ?(\d+)  (ok|warning|failed|skipped) +(\w+) +(.*)`)
+
+// expect checks findings: each must contain its text.
+func expect(t *testing.T, findings map[string]string, want map[string]string) {
+	t.Helper()
+	for name, text := range want {
+		if !strings.Contains(findings[name], text) {
+			t.Errorf("%s is %q, want %q", name, findings[name], text)
+		}
+	}
+}
+
+func TestDoctorFindsNothingWrongWhereNothingIs(t *testing.T) {
+	t.Parallel()
+	db, conn := watched(t)
+	execSQL(t, conn, `select headway.heartbeat(gen_random_uuid(), 'here', 1, 'test', true)`)
+	findings, err := examine(t, map[string]string{"DATABASE_URL": db.URL})
+	if err != nil {
+		t.Error(err)
+	}
+	expect(t, findings, map[string]string{
+		"configuration": "ok: ", "connection": "ok: database " + db.Name, "server": "ok: PostgreSQL ", "clock": "ok: ",
+		"schema": fmt.Sprintf("ok: version %d", sql.Latest()), "listen": "ok: a notification came back",
+		"worker": "ok: 1 worker runs, here pid 1 leads", "queue": "ok: nothing waits", "notifications": "ok: ",
+		"mail": "warning: HEADWAY_SMTP_URL is not set", "numbers": "ok: ",
+	})
+}
+
+func TestDoctorFindsTheSchemaMissingStaleOrNewer(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Empty(t)
+	variables := map[string]string{"DATABASE_URL": db.URL}
+	for _, c := range []struct{ migrate, schema string }{
+		{"0", "failed: the database has no headway schema: run `headway migrate`"},
+		{fmt.Sprint(sql.Latest() - 1), "run `headway migrate`"},
+	} {
+		if _, _, err := headway(t, db.URL, "migrate", "--to", c.migrate); err != nil {
+			t.Fatal(err)
+		}
+		findings, err := examine(t, variables)
+		if err == nil || !strings.Contains(err.Error(), "one check failed") {
+			t.Errorf("at %s: %v", c.migrate, err)
+		}
+		expect(t, findings, map[string]string{"schema": c.schema, "listen": "ok: ", "worker": "skipped: ", "numbers": "skipped: "})
+	}
+	if _, _, err := headway(t, db.URL, "migrate"); err != nil {
+		t.Fatal(err)
+	}
+	execSQL(t, db.Conn(t), "update "+sql.VersionTable+" set version = 99")
+	findings, err := examine(t, variables)
+	if err == nil {
+		t.Error("a newer schema is fine")
+	}
+	expect(t, findings, map[string]string{"schema": "failed: the schema is at version 99"})
+}
+
+func TestDoctorFindsThePoolerThatDeliversNothing(t *testing.T) {
+	t.Parallel()
+	db, _ := watched(t)
+	pooled := db.PgBouncer(t)
+
+	findings, err := examine(t, map[string]string{"DATABASE_URL": pooled})
+	if err == nil {
+		t.Error("a pooler alone is fine")
+	}
+	expect(t, findings, map[string]string{
+		"connection": "through a pooler", "listen": "set HEADWAY_LISTEN_URL to a direct connection", "schema": "ok: ", "numbers": "ok: ",
+	})
+	findings, err = examine(t, map[string]string{"DATABASE_URL": pooled, "HEADWAY_LISTEN_URL": db.URL})
+	if err != nil {
+		t.Error(err)
+	}
+	expect(t, findings, map[string]string{"connection": "through a pooler", "listen": "ok: a notification came back by way of HEADWAY_LISTEN_URL"})
+
+	other := pgtest.New(t)
+	findings, err = examine(t, map[string]string{"DATABASE_URL": db.URL, "HEADWAY_LISTEN_URL": other.URL})
+	if err == nil {
+		t.Error("another database is fine")
+	}
+	expect(t, findings, map[string]string{"listen": "failed: HEADWAY_LISTEN_URL leads to another database"})
+}
+
+func TestDoctorFindsWhatIsWrongInside(t *testing.T) {
+	t.Parallel()
+	db, conn := watched(t)
+	execSQL(t, conn, `
+select headway.complete_task(1, 3);
+update headway.pending_fact set at = now() - interval '1 hour';
+select headway.set_setting('notify_payload', 'off');
+set session_replication_role = replica;
+update headway.shared_progress set done = 7;
+reset session_replication_role`)
+	variables := map[string]string{"DATABASE_URL": db.URL}
+	findings, err := examine(t, variables)
+	if err == nil || !strings.Contains(err.Error(), "one check failed") {
+		t.Errorf("%v", err)
+	}
+	expect(t, findings, map[string]string{
+		"worker": "warning: no worker runs", "queue": "warning: 1 fact waits to be folded, the oldest for 1h0m0s: start `headway worker`",
+		"notifications": "warning: the setting notify_payload is off", "numbers": "select headway.repair()",
+	})
+
+	execSQL(t, conn, `select headway.heartbeat(gen_random_uuid(), 'here', 1, 'one', false), headway.heartbeat(gen_random_uuid(), 'here', 2, 'two', true)`)
+	findings, err = examine(t, variables)
+	if err == nil || !strings.Contains(err.Error(), "2 checks failed") {
+		t.Errorf("%v", err)
+	}
+	expect(t, findings, map[string]string{"worker": "warning: 2 workers run different versions (one, two)", "queue": "failed: "})
+}
+
+func TestDoctorSaysAllThatIsWrongWithTheConfiguration(t *testing.T) {
+	t.Parallel()
+	findings, err := examine(t, map[string]string{
+		"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing", "HEADWAY_POLL_INTERVAL": "soon", "HEADWAY_DIGEST_SCHEDULE": "never",
+	})
+	if err == nil || !strings.Contains(err.Error(), "2 checks failed") {
+		t.Errorf("%v", err)
+	}
+	expect(t, findings, map[string]string{"connection": "failed: ", "server": "skipped: ", "numbers": "skipped: "})
+	expect(t, findings, map[string]string{"configuration": "HEADWAY_POLL_INTERVAL"})
+	expect(t, findings, map[string]string{"configuration": "HEADWAY_DIGEST_SCHEDULE"})
+}
