@@ -70,6 +70,8 @@
 // never takes KEY then: writers find it free and stay silent. Nor does it try to lead, because a session's lock means
 // nothing there; headway.fold() lets one fold run at a time by itself, so any number of workers may poll.
 //
+// It polls as well while the listening address cannot be reached for longer than a moment but DATABASE_URL can.
+//
 // # Leadership
 //
 // Leadership decides who listens, not who may fold. A standby folds too, every poll interval, so a leader that is
