@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"headway/internal/terminal"
 	"headway/sql"
 	"headway/worker"
+	"headway/worker/smtp"
 )
 
 // runDoctor examines everything that headway depends on and says what to do.
@@ -360,15 +362,51 @@ func (d *doctor) notifications(ctx context.Context) finding {
 	return found(ok, "the server's queue is as good as empty")
 }
 
-// mail speaks to the mail server as far as its greeting.
-func (d *doctor) mail(context.Context) finding {
-	if d.getenv("HEADWAY_SMTP_URL") == "" {
+const (
+	// probeTimeout bounds speaking to the mail server.
+	probeTimeout = 30 * time.Second
+
+	// renewBefore is when a certificate should have been renewed.
+	renewBefore = 14 * 24 * time.Hour
+)
+
+// mail speaks to the mail server, up to where a mail would begin.
+func (d *doctor) mail(ctx context.Context) finding {
+	url := d.getenv("HEADWAY_SMTP_URL")
+	if url == "" {
 		return found(warning, "HEADWAY_SMTP_URL is not set, so no digest is sent: smtp://user:password@host:587 or smtps://host:465")
 	}
-	if d.config.SMTP == nil {
-		return found(skipped, "the configuration cannot be used")
+	server, err := smtp.ParseURL(url)
+	if err != nil {
+		return found(skipped, "HEADWAY_SMTP_URL cannot be used")
 	}
-	return found(warning, "%s:%s was not asked", d.config.SMTP.Host, d.config.SMTP.Port)
+	pool := smtp.NewPool(server, 1)
+	defer pool.Close()
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	report, err := pool.Probe(ctx)
+	said := fmt.Sprintf("%s says %q", server.Addr(), report.Greeting)
+	switch {
+	case err != nil && report.Greeting == "":
+		return found(failed, "%s: %s", server.Addr(), bar.Clean(err.Error()))
+	case err != nil:
+		return found(failed, "%s, and then: %s", said, bar.Clean(err.Error()))
+	case report.TLS == "" && !isLoopback(server.Host):
+		return found(warning, "%s, without TLS: every mail can be read on its way there; leave out ?tls=none", said)
+	case report.TLS != "" && time.Until(report.ExpiresAt) < renewBefore:
+		return found(warning, "%s; its certificate expires on %s: renew it", said, report.ExpiresAt.Format(time.DateOnly))
+	}
+	if report.TLS != "" {
+		said += fmt.Sprintf("; %s, certificate for %s until %s", report.TLS, report.Certificate, report.ExpiresAt.Format(time.DateOnly))
+	}
+	if report.LoggedIn {
+		said += "; logged in as " + server.User
+	}
+	return found(ok, "%s", said)
+}
+
+func isLoopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // verifyTimeout is how long counting everything anew may take.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"headway/internal/pgtest"
+	"headway/internal/smtptest"
 	"headway/sql"
 )
 
@@ -159,4 +160,40 @@ func TestDoctorSaysAllThatIsWrongWithTheConfiguration(t *testing.T) {
 	expect(t, findings, map[string]string{"connection": "failed: ", "server": "skipped: ", "numbers": "skipped: "})
 	expect(t, findings, map[string]string{"configuration": "HEADWAY_POLL_INTERVAL"})
 	expect(t, findings, map[string]string{"configuration": "HEADWAY_DIGEST_SCHEDULE"})
+}
+
+func TestDoctorSpeaksToTheMailServer(t *testing.T) {
+	t.Parallel()
+	db, _ := watched(t)
+	server, err := smtptest.Start(smtptest.Options{User: "abe", Password: "secret", InsecureAuth: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() }) // it has been closed already
+	variables := map[string]string{"DATABASE_URL": db.URL, "HEADWAY_SMTP_URL": server.URL(), "HEADWAY_MAIL_FROM": "headway@example.com"}
+
+	findings, err := examine(t, variables)
+	if err != nil {
+		t.Error(err)
+	}
+	expect(t, findings, map[string]string{"configuration": "ok: ", "mail": "logged in as abe"})
+	if len(server.Messages()) > 0 || strings.Contains(fmt.Sprint(findings), "secret") {
+		t.Error("it sends a mail, or tells the password")
+	}
+
+	variables["HEADWAY_SMTP_URL"] = strings.Replace(server.URL(), "secret", "wrong", 1)
+	findings, err = examine(t, variables)
+	if err == nil {
+		t.Error("a wrong password is fine")
+	}
+	expect(t, findings, map[string]string{"mail": "failed: "})
+
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	findings, err = examine(t, variables)
+	if err == nil {
+		t.Error("no server is fine")
+	}
+	expect(t, findings, map[string]string{"mail": "connection refused"})
 }

@@ -27,7 +27,7 @@ func (db *DB) PgBouncer(t testing.TB) string {
 			t.Fatal("this test needs PgBouncer, in PATH or /usr/sbin: apt install pgbouncer")
 		}
 	}
-	dir, err := os.MkdirTemp("", "headway-pgbouncer-")
+	dir, err := os.MkdirTemp("", "headway-pgbouncer-") //nolint:usetesting // t.TempDir is closed to the user that PgBouncer runs as
 	if err != nil {
 		t.Fatal(err)
 	}
