@@ -216,6 +216,12 @@ language sql
 volatile
 as $$
   with
+    later as (
+      -- By task and person, the last completion among these facts.
+      select coalesce(jsonb_object_agg(f.task_id || ' ' || f.user_id, f.id order by f.id), '{}') as ids
+      from unnest(post_activity.facts) f
+      where f.kind = 'completed'
+    ),
     told as (
       select f.id, u.id as actor_id, h.channel, 'task_' || f.kind as kind, f.project_id, f.task_id, t.title, f.user_id, f.reason
       from (
@@ -245,17 +251,15 @@ as $$
           select 'user_' || f.user_id where f.actor_id is distinct from f.user_id
         ) r
         where f.kind = 'reopened'
-          -- A shared task is open again once nobody's completion is left, but for those that came later.
+          -- While somebody's completion stands, a shared task is not open; one that came later, among
+          -- these facts or still in the queue, does not count.
           and not (t.shared and exists (
             select from headway.completion c
             where c.task_id = f.task_id
+              and coalesce(((select l.ids from later l) -> (c.task_id || ' ' || c.user_id))::bigint, 0) < f.id
               and not exists (
-                select from unnest(post_activity.facts) l
-                where l.kind = 'completed' and l.task_id = c.task_id and l.user_id = c.user_id and l.id > f.id
-              )
-              and not exists (
-                select from headway.pending_fact l
-                where l.kind = 'completed' and l.task_id = c.task_id and l.user_id = c.user_id
+                select from headway.pending_fact p
+                where p.kind = 'completed' and p.task_id = c.task_id and p.user_id = c.user_id
               )
           ))
         union all
