@@ -34,6 +34,7 @@ create table headway.digest (
 );
 create index digest_user_id_idx on headway.digest (user_id, created_at);
 create index digest_open_idx on headway.digest (next_attempt_at) where state in ('reserved', 'sending');
+create index digest_open_user_id_idx on headway.digest (user_id) where state in ('reserved', 'sending');
 comment on table headway.digest is 'The ledger of mail: one row per digest, written before any mail server hears of it. docs/mail.md tells what each state means.';
 comment on column headway.digest.state is
   'reserved: waits to be sent, or to be tried again. sending: a server may have it. sent: a server took it. read_before_sending: nothing was left to say. failed: refused for good, or given up. held: nobody knows, and digest_when_unknown says hold. cancelled: the person has no address any more.';

@@ -96,6 +96,10 @@ as $$
         offset 0
       ) m
       where not s.muted
+        -- Nobody is less patient than this; nine tenths of it, since one month is not as long as another.
+        and m.sent_at + (
+          select 0.9 * least(min(i.digest_after), headway.setting('digest_after')::interval) from headway.appuser i
+        ) <= due_digests.at
         and m.sent_at + coalesce(w.digest_after, (select headway.setting('digest_after')::interval)) <= due_digests.at
     ))
     and p.takes_mail
