@@ -47,16 +47,16 @@ func (l *listener) heard() (notifications []*pgconn.Notification) {
 	}
 }
 
-// one expects one event, on a channel and, the same to the byte, on headway_events.
-func (l *listener) one(channel string) string {
+// one expects one event, on project_1 and, the same to the byte, on headway_events.
+func (l *listener) one() string {
 	l.t.Helper()
 	heard := l.heard()
-	if len(heard) != 2 || heard[0].Channel != channel || heard[1].Channel != "headway_events" || heard[0].Payload != heard[1].Payload {
+	if len(heard) != 2 || heard[0].Channel != "project_1" || heard[1].Channel != "headway_events" || heard[0].Payload != heard[1].Payload {
 		var all []string
 		for _, n := range heard {
 			all = append(all, n.Channel+" "+n.Payload[:min(len(n.Payload), 200)])
 		}
-		l.t.Fatalf("heard %q, not one event on %s and headway_events", all, channel)
+		l.t.Fatalf("heard %q, not one event on project_1 and headway_events", all)
 	}
 	return heard[0].Payload
 }
@@ -85,7 +85,7 @@ func TestAMessageIsNotifiedAsItsRow(t *testing.T) {
 	l := listen(t, db, "project_1", "broadcast", "headway_events")
 
 	execute(t, conn, "insert into headway.message (sender, channel, content) values (1, 'project_1', 'Where is \"the\" logo? \U0001F600')")
-	payload := l.one("project_1")
+	payload := l.one()
 	if row := value[string](t, conn, "select to_json(m)::text from headway.message m"); payload != row {
 		t.Errorf("payload %s is not the row %s", payload, row)
 	}
@@ -126,7 +126,7 @@ func TestAPayloadOf8000BytesIsTruncated(t *testing.T) {
 			t.Fatalf("met %v", met)
 		}
 		execute(t, conn, fmt.Sprintf("insert into headway.message (sender, channel, content) values (1, 'project_1', repeat('x', %d))", around))
-		payload := l.one("project_1")
+		payload := l.one()
 		row := value[string](t, conn, "select to_json(m)::text from headway.message m order by m.id desc limit 1")
 		met[len(row)] = true
 		want := len(row) < 8000
@@ -170,9 +170,9 @@ func TestLongMessagesAreStoredAndNotifiedTruncated(t *testing.T) {
 		if got := value[string](t, conn, "select content from headway.messages_since('project_1')"); got != content {
 			t.Errorf("%s: %d bytes are stored, not %d", name, len(got), len(content))
 		}
-		truncated(t, l.one("project_1"), value[string](t, conn, "select to_json(m)::text from headway.message m"))
+		truncated(t, l.one(), value[string](t, conn, "select to_json(m)::text from headway.message m"))
 		execute(t, conn, "select headway.post(1, 'project_1', 'and on')")
-		l.one("project_1")
+		l.one()
 	}
 }
 

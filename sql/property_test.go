@@ -25,6 +25,7 @@ import (
 // A history is drawn from the seed that is logged; -rapid.seed draws the same ones again. How its transactions meet is
 // up to the server, so a failure may need a few runs to come back. For a long run: -rapid.checks=5000.
 func TestProgressIsExactAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	for name, value := range map[string]string{
@@ -341,7 +342,6 @@ func steps(isolation pgx.TxIsoLevel) *rapid.Generator[step] {
 
 // runner plays histories in one database, one after the other.
 type runner struct {
-	db      *pgtest.DB
 	conn    *pgx.Conn   // arranges, and compares at the end
 	writers []*pgx.Conn // one per list of transactions
 	folders []*pgx.Conn
@@ -353,7 +353,7 @@ type runner struct {
 func newRunner(t *testing.T) *runner {
 	t.Helper()
 	db := pgtest.New(t)
-	run := &runner{db: db, conn: db.Conn(t), checker: db.Conn(t)}
+	run := &runner{conn: db.Conn(t), checker: db.Conn(t)}
 	for range writers {
 		run.writers = append(run.writers, db.Conn(t))
 	}

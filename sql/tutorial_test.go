@@ -25,9 +25,6 @@ type psql struct {
 func openPsql(t *testing.T, db *pgtest.DB) *psql {
 	t.Helper()
 	program := filepath.Join(pgtest.Cluster(t).BinDir(), "psql")
-	if _, err := os.Stat(program); err != nil {
-		t.Skipf("this PostgreSQL has no psql: %v", err)
-	}
 	cmd := exec.CommandContext(t.Context(), program, "-X", "-d", db.URL)
 	cmd.Env = append(os.Environ(), "PGOPTIONS=-c search_path=headway", "LC_ALL=C", "PAGER=")
 	stdin, err := cmd.StdinPipe()
