@@ -33,7 +33,10 @@ create table headway.digest (
   constraint digest_sent_has_time check ((state = 'sent') = (sent_at is not null))
 );
 create index digest_user_id_idx on headway.digest (user_id, created_at);
-create index digest_open_idx on headway.digest (next_attempt_at) where state in ('reserved', 'sending');
+-- In the order in which they are claimed: those of one reservation all have one time.
+create index digest_open_idx on headway.digest (next_attempt_at, id) where state in ('reserved', 'sending');
+-- For counting by state, and for what is old enough to go.
+create index digest_state_idx on headway.digest (state, coalesce(sent_at, created_at));
 create index digest_open_user_id_idx on headway.digest (user_id) where state in ('reserved', 'sending');
 comment on table headway.digest is 'The ledger of mail: one row per digest, written before any mail server hears of it. docs/mail.md tells what each state means.';
 comment on column headway.digest.state is

@@ -26,6 +26,7 @@ declare
 begin
   foreach v_phrase in array phrases loop
     assert v_explanation like '%' || v_phrase || '%', format('"%s" has no "%s"', v_explanation, v_phrase);
+    assert v_explanation !~ '\(\)|  ', v_explanation;
   end loop;
 end
 $$;

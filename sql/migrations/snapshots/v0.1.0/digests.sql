@@ -266,8 +266,8 @@ as $$
   delete from headway.digest_run r where r.finished_at < now() - headway.setting('digest_keep')::interval;
   with pruned as (
     delete from headway.digest d
-    where coalesce(d.sent_at, d.created_at) < now() - (select headway.setting('digest_keep')::interval)
-      and d.state not in ('reserved', 'sending', 'held')
+    where coalesce(d.sent_at, d.created_at) < now() - headway.setting('digest_keep')::interval
+      and d.state in ('sent', 'read_before_sending', 'failed', 'cancelled')
     returning 1
   )
   select count(*) from pruned

@@ -13,7 +13,7 @@ as $$
     when 'read_before_sending' then 'was dropped: what was in it had been read or muted by then'
     when 'held' then 'is held: nobody knows whether it arrived'
     else format('was not sent (%s)', (describe_digest.digest).state)
-  end || coalesce(format(' (%s)', (describe_digest.digest).error), '') || case
+  end || coalesce(' (' || (describe_digest.digest).error || ')', '') || case
     when (describe_digest.digest).state in ('failed', 'held', 'cancelled')
       then format('; select headway.retry_digest(%s) tries again', (describe_digest.digest).id)
     else ''

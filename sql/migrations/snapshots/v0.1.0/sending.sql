@@ -90,10 +90,12 @@ begin
       since as (
         -- The last moment before any of it happened. A completion is older than the message that tells of it, as old as
         -- its transaction and the worker's sleep; one that was entered with a date long past is not that old.
-        select min(case when c.completed_at < s.sent_at then greatest(c.completed_at, s.sent_at - interval '1 day') else s.sent_at end)
-          - interval '1 microsecond' as at
+        select min(least(s.sent_at, case when s.kind = 'task_completed' then (
+            select greatest(c.completed_at, s.sent_at - interval '1 day')
+            from headway.completion c
+            where c.task_id = s.task_id and c.user_id = s.user_id
+          ) end)) - interval '1 microsecond' as at
         from said s
-        left join headway.completion c on s.kind = 'task_completed' and c.task_id = s.task_id and c.user_id = s.user_id
       ),
       project as (
         select p.id, p.name, b.role, g.done, g.total, h.done as done_before
