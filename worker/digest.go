@@ -1,0 +1,257 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"headway/worker/mail"
+	"headway/worker/smtp"
+)
+
+const (
+	// sendLease is how long a digest belongs to the worker that claimed it.
+	sendLease = 5 * time.Minute
+
+	// sendTimeout bounds one attempt to send, well within the lease.
+	sendTimeout = 2 * time.Minute
+
+	// sendGrace is how long the mail in hand may take after the worker was told to stop.
+	sendGrace = 15 * time.Second
+
+	// reserveBatch bounds one reservation, which is one transaction.
+	reserveBatch = 1000
+)
+
+// Mailer reserves digests and sends what is reserved. Any number of them, in any number of processes, may do so at
+// once: who sends what is settled by the ledger, headway.digest, and what the ledger says is committed before the mail
+// server hears of it.
+type Mailer struct {
+	Pool     *pgxpool.Pool
+	WorkerID string // the claimant of its digests, a UUID
+	Composer *mail.Composer
+	Sender   *smtp.Pool
+	Log      *slog.Logger
+
+	// Concurrency is the number of digests in hand at a time, each on its own SMTP connection, from 1 on.
+	Concurrency int
+
+	// Observe is told how each attempt ended: sent, or an outcome of [smtp.Error]. Nil: nobody is.
+	Observe func(outcome string)
+}
+
+const sqlReserve = `select headway.reserve_digests($1)`
+
+// Reserve writes down who is due now and returns how many they are.
+func (m *Mailer) Reserve(ctx context.Context) (reserved int, err error) {
+	for {
+		var batch int
+		if err := m.Pool.QueryRow(ctx, sqlReserve, reserveBatch).Scan(&batch); err != nil {
+			return reserved, fmt.Errorf("reserve digests: %w", err)
+		}
+		reserved += batch
+		if batch < reserveBatch {
+			return reserved, nil
+		}
+	}
+}
+
+const sqlToSend = `select headway.digests_to_send()`
+
+// Send sends whatever waits to be sent now, several at a time, and returns how many a server took. What a server
+// refuses is in the ledger and in the log; an error is trouble with the database, or with the server as such. Once ctx
+// is done no further digest is begun, and those in hand are finished.
+func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
+	// The server is bothered only if there is something for it.
+	var waiting int
+	if err := m.Pool.QueryRow(ctx, sqlToSend).Scan(&waiting); err != nil {
+		return 0, fmt.Errorf("digests to send: %w", err)
+	}
+	var taken atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for range min(m.Concurrency, waiting) {
+		group.Go(func() error {
+			for ctx.Err() == nil {
+				switch found, ok, err := m.sendOne(ctx); {
+				case err != nil:
+					return err
+				case !found:
+					return nil
+				case ok:
+					taken.Add(1)
+				}
+			}
+			return nil
+		})
+	}
+	err = group.Wait()
+	return int(taken.Load()), err
+}
+
+// claim is what headway.claim_digest returns: what there is to say, or, where that was rendered before, the very mail.
+type claim struct {
+	mail.Content
+	Mail []byte `json:"mail"`
+}
+
+// sendOne claims one digest and sees it through. It reports whether there was one, and whether a server took it.
+func (m *Mailer) sendOne(ctx context.Context) (found, ok bool, err error) {
+	// First the connection: where there is none, no digest is to blame and no attempt is spent.
+	conn, err := m.Sender.Acquire(ctx)
+	if err != nil {
+		return false, false, fmt.Errorf("mail server: %w", err)
+	}
+	defer conn.Release()
+	ctx, cancel := linger(ctx, sendLease, sendGrace)
+	defer cancel()
+	c, err := m.claim(ctx)
+	if err != nil || c == nil {
+		return false, false, err
+	}
+	log := m.Log.With("digest", c.DigestID)
+	if c.Mail == nil {
+		if frozen, err := m.freeze(ctx, c); err != nil {
+			log.Error("a digest could not be rendered", "error", err)
+			return true, false, m.failed(ctx, c, smtp.Retry, err)
+		} else if !frozen {
+			log.Warn("the lease of a digest ran out before it was rendered")
+			return true, false, nil
+		}
+	}
+
+	err = m.send(ctx, conn, c)
+	if err == nil {
+		log.Info("a digest was sent")
+		return true, true, m.sent(ctx, c)
+	}
+	outcome := smtp.Unknown // unless the error knows better
+	if failure := new(smtp.Error); errors.As(err, &failure) {
+		outcome = failure.Outcome
+	}
+	log.Warn("a digest was not sent", "outcome", string(outcome), "error", err)
+	conn.Release()
+	return true, false, m.failed(ctx, c, outcome, err)
+}
+
+const sqlClaim = `select headway.claim_digest($1, $2)`
+
+// claim takes a digest, nil if there is none.
+func (m *Mailer) claim(ctx context.Context) (*claim, error) {
+	var content []byte
+	if err := m.Pool.QueryRow(ctx, sqlClaim, m.WorkerID, sendLease).Scan(&content); err != nil {
+		return nil, fmt.Errorf("claim a digest: %w", err)
+	}
+	if content == nil {
+		return nil, nil
+	}
+	var c claim
+	if err := json.Unmarshal(content, &c); err != nil {
+		return nil, fmt.Errorf("claim a digest: %w", err)
+	}
+	return &c, nil
+}
+
+const sqlFreeze = `select headway.freeze_digest($1, $2, $3, $4)`
+
+// freeze renders the mail and puts it on record, byte by byte. It reports whether it may be sent.
+func (m *Mailer) freeze(ctx context.Context, c *claim) (frozen bool, err error) {
+	if c.Mail, err = m.compose(c.Content); err != nil {
+		return false, err
+	}
+	err = m.Pool.QueryRow(ctx, sqlFreeze, c.DigestID, m.WorkerID, c.Email, c.Mail).Scan(&frozen)
+	if err != nil {
+		return false, fmt.Errorf("freeze: %w", err)
+	}
+	return frozen, nil
+}
+
+// compose renders the mail. A digest that makes it panic delays no other.
+func (m *Mailer) compose(content mail.Content) (_ []byte, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("compose: panic: %v\n%s", value, debug.Stack())
+		}
+	}()
+	return m.Composer.Compose(content, time.Now())
+}
+
+func (m *Mailer) send(ctx context.Context, conn *smtp.Conn, c *claim) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	return conn.Send(ctx, m.Composer.From.Address, c.Email, c.Mail)
+}
+
+const sqlSent = `select headway.digest_sent($1)`
+
+// sent records that a server took it. That is worth trying for as long as the lease: after it the digest counts as
+// unknown, and is sent again.
+func (m *Mailer) sent(ctx context.Context, c *claim) error {
+	m.observe("sent")
+	return m.insist(ctx, sqlSent, c.DigestID)
+}
+
+const sqlFailed = `select headway.digest_failed($1, $2, $3, $4)`
+
+// failed records why it was not sent.
+func (m *Mailer) failed(ctx context.Context, c *claim, outcome smtp.Outcome, reason error) error {
+	m.observe(string(outcome))
+	return m.insist(ctx, sqlFailed, c.DigestID, m.WorkerID, string(outcome), reason.Error())
+}
+
+// insist runs a statement until it succeeds or ctx is done.
+func (m *Mailer) insist(ctx context.Context, query string, args ...any) error {
+	trouble := backoff{first: 100 * time.Millisecond, max: 5 * time.Second}
+	for {
+		_, err := m.Pool.Exec(ctx, query, args...)
+		if err == nil {
+			return nil
+		}
+		m.Log.Error("how a digest ended could not be recorded and is tried again", "error", err)
+		if !pause(ctx, trouble.pause()) {
+			return fmt.Errorf("record the end of a digest: %w", err)
+		}
+	}
+}
+
+func (m *Mailer) observe(outcome string) {
+	if m.Observe != nil {
+		m.Observe(outcome)
+	}
+}
+
+const (
+	sqlReserveOne = `select headway.reserve_digest($1)`
+	sqlContent    = `select headway.digest_content($1)`
+)
+
+// Preview renders the mail that a person would get if everything unread were mailed now, and changes nothing. An error
+// of the database says why there is none.
+func Preview(ctx context.Context, db *pgx.Conn, composer *mail.Composer, userID int64) (rendered []byte, err error) {
+	tx, err := db.Begin(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("preview: %w", err)
+	}
+	defer func() { err = errors.Join(err, tx.Rollback(ctx)) }()
+	var id int64
+	if err := tx.QueryRow(ctx, sqlReserveOne, userID).Scan(&id); err != nil {
+		return nil, fmt.Errorf("preview: %w", err)
+	}
+	var content []byte
+	if err := tx.QueryRow(ctx, sqlContent, id).Scan(&content); err != nil {
+		return nil, fmt.Errorf("preview: %w", err)
+	}
+	var c mail.Content
+	if err := json.Unmarshal(content, &c); err != nil {
+		return nil, fmt.Errorf("preview: %w", err)
+	}
+	return composer.Compose(c, time.Now())
+}

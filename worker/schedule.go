@@ -1,0 +1,129 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"headway/worker/mail"
+	"headway/worker/smtp"
+)
+
+// sweepInterval is how often the mailer looks for what waits to be sent although the schedule does not say so: what
+// is to be tried again, was left by a worker that vanished, or was reserved by hand.
+const sweepInterval = 30 * time.Second
+
+// digests has digests reserved when the schedule says so, and sends what is reserved. The schedule says only when to
+// look. Who is due is computed in the database, so that a time that is skipped, comes twice or is seen by several
+// workers neither loses nor doubles a mail.
+func (w *Worker) digests(ctx context.Context) error {
+	reserved := make(chan struct{}, 1)
+	run := func(slot time.Time) {
+		if err := w.reserve(ctx, slot); err != nil {
+			w.Log.Error("digests could not be reserved; the next run makes up for it", "error", err)
+			return
+		}
+		select {
+		case reserved <- struct{}{}:
+		default: // a sweep is on its way
+		}
+	}
+
+	// Recover inside SkipIfStillRunning: the other way round, a panic would leave the job marked as running for good.
+	logger := cronLogger{w.Log}
+	crontab := cron.New(cron.WithChain(cron.SkipIfStillRunning(logger), cron.Recover(logger)), cron.WithLogger(logger))
+	var id cron.EntryID
+	id = crontab.Schedule(w.Config.DigestSchedule, cron.FuncJob(func() { run(crontab.Entry(id).Prev) }))
+	if missed, err := w.missed(ctx); err != nil {
+		w.Log.Error("whether a run of digests was missed is not known", "error", err)
+	} else if !missed.IsZero() {
+		w.Log.Info("a run of digests was missed and is made up for", "slot", missed)
+		run(missed)
+	}
+	crontab.Start()
+	defer func() { <-crontab.Stop().Done() }()
+
+	sweep := time.NewTicker(sweepInterval)
+	defer sweep.Stop()
+	for {
+		if sent, err := w.mailer.Send(ctx); err != nil {
+			w.Log.Error("digests could not be sent and are tried again", "error", err)
+		} else if sent > 0 {
+			w.Log.Info("digests were sent", "sent", sent)
+		}
+		select {
+		case <-reserved:
+		case <-sweep.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// newMailer makes the mailer that the configuration asks for.
+func (w *Worker) newMailer() *Mailer {
+	return &Mailer{
+		Pool:        w.pool,
+		WorkerID:    w.id,
+		Composer:    &mail.Composer{From: w.Config.MailFrom.Address, AppURL: w.Config.AppURL},
+		Sender:      smtp.NewPool(*w.Config.SMTP, w.Config.DigestConcurrency),
+		Log:         w.Log,
+		Concurrency: w.Config.DigestConcurrency,
+		Observe:     func(outcome string) { w.metrics.digests.WithLabelValues(outcome).Inc() },
+	}
+}
+
+const (
+	sqlRunFinished = `select headway.digest_run_finished($1)`
+	sqlPrune       = `select headway.prune_digests()`
+	sqlLastRun     = `select max(slot) from headway.digest_run`
+)
+
+// reserve does what a time of the schedule asks for.
+func (w *Worker) reserve(ctx context.Context, slot time.Time) error {
+	reserved, err := w.mailer.Reserve(ctx)
+	if err != nil {
+		return err
+	}
+	if reserved > 0 {
+		w.Log.Info("digests were reserved", "reserved", reserved)
+	}
+	if _, err := w.pool.Exec(ctx, sqlRunFinished, slot); err != nil {
+		return fmt.Errorf("record the run: %w", err)
+	}
+	if _, err := w.pool.Exec(ctx, sqlPrune); err != nil {
+		return fmt.Errorf("prune the ledger: %w", err)
+	}
+	return nil
+}
+
+// missed returns the time of the schedule that went by while no worker was there, the zero time if none did.
+func (w *Worker) missed(ctx context.Context) (time.Time, error) {
+	var last *time.Time
+	if err := w.pool.QueryRow(ctx, sqlLastRun).Scan(&last); err != nil {
+		return time.Time{}, fmt.Errorf("last run of digests: %w", err)
+	}
+	if last == nil {
+		return time.Time{}, nil
+	}
+	if next := w.Config.DigestSchedule.Next(*last); next.Before(time.Now()) {
+		return next, nil
+	}
+	return time.Time{}, nil
+}
+
+// cronLogger hands on what the schedule has to say: its routine is nobody's business, a panic in a run is.
+type cronLogger struct{ log *slog.Logger }
+
+// Info implements [cron.Logger].
+func (l cronLogger) Info(msg string, keysAndValues ...any) {
+	l.log.Debug("schedule: "+msg, keysAndValues...)
+}
+
+// Error implements [cron.Logger].
+func (l cronLogger) Error(err error, msg string, keysAndValues ...any) {
+	l.log.Error("schedule: "+msg, append(keysAndValues, "error", err)...)
+}
