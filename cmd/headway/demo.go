@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,11 +11,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 
+	"headway/internal/bar"
 	"headway/internal/live"
 	"headway/internal/postgres"
+	"headway/internal/smtptest"
 	"headway/internal/terminal"
 	"headway/sql"
 	"headway/worker"
@@ -49,8 +53,11 @@ type demo struct {
 	cluster   *postgres.Cluster // nil: DATABASE_URL
 	url       string
 	listenURL string
-	conn      *pgx.Conn // the application's
+	smtpURL   string
+	catcher   *smtptest.Server // nil: HEADWAY_SMTP_URL
+	conn      *pgx.Conn        // the application's
 	view      *view
+	screen    atomic.Pointer[view] // the view while it stands on a terminal
 	stage     *stage
 }
 
@@ -63,11 +70,11 @@ func (d *demo) run(ctx context.Context) (err error) {
 		defer func() {
 			err = errors.Join(err, d.cluster.Stop())
 			if err == nil || ctx.Err() != nil {
-				fmt.Fprintln(d.stdout, "The private PostgreSQL has stopped and is gone.")
+				d.say("The private PostgreSQL has stopped and is gone.")
 			}
 		}()
 	} else {
-		defer fmt.Fprintln(d.stdout, "The schema headway stays in your database: `headway migrate --to 0` removes it with all its data.")
+		defer d.say("The schema headway stays in your database: `headway migrate --to 0` removes it with all its data.")
 	}
 	defer disconnect(ctx, d.conn)
 
@@ -77,13 +84,25 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if d.cast, err = loadDemo(ctx, d.conn); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.stdout, "In it now: a project of %d tasks for three customers: Abe, Bob and Charlie.\n", len(d.tasks))
-	return d.withWorker(ctx, func(ctx context.Context) error {
-		if err := d.readAll(ctx); err != nil {
-			return err
-		}
-		return d.withView(ctx, d.play)
+	d.say("In it: a project of %d tasks for Abe, Bob and Charlie. Dora is staff.", len(d.tasks))
+	return d.withCatcher(ctx, func(ctx context.Context) error {
+		return d.withWorker(ctx, func(ctx context.Context) error {
+			if err := d.readAll(ctx); err != nil {
+				return err
+			}
+			return d.withView(ctx, d.play)
+		})
 	})
+}
+
+// say prints a line, or several where the terminal is narrow.
+func (d *demo) say(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if tty := terminal.Of(d.stdout, d.getenv); tty != nil {
+		columns, _ := terminal.Size(tty)
+		text = strings.Join(bar.Wrap(text, columns), "\n")
+	}
+	fmt.Fprintln(d.stdout, text)
 }
 
 // open finds or makes the database and connects to it.
@@ -111,7 +130,7 @@ func (d *demo) openGiven(ctx context.Context) (err error) {
 		return err
 	}
 	config := d.conn.Config()
-	fmt.Fprintf(d.stdout, "Playing in the database %s on %s:%d, in a schema of its own.\n", config.Database, config.Host, config.Port)
+	d.say("Playing in the database %s on %s:%d, in a schema of its own.", config.Database, config.Host, config.Port)
 	return nil
 }
 
@@ -121,9 +140,9 @@ const demoDatabase = "demo"
 // openPrivate boots a PostgreSQL that nobody else knows.
 func (d *demo) openPrivate(ctx context.Context) (err error) {
 	if _, err := postgres.Find(); err != nil {
-		fmt.Fprintln(d.stdout, "No PostgreSQL is installed here: downloading one ...")
+		d.say("No PostgreSQL is installed here: downloading one ...")
 	} else {
-		fmt.Fprintln(d.stdout, "Booting a private PostgreSQL ...")
+		d.say("Booting a private PostgreSQL ...")
 	}
 	if d.cluster, err = postgres.Start(ctx, postgres.Options{
 		Download: true,
@@ -147,10 +166,9 @@ func (d *demo) openPrivate(ctx context.Context) (err error) {
 	if d.conn, err = connectTo(ctx, "DATABASE_URL", d.url); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.stdout, "PostgreSQL %s listens on 127.0.0.1:%d.\n",
+	d.say("PostgreSQL %s listens on 127.0.0.1:%d.",
 		shortVersion(d.conn.PgConn().ParameterStatus("server_version")), d.cluster.Port())
-	warning := "While it runs, anyone on this machine can connect to it without a password."
-	fmt.Fprintln(d.stdout, terminal.Palette(terminal.Of(d.stdout, d.getenv), d.getenv).Warn(warning))
+	d.say("While it runs, anyone on this machine can connect to it without a password.")
 	return nil
 }
 
@@ -183,6 +201,14 @@ func (d *demo) withWorker(ctx context.Context, do func(context.Context) error) e
 			return d.url
 		case "HEADWAY_LISTEN_URL":
 			return d.listenURL
+		case "HEADWAY_SMTP_URL":
+			return d.smtpURL
+		case "HEADWAY_MAIL_FROM":
+			return cmp.Or(d.getenv(name), "Headway <headway@example.com>")
+		case "HEADWAY_APP_URL":
+			return d.getenv(name)
+		case "HEADWAY_DIGEST_SCHEDULE":
+			return "@every 1s"
 		}
 		return ""
 	})
@@ -246,17 +272,21 @@ func (d *demo) withView(ctx context.Context, do func(context.Context) error) err
 	d.view.note, d.view.notes = d.stage.note, len("+10  Dora: 1 unread")
 	d.view.frame = d.stage.frame
 
+	if tty := terminal.Of(d.stdout, d.getenv); tty != nil {
+		fmt.Fprintln(d.stdout)
+		d.view.block = terminal.NewBlock(tty, false)
+		defer func() { d.view.block.Close(d.view.lines()) }()
+		d.screen.Store(d.view)
+		defer d.screen.Store(nil)
+	}
+
 	return together(ctx, follower.Run, func(ctx context.Context) error {
 		if err := d.stage.await(ctx, "reading the bars", func(s *stage) bool { return s.ready }); err != nil {
 			return err
 		}
-		tty := terminal.Of(d.stdout, d.getenv)
-		if tty == nil {
+		if d.view.block == nil {
 			return do(ctx)
 		}
-		fmt.Fprintln(d.stdout)
-		d.view.block = terminal.NewBlock(tty, false)
-		defer func() { d.view.block.Close(d.view.lines()) }()
 		return together(ctx, func(ctx context.Context) error { d.view.redraw(ctx); return nil }, do)
 	})
 }
@@ -340,7 +370,7 @@ type demoLog struct{ demo *demo }
 
 // Write implements [io.Writer].
 func (l demoLog) Write(line []byte) (int, error) {
-	if v := l.demo.view; v != nil && v.block != nil {
+	if v := l.demo.screen.Load(); v != nil {
 		v.block.Print(string(line), v.lines())
 		return len(line), nil
 	}

@@ -19,8 +19,8 @@ import (
 
 const (
 	// readingTime is how long a caption stands before something happens, watchingTime how long what happened stands.
-	readingTime  = 1000 * time.Millisecond
-	watchingTime = 1200 * time.Millisecond
+	readingTime  = 800 * time.Millisecond
+	watchingTime = 1000 * time.Millisecond
 
 	// arrival is how long what was done may take to be notified.
 	arrival = 10 * time.Second
@@ -43,13 +43,13 @@ func (d *demo) scenes() []scene {
 			return d.complete(ctx, writeProducts, d.charlie)
 		}},
 		{"Abe asks something in the chat. Whoever has not read it gets a badge.", func(ctx context.Context) error {
-			return d.say(ctx, d.abe, "Which size do you need the team photo in?")
+			return d.post(ctx, d.abe, "Which size do you need the team photo in?")
 		}},
 		{"Dora reads and answers. Her badge goes, Bob's grows.", func(ctx context.Context) error {
 			if err := d.read(ctx, d.dora); err != nil {
 				return err
 			}
-			return d.say(ctx, d.dora, "2,000 pixels wide, please. And no collages!")
+			return d.post(ctx, d.dora, "2,000 pixels wide, please. And no collages!")
 		}},
 		{"Charlie begins to proofread, too early. PostgreSQL refuses:", func(ctx context.Context) error {
 			return d.completeTooEarly(ctx, proofread, d.charlie)
@@ -92,19 +92,6 @@ func (d *demo) tell(ctx context.Context) error {
 	return d.mail(ctx)
 }
 
-// mail ends the story: Bob, who has been away, gets one mail with all he has not read.
-func (d *demo) mail(ctx context.Context) error {
-	var before, after live.Part
-	var unread int
-	d.view.follower.Look(func(b *live.Board) {
-		p := b.Project(d.project)
-		before, after, unread = d.stage.begin[d.bob], p.Bar(p.Customer(d.bob)), d.stage.unread(d.bob)
-	})
-	d.stage.setCaption(fmt.Sprintf("Bob was away. His bar went from %d%% to %d%%, and %d messages wait for him.",
-		bar.Percent(before.Done, before.Total), bar.Percent(after.Done, after.Total), unread), true)
-	return d.pause(ctx, readingTime+watchingTime)
-}
-
 // pause lets people read. Where nobody does, it takes no time.
 func (d *demo) pause(ctx context.Context, duration time.Duration) error {
 	if d.view.block == nil {
@@ -139,8 +126,8 @@ func (d *demo) completeTooEarly(ctx context.Context, title string, user int64) e
 	return nil
 }
 
-// say posts to the project's channel and waits until it was notified.
-func (d *demo) say(ctx context.Context, user int64, text string) error {
+// post posts to the project's channel and waits until it was notified.
+func (d *demo) post(ctx context.Context, user int64, text string) error {
 	var id int64
 	err := d.conn.QueryRow(ctx, `
 insert into headway.message (sender, channel, content) values ($1, 'project_' || $2::bigint, $3) returning id`,
@@ -196,7 +183,6 @@ type stage struct {
 	completed map[int64]bool // tasks
 	said      map[int64]bool // messages
 	badges    map[int64][]badge
-	begin     map[int64]live.Part
 	caption   []string
 }
 
@@ -207,7 +193,6 @@ func newStage(d *demo) *stage {
 		completed: map[int64]bool{},
 		said:      map[int64]bool{},
 		badges:    map[int64][]badge{},
-		begin:     map[int64]live.Part{},
 	}
 }
 
@@ -244,38 +229,29 @@ func (s *stage) await(ctx context.Context, what string, condition func(*stage) b
 
 // on takes note of what was notified.
 func (s *stage) on(b *live.Board, e live.Event) {
-	s.demo.view.remember(e.Moves)
+	d := s.demo
+	d.view.remember(e.Moves)
+	if e.Kind == live.Said {
+		s.change(func() { s.count(&e.Message) })
+	}
+	if d.view.block == nil && e.Kind != live.Read {
+		d.view.plain(b, e)
+		if e.Kind == live.Said && e.Message.Kind == "chat" {
+			d.view.printf("unread: Abe %d, Bob %d, Charlie %d, Dora %d", s.unread(d.abe), s.unread(d.bob), s.unread(d.charlie), s.unread(d.dora))
+		}
+	}
+	// Last, because the story goes on from here.
 	s.change(func() {
 		switch e.Kind {
 		case live.Listening, live.Deaf:
-			if !s.ready {
-				s.begin, s.ready = bars(b), true
-			}
+			s.ready = true
 		case live.Said:
+			s.said[e.Message.ID] = true
 			if m := e.Message; m.Kind == "task_completed" && m.TaskID != nil {
 				s.completed[*m.TaskID] = true
 			}
-			s.said[e.Message.ID] = true
-			s.count(&e.Message)
 		}
 	})
-	if s.demo.view.block == nil && s.ready && e.Kind != live.Read {
-		s.demo.view.plain(b, e)
-		if e.Kind == live.Said && e.Message.Kind == "chat" {
-			s.demo.view.printf("unread: %s", s.summary())
-		}
-	}
-}
-
-// bars are the customers' bars as they are.
-func bars(b *live.Board) map[int64]live.Part {
-	parts := map[int64]live.Part{}
-	for _, p := range b.Projects {
-		for _, c := range p.Customers {
-			parts[c.UserID] = p.Bar(c)
-		}
-	}
-	return parts
 }
 
 // count adds a message to the badges of those who read its channel, but for its sender and for who has read it.
@@ -304,11 +280,6 @@ func (s *stage) unread(user int64) (messages int) {
 		messages += b.Unread
 	}
 	return messages
-}
-
-func (s *stage) summary() string {
-	d := s.demo
-	return fmt.Sprintf("Abe %d, Bob %d, Charlie %d, Dora %d", s.unread(d.abe), s.unread(d.bob), s.unread(d.charlie), s.unread(d.dora))
 }
 
 // note is the badge behind a bar. The sum is what Dora sees.

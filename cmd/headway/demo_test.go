@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"headway/internal/pgtest"
+	"headway/internal/smtptest"
 )
 
 // story is what a demo tells, in order.
@@ -30,7 +31,12 @@ var story = []string{
 	`Abe completed "Write the page about us"`,
 	"Bob  57% -> 78%",
 	`Charlie completed "Proofread all pages"`,
-	"Bob was away. His bar went from 21% to 78%",
+	"Bob was away. He has 2 messages unread",
+	"To: Bob <bob@example.com>",
+	"Subject: Website relaunch: 2 new messages",
+	"78 %",
+	"Abe", "Which size",
+	"Dora", "2,000 pixels",
 }
 
 func TestTheDemoTellsItsStoryAndLeavesNothing(t *testing.T) {
@@ -38,6 +44,11 @@ func TestTheDemoTellsItsStoryAndLeavesNothing(t *testing.T) {
 	p := start(t, nil, "demo", "--once")
 	p.exit(0)
 	output := p.output()
+	for name, text := range map[string]string{"headway-demo.eml": "Subject: Website relaunch", "headway-demo.html": "<html"} {
+		if kept, err := os.ReadFile(filepath.Join(p.cmd.Dir, name)); err != nil || !strings.Contains(string(kept), text) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	if text := missing(output, story...); text != "" {
 		t.Errorf("%q is missing", text)
 	}
@@ -126,7 +137,7 @@ func TestTheDemoDrawsOnATerminalAndGivesItBack(t *testing.T) {
 	p.awaitAfter(at, "Websit")
 	p.press("\x03")
 	p.exit(0)
-	if missing(p.output(), "\x1b[?25h", "has stopped and is gone") != "" {
+	if missing(p.output(), "\x1b[?25h", "PostgreSQL has stopped") != "" {
 		t.Error("the cursor stays hidden")
 	}
 	p.leftNothing()
@@ -164,6 +175,28 @@ func TestTheDemoPlaysInAnEmptyDatabaseOnce(t *testing.T) {
 	}
 	third.signal(os.Interrupt)
 	third.exit(0)
+}
+
+func TestTheDemoSendsItsMailToTheServerThatIsNamed(t *testing.T) {
+	t.Parallel()
+	server, err := smtptest.Start(smtptest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	p := start(t, []string{"HEADWAY_SMTP_URL=" + server.URL(), "HEADWAY_MAIL_FROM=digests@example.com"}, "demo", "--once")
+	p.exit(0)
+	if text := missing(p.output(), story...); text != "" {
+		t.Errorf("%q is missing", text)
+	}
+	if got := server.Messages(); len(got) != 1 || got[0].To != "bob@example.com" || got[0].From != "digests@example.com" {
+		t.Errorf("the server got %v", got)
+	}
+	p.leftNothing()
 }
 
 func TestWhereThereIsNoPostgresTheDemoSaysWhatToDo(t *testing.T) {

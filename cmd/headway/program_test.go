@@ -30,7 +30,7 @@ const patience = time.Minute
 type program struct {
 	t    *testing.T
 	cmd  *exec.Cmd
-	dir  string   // for temporary files, and where it runs
+	dir  string   // for temporary files
 	tty  *os.File // nil: a pipe
 	done chan error
 
@@ -80,7 +80,7 @@ func newProgram(t *testing.T, env, args []string) *program {
 		t.Fatal(err)
 	}
 	p := &program{t: t, cmd: exec.Command(self, args...), dir: openTempDir(t), done: make(chan error, 1)}
-	p.cmd.Dir = p.dir
+	p.cmd.Dir = t.TempDir()
 	inherited := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "PG") || strings.HasPrefix(v, "HEADWAY_") && !strings.HasPrefix(v, "HEADWAY_POSTGRES_") ||
 			strings.HasPrefix(v, "DATABASE_URL=") || strings.HasPrefix(v, "NO_COLOR=")
