@@ -117,10 +117,10 @@ func (m *Mailer) sendOne(ctx context.Context) (found, ok bool, err error) {
 	if err != nil || c == nil {
 		return false, false, err
 	}
-	log := m.Log.With("digest", c.DigestID)
+	log := m.Log.With(slog.Int64("digest", c.DigestID))
 	if c.Mail == nil {
 		if frozen, err := m.freeze(ctx, c); err != nil {
-			log.Error("a digest could not be rendered", "error", err)
+			log.Error("a digest could not be rendered", slog.Any("error", err))
 			return true, false, m.failed(ctx, c, smtp.Retry, err)
 		} else if !frozen {
 			log.Warn("the lease of a digest ran out before it was rendered")
@@ -137,7 +137,7 @@ func (m *Mailer) sendOne(ctx context.Context) (found, ok bool, err error) {
 	if failure := new(smtp.Error); errors.As(err, &failure) {
 		outcome = failure.Outcome
 	}
-	log.Warn("a digest was not sent", "outcome", string(outcome), "error", err)
+	log.Warn("a digest was not sent", slog.String("outcome", string(outcome)), slog.Any("error", err))
 	conn.Release()
 	return true, false, m.failed(ctx, c, outcome, err)
 }
@@ -215,7 +215,7 @@ func (m *Mailer) insist(ctx context.Context, query string, args ...any) error {
 		if err == nil {
 			return nil
 		}
-		m.Log.Error("how a digest ended could not be recorded and is tried again", "error", err)
+		m.Log.Error("how a digest ended could not be recorded and is tried again", slog.Any("error", err))
 		if !pause(ctx, trouble.pause()) {
 			return fmt.Errorf("record the end of a digest: %w", err)
 		}

@@ -23,7 +23,7 @@ func (w *Worker) digests(ctx context.Context) error {
 	reserved := make(chan struct{}, 1)
 	run := func(slot time.Time) {
 		if err := w.reserve(ctx, slot); err != nil {
-			w.Log.Error("digests could not be reserved; the next run makes up for it", "error", err)
+			w.Log.Error("digests could not be reserved; the next run makes up for it", slog.Any("error", err))
 			return
 		}
 		select {
@@ -38,9 +38,9 @@ func (w *Worker) digests(ctx context.Context) error {
 	var id cron.EntryID
 	id = crontab.Schedule(w.Config.DigestSchedule, cron.FuncJob(func() { run(crontab.Entry(id).Prev) }))
 	if missed, err := w.missed(ctx); err != nil {
-		w.Log.Error("whether a run of digests was missed is not known", "error", err)
+		w.Log.Error("whether a run of digests was missed is not known", slog.Any("error", err))
 	} else if !missed.IsZero() {
-		w.Log.Info("a run of digests was missed and is made up for", "slot", missed)
+		w.Log.Info("a run of digests was missed and is made up for", slog.Time("slot", missed))
 		run(missed)
 	}
 	crontab.Start()
@@ -50,9 +50,9 @@ func (w *Worker) digests(ctx context.Context) error {
 	defer sweep.Stop()
 	for {
 		if sent, err := w.mailer.Send(ctx); err != nil {
-			w.Log.Error("digests could not be sent and are tried again", "error", err)
+			w.Log.Error("digests could not be sent and are tried again", slog.Any("error", err))
 		} else if sent > 0 {
-			w.Log.Info("digests were sent", "sent", sent)
+			w.Log.Info("digests were sent", slog.Int("sent", sent))
 		}
 		select {
 		case <-reserved:
@@ -89,7 +89,7 @@ func (w *Worker) reserve(ctx context.Context, slot time.Time) error {
 		return err
 	}
 	if reserved > 0 {
-		w.Log.Info("digests were reserved", "reserved", reserved)
+		w.Log.Info("digests were reserved", slog.Int("reserved", reserved))
 	}
 	if _, err := w.pool.Exec(ctx, sqlRunFinished, slot); err != nil {
 		return fmt.Errorf("record the run: %w", err)
@@ -120,10 +120,10 @@ type cronLogger struct{ log *slog.Logger }
 
 // Info implements [cron.Logger].
 func (l cronLogger) Info(msg string, keysAndValues ...any) {
-	l.log.Debug("schedule: "+msg, keysAndValues...)
+	l.log.Debug("the schedule", slog.String("event", msg), slog.Group("details", keysAndValues...))
 }
 
 // Error implements [cron.Logger].
 func (l cronLogger) Error(err error, msg string, keysAndValues ...any) {
-	l.log.Error("schedule: "+msg, append(keysAndValues, "error", err)...)
+	l.log.Error("the schedule", slog.String("event", msg), slog.Any("error", err), slog.Group("details", keysAndValues...))
 }
