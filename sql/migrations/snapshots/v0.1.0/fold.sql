@@ -2,6 +2,7 @@ create function headway.fold(max_facts integer default 1000) returns integer
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = auto
 as $$
 declare
   v_busy bigint[] := '{}';
@@ -38,6 +39,10 @@ begin
     if v_projects is null then
       return 0;
     end if;
+    -- For a few facts, planning would take longer than the work; for many, a plan made for them pays.
+    perform set_config(
+      'plan_cache_mode', case when cardinality(v_projects) < 100 then 'force_generic_plan' else 'force_custom_plan' end, true
+    );
     select array_agg(p.id), array_agg(p.id) filter (where not exists (select from headway.project e where e.id = p.id))
     into v_seen, v_gone
     from (select distinct p.id from unnest(v_projects) p (id)) p;
@@ -212,9 +217,10 @@ comment on function headway.fold(integer) is
   'Folds waiting facts into the progress tables, posts their activity messages and notifies; returns how many it consumed, 0 when there is nothing it can fold now. max_facts bounds a batch, except where a project has to be counted anew. What the worker does all day: select headway.fold().';
 
 create function headway.post_activity(facts headway.pending_fact[]) returns void
-language sql
+language plpgsql
 volatile
 as $$
+begin
   with
     later as (
       -- By task and person, the last completion among these facts.
@@ -292,7 +298,8 @@ as $$
     ))
   from told t
   join place p on p.name = t.channel
-  order by t.channel, t.id
+  order by t.channel, t.id;
+end
 $$;
 comment on function headway.post_activity(headway.pending_fact[]) is
   'Posts what the folded facts have to tell: completions and reopenings to the staff, assignments and reopenings to whom they concern.';
