@@ -55,7 +55,7 @@ create table headway.message (
 comment on table headway.message is
   'Chat and activity, the record of a project: no update, no delete, except with the whole project. Insert sender, channel and content; the rest is given.';
 comment on column headway.message.sender is 'Who says or did it; null: unknown, as after a plain delete of a completion.';
-comment on column headway.message.content is 'Plain text of any length. Activity leaves out the sender''s name, so that a person can be forgotten.';
+comment on column headway.message.content is 'Plain text, up to some 200 MB. Activity leaves out the sender''s name, so that a person can be forgotten.';
 comment on column headway.message.seq is 'Number within the channel, without gaps, in order of commit.';
 comment on column headway.message.kind is 'chat, or the activity task_completed, task_reopened, task_assigned.';
 comment on column headway.message.task_id is 'The task it speaks of; kept when the task is deleted.';

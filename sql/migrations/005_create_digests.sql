@@ -4,7 +4,7 @@ insert into headway.setting (name, value, meaning) values
   ('digest_after', '4 hours', 'How long something stays unread before it is mailed, for everyone who has no digest_after of their own.'),
   ('digest_min_gap', '1 hour', 'The least time between two digests to one person.'),
   ('digest_when_unknown', 'resend', 'What to do when nobody knows whether the mail server took a digest: resend (at least once, the same bytes under the same Message-ID) or hold (at most once; headway.retry_digest(id) releases it).'),
-  ('digest_max_attempts', '10', 'How often a digest is tried before it is given up; from 1 on.'),
+  ('digest_max_attempts', '14', 'How often a digest is tried before it is given up, which takes about a day with 14; from 1 on.'),
   ('digest_max_items', '50', 'How many messages and lines of activity a digest shows; the rest is counted. From 1 on.'),
   ('digest_keep', '90 days', 'How long the ledger of finished digests is kept; the unsubscribe links in them work as long.');
 

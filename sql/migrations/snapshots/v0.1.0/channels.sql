@@ -206,15 +206,21 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  raise exception 'the cursor of person % in channel "%" cannot go back from % to %', old.user_id, old.channel, old.read_seq, new.read_seq using
+  if new.read_seq < old.read_seq then
+    raise exception 'the cursor of person % in channel "%" cannot go back from % to %', old.user_id, old.channel, old.read_seq, new.read_seq using
+      errcode = 'invalid_parameter_value',
+      hint = 'What was read stays read; headway.mark_read(user, channel, through_seq) only moves forward.';
+  end if;
+  raise exception 'what was mailed to person % from channel "%" cannot go back from % to %', old.user_id, old.channel, old.mailed_seq, new.mailed_seq using
     errcode = 'invalid_parameter_value',
-    hint = 'What was read stays read; headway.mark_read(user, channel, through_seq) only moves forward.';
+    hint = 'Nothing is mailed twice; headway.retry_digest(id) sends a digest again that failed or is held.';
 end
 $$;
-comment on function headway.subscription_before_update() is 'Keeps a cursor from moving back.';
+comment on function headway.subscription_before_update() is 'Keeps a person''s two cursors from moving back.';
 
 create trigger subscription_before_update before update on headway.subscription
-for each row when (new.read_seq < old.read_seq) execute function headway.subscription_before_update();
+for each row when (new.read_seq < old.read_seq or new.mailed_seq < old.mailed_seq)
+execute function headway.subscription_before_update();
 
 create function headway.mute(user_id bigint, channel text, muted boolean default true) returns boolean
 language plpgsql
