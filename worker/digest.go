@@ -45,8 +45,9 @@ type Mailer struct {
 	// Concurrency is the number of digests in hand at a time, each on its own SMTP connection, from 1 on.
 	Concurrency int
 
-	// Observe is told how each attempt ended: sent, or an outcome of [smtp.Error]. Nil: nobody is.
-	Observe func(outcome string)
+	// Observe is told how each attempt ended: sent, or an outcome of [smtp.Error] with its reason. Several may be told
+	// at once. Nil: nobody is.
+	Observe func(digestID int64, outcome string, reason error)
 }
 
 const sqlReserve = `select headway.reserve_digests($1)`
@@ -77,11 +78,18 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 		return 0, fmt.Errorf("digests to send: %w", err)
 	}
 	var taken atomic.Int64
-	group, ctx := errgroup.WithContext(ctx)
+	// Where one is in trouble the others begin nothing more, but what they have in hand is not cut short.
+	group, going := errgroup.WithContext(ctx)
 	for range min(m.Concurrency, waiting) {
-		group.Go(func() error {
-			for ctx.Err() == nil {
-				switch found, ok, err := m.sendOne(ctx); {
+		group.Go(func() (err error) {
+			defer func() {
+				if value := recover(); value != nil {
+					m.Log.Error("sending a digest panicked", slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
+					err = fmt.Errorf("send digests: panic: %v", value)
+				}
+			}()
+			for going.Err() == nil {
+				switch found, ok, err := m.sendOne(ctx, going); {
 				case err != nil:
 					return err
 				case !found:
@@ -94,36 +102,47 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 		})
 	}
 	err = group.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		err = nil // it waited for a connection, with nothing in hand
+	}
 	return int(taken.Load()), err
 }
 
 // claim is what headway.claim_digest returns: what there is to say, or, where that was rendered before, the very mail.
 type claim struct {
 	mail.Content
-	Mail []byte `json:"mail"`
+	Mail  []byte `json:"mail"`
+	fresh bool   // Mail was composed just now
 }
 
-// sendOne claims one digest and sees it through. It reports whether there was one, and whether a server took it.
-func (m *Mailer) sendOne(ctx context.Context) (found, ok bool, err error) {
+// sendOne claims one digest and sees it through. It reports whether there was one, and whether a server took it. It
+// waits for a connection until going is done; once it has claimed a digest, only the end of ctx hurries it.
+func (m *Mailer) sendOne(ctx, going context.Context) (found, ok bool, err error) {
 	// First the connection: where there is none, no digest is to blame and no attempt is spent.
-	conn, err := m.Sender.Acquire(ctx)
+	conn, err := m.Sender.Acquire(going)
 	if err != nil {
 		return false, false, fmt.Errorf("mail server: %w", err)
 	}
 	defer conn.Release()
 	ctx, cancel := linger(ctx, sendLease, sendGrace)
 	defer cancel()
-	c, err := m.claim(ctx)
-	if err != nil || c == nil {
+	content, err := m.claim(ctx)
+	if err != nil || content == nil {
 		return false, false, err
 	}
+	c, err := m.compose(content)
 	log := m.Log.With(slog.Int64("digest", c.DigestID))
-	if c.Mail == nil {
+	if err != nil {
+		// It would be no better the next time, and no other is to wait for it.
+		log.Error("a digest could not be composed", slog.Any("error", err))
+		return true, false, m.failed(ctx, c, smtp.Rejected, err)
+	}
+	if c.fresh {
 		if frozen, err := m.freeze(ctx, c); err != nil {
-			log.Error("a digest could not be rendered", slog.Any("error", err))
+			log.Error("a digest could not be frozen", slog.Any("error", err))
 			return true, false, m.failed(ctx, c, smtp.Retry, err)
 		} else if !frozen {
-			log.Warn("the lease of a digest ran out before it was rendered")
+			log.Warn("a digest was composed and is not sent: the lease ran out, or the person takes no mail any more")
 			return true, false, nil
 		}
 	}
@@ -145,43 +164,48 @@ func (m *Mailer) sendOne(ctx context.Context) (found, ok bool, err error) {
 const sqlClaim = `select headway.claim_digest($1, $2)`
 
 // claim takes a digest, nil if there is none.
-func (m *Mailer) claim(ctx context.Context) (*claim, error) {
-	var content []byte
+func (m *Mailer) claim(ctx context.Context) (content []byte, err error) {
 	if err := m.Pool.QueryRow(ctx, sqlClaim, m.WorkerID, sendLease).Scan(&content); err != nil {
 		return nil, fmt.Errorf("claim a digest: %w", err)
 	}
-	if content == nil {
-		return nil, nil
+	return content, nil
+}
+
+// compose reads a claim and renders its mail, unless that was done before. With an error, which a panic is as well, the
+// claim says at least which digest it is.
+func (m *Mailer) compose(content []byte) (c *claim, err error) {
+	c = new(claim)
+	defer func() {
+		if value := recover(); value != nil {
+			m.Log.Error("composing a digest panicked", slog.Int64("digest", c.DigestID), slog.Any("panic", value),
+				slog.String("stack", string(debug.Stack())))
+			err = fmt.Errorf("compose: panic: %v", value)
+		}
+	}()
+	var which struct {
+		DigestID int64 `json:"digest_id"`
 	}
-	var c claim
-	if err := json.Unmarshal(content, &c); err != nil {
-		return nil, fmt.Errorf("claim a digest: %w", err)
+	err = errors.Join(json.Unmarshal(content, &which), json.Unmarshal(content, c))
+	c.DigestID = which.DigestID
+	if err != nil {
+		return c, fmt.Errorf("compose: %w", err)
 	}
-	return &c, nil
+	if c.Mail == nil {
+		c.fresh = true
+		c.Mail, err = m.Composer.Compose(c.Content, time.Now())
+	}
+	return c, err
 }
 
 const sqlFreeze = `select headway.freeze_digest($1, $2, $3, $4)`
 
-// freeze renders the mail and puts it on record, byte by byte. It reports whether it may be sent.
+// freeze puts the mail on record, byte by byte. It reports whether it may be sent.
 func (m *Mailer) freeze(ctx context.Context, c *claim) (frozen bool, err error) {
-	if c.Mail, err = m.compose(c.Content); err != nil {
-		return false, err
-	}
 	err = m.Pool.QueryRow(ctx, sqlFreeze, c.DigestID, m.WorkerID, c.Email, c.Mail).Scan(&frozen)
 	if err != nil {
 		return false, fmt.Errorf("freeze: %w", err)
 	}
 	return frozen, nil
-}
-
-// compose renders the mail. A digest that makes it panic delays no other.
-func (m *Mailer) compose(content mail.Content) (_ []byte, err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = fmt.Errorf("compose: panic: %v\n%s", value, debug.Stack())
-		}
-	}()
-	return m.Composer.Compose(content, time.Now())
 }
 
 func (m *Mailer) send(ctx context.Context, conn *smtp.Conn, c *claim) error {
@@ -195,7 +219,7 @@ const sqlSent = `select headway.digest_sent($1)`
 // sent records that a server took it. That is worth trying for as long as the lease: after it the digest counts as
 // unknown, and is sent again.
 func (m *Mailer) sent(ctx context.Context, c *claim) error {
-	m.observe("sent")
+	m.observe(c, "sent", nil)
 	return m.insist(ctx, sqlSent, c.DigestID)
 }
 
@@ -203,7 +227,7 @@ const sqlFailed = `select headway.digest_failed($1, $2, $3, $4)`
 
 // failed records why it was not sent.
 func (m *Mailer) failed(ctx context.Context, c *claim, outcome smtp.Outcome, reason error) error {
-	m.observe(string(outcome))
+	m.observe(c, string(outcome), reason)
 	return m.insist(ctx, sqlFailed, c.DigestID, m.WorkerID, string(outcome), reason.Error())
 }
 
@@ -222,9 +246,9 @@ func (m *Mailer) insist(ctx context.Context, query string, args ...any) error {
 	}
 }
 
-func (m *Mailer) observe(outcome string) {
+func (m *Mailer) observe(c *claim, outcome string, reason error) {
 	if m.Observe != nil {
-		m.Observe(outcome)
+		m.Observe(c.DigestID, outcome, reason)
 	}
 }
 

@@ -72,7 +72,7 @@ func (w *Worker) newMailer() *Mailer {
 		Sender:      smtp.NewPool(*w.Config.SMTP, w.Config.DigestConcurrency),
 		Log:         w.Log,
 		Concurrency: w.Config.DigestConcurrency,
-		Observe:     func(outcome string) { w.metrics.digests.WithLabelValues(outcome).Inc() },
+		Observe:     func(_ int64, outcome string, _ error) { w.metrics.digests.WithLabelValues(outcome).Inc() },
 	}
 }
 
@@ -100,7 +100,7 @@ func (w *Worker) reserve(ctx context.Context, slot time.Time) error {
 	return nil
 }
 
-// missed returns the time of the schedule that went by while no worker was there, the zero time if none did.
+// missed returns the last time of the schedule that went by while no worker was there, the zero time if none did.
 func (w *Worker) missed(ctx context.Context) (time.Time, error) {
 	var last *time.Time
 	if err := w.pool.QueryRow(ctx, sqlLastRun).Scan(&last); err != nil {
@@ -109,10 +109,25 @@ func (w *Worker) missed(ctx context.Context) (time.Time, error) {
 	if last == nil {
 		return time.Time{}, nil
 	}
-	if next := w.Config.DigestSchedule.Next(*last); next.Before(time.Now()) {
-		return next, nil
+	return lastSlot(w.Config.DigestSchedule, *last, time.Now()), nil
+}
+
+// lastSlot returns the last time of a schedule after one moment and up to another, the zero time if there is none. The
+// schedule looks forward only, so it is asked from further and further back.
+func lastSlot(schedule cron.Schedule, after, until time.Time) (slot time.Time) {
+	for back := time.Second; slot.IsZero(); back *= 2 {
+		from := until.Add(-back)
+		if from.Before(after) {
+			from = after
+		}
+		for next := schedule.Next(from); !next.IsZero() && !next.After(until); next = schedule.Next(slot) {
+			slot = next
+		}
+		if !from.After(after) {
+			break
+		}
 	}
-	return time.Time{}, nil
+	return slot
 }
 
 // cronLogger hands on what the schedule has to say: its routine is nobody's business, a panic in a run is.
