@@ -181,13 +181,23 @@ comment on column headway.progress.percent is 'floor(100 * done / total), so 100
 comment on column headway.progress.version is 'Counts the folds that changed this project; a notification with a higher one is newer.';
 
 create view headway.project_progress with (security_invoker) as
-select p.id as project_id, p.name, g.customers, g.done, g.total,
-  headway.percent(g.done, g.total) as percent
+select p.id as project_id, p.name, g.customers, g.done, g.total, headway.percent(g.done, g.total) as percent
 from headway.project p
+join headway.current_progress a on a.project_id = p.id and a.user_id is null
+left join (
+  select m.project_id, count(*) as customers from headway.member m where m.role = 'customer' group by m.project_id
+) m on m.project_id = p.id
+left join (
+  -- Nobody but a customer has a part of their own.
+  select o.project_id, sum(o.done)::bigint as done, sum(o.total)::bigint as total
+  from headway.current_progress o
+  where o.user_id is not null
+  group by o.project_id
+) o on o.project_id = p.id
 cross join lateral (
-  select count(*)::integer as customers, coalesce(sum(g.done), 0)::bigint as done, coalesce(sum(g.total), 0)::bigint as total
-  from headway.progress g
-  where g.project_id = p.id
+  select coalesce(m.customers, 0)::integer as customers,
+    coalesce(m.customers * a.done + coalesce(o.done, 0), 0) as done,
+    coalesce(m.customers * a.total + coalesce(o.total, 0), 0) as total
 ) g;
 comment on view headway.project_progress is 'Per project, the progress of all its customers added up, for staff.';
 
