@@ -3,11 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	_ "time/tzdata" // a schedule may name a time zone where the system knows none
 
+	"headway/internal/terminal"
 	"headway/worker"
 )
 
@@ -31,26 +30,17 @@ func runWorker(ctx context.Context, e env, args []string) error {
 	if helped, err := parse(e, flags, args); helped || err != nil {
 		return err
 	}
-	config, err := worker.LoadConfig(e.getenv)
+	config, err := loadConfig(e)
 	if err != nil {
-		return fmt.Errorf("the configuration cannot be used:\n%w", err)
+		return err
 	}
-	return worker.New(config, newLogger(e.stderr, config.LogFormat), programVersion()).Run(ctx)
+	return worker.New(config, newLogger(e, config.LogFormat), programVersion()).Run(ctx)
 }
 
-// newLogger logs as text or json; without a format, as text on a terminal, else as json.
-func newLogger(to io.Writer, format string) *slog.Logger {
-	if format == "text" || format == "" && isTerminal(to) {
-		return slog.New(slog.NewTextHandler(to, nil))
+// newLogger logs to stderr as text or json; without a format, as text on a terminal, else as json.
+func newLogger(e env, format string) *slog.Logger {
+	if format == "text" || format == "" && terminal.Of(e.stderr, e.getenv) != nil {
+		return slog.New(slog.NewTextHandler(e.stderr, nil))
 	}
-	return slog.New(slog.NewJSONHandler(to, nil))
-}
-
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return slog.New(slog.NewJSONHandler(e.stderr, nil))
 }
