@@ -22,6 +22,7 @@ func commands() []command {
 		{"migrate", "bring the schema of a database up to date", migrate},
 		{"worker", "fold what happens and notify, until it is told to stop", runWorker},
 		{"watch", "draw every bar and what happens, live", watch},
+		{"digest", "show the mail that somebody would get, or send what is due", runDigest},
 		{"doctor", "examine everything headway depends on, and say what to do", runDoctor},
 		{"healthcheck", "ask a worker on this machine whether it is alive", healthcheck},
 		{"version", "print the version of this program and of its schema", version},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	_ "time/tzdata" // a schedule may name a time zone where the system knows none
 

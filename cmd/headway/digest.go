@@ -1,0 +1,300 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"headway/internal/bar"
+	"headway/sql"
+	"headway/worker"
+	"headway/worker/mail"
+	"headway/worker/smtp"
+)
+
+// placeholderSender stands in a preview for a sender that is not configured.
+const placeholderSender = "headway@example.com"
+
+// runDigest shows digests or sends them by hand.
+func runDigest(ctx context.Context, e env, args []string) error {
+	actions := map[string]func(context.Context, env, []string) error{"preview": previewDigest, "run": runDigests}
+	if len(args) > 0 && actions[args[0]] != nil {
+		return actions[args[0]](ctx, e, args[1:])
+	}
+	flags := newFlags("headway digest preview USER [--html FILE] [--eml FILE]\n       headway digest run",
+		"Mails what stayed unread by hand, or shows what a mail would say. `headway digest preview -help` and\n"+
+			"`headway digest run -help` say more. Workers do all this by themselves, on their schedule.")
+	if helped, err := parse(e, flags, args); helped || err != nil {
+		return err
+	}
+	flags.SetOutput(e.stderr)
+	flags.Usage()
+	fmt.Fprintln(e.stderr)
+	return &usageError{errors.New("digest: preview or run?")}
+}
+
+// previewDigest shows the mail that somebody would get now.
+func previewDigest(ctx context.Context, e env, args []string) error {
+	flags := newFlags("headway digest preview USER [--html FILE] [--eml FILE]",
+		"Shows the mail that a person would get if everything unread were mailed now, and changes nothing.\n"+
+			"USER is an id or a full name. HEADWAY_MAIL_FROM and HEADWAY_APP_URL count as for a worker.")
+	html := flags.String("html", "", "write the mail's page to this `FILE`")
+	eml := flags.String("eml", "", "write the whole mail to this `FILE`, for a mail program to open")
+	who, helped, err := parseOne(e, flags, args, "USER")
+	if helped || err != nil {
+		return err
+	}
+	config, err := loadConfig(e)
+	if err != nil {
+		return err
+	}
+	composer := &mail.Composer{From: config.MailFrom.Address, AppURL: config.AppURL}
+	if composer.From.Address == "" {
+		composer.From.Address = placeholderSender
+		fmt.Fprintf(e.stderr, "HEADWAY_MAIL_FROM is not set: the sender shown is %s\n", placeholderSender)
+	}
+
+	conn, err := connect(ctx, e)
+	if err != nil {
+		return err
+	}
+	defer disconnect(ctx, conn)
+	if err := sql.Check(ctx, conn); err != nil {
+		return err
+	}
+	id, err := findPerson(ctx, conn, who)
+	if err != nil {
+		return err
+	}
+	raw, err := worker.Preview(ctx, conn, composer, id)
+	if err != nil {
+		return withHint(err)
+	}
+	read, err := mail.Read(bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	for _, file := range []struct {
+		path    string
+		content []byte
+	}{{*html, []byte(read.HTML)}, {*eml, raw}} {
+		if file.path == "" {
+			continue
+		}
+		if err := os.WriteFile(file.path, file.content, 0o644); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(e.stdout, "Subject: %s\n\n", bar.Clean(read.Subject))
+	for line := range strings.Lines(strings.TrimSpace(read.Text)) {
+		indent := len(line) - len(strings.TrimLeft(line, " "))
+		fmt.Fprintln(e.stdout, strings.Repeat(" ", indent)+bar.Clean(line))
+	}
+	return nil
+}
+
+// parseOne parses the flags of a subcommand that takes one argument, before or after them.
+func parseOne(e env, flags *flag.FlagSet, args []string, name string) (argument string, helped bool, err error) {
+	before := len(args) > 0 && !strings.HasPrefix(args[0], "-")
+	if before {
+		argument, args = args[0], args[1:]
+	}
+	flags.SetOutput(io.Discard)
+	if !before && flags.Parse(args) == nil && flags.NArg() > 0 {
+		argument, args = flags.Arg(0), append(args[:len(args)-flags.NArg():len(args)-flags.NArg()], flags.Args()[1:]...)
+	}
+	if helped, err := parse(e, flags, args); helped || err != nil {
+		return "", helped, err
+	}
+	if argument == "" {
+		return "", false, &usageError{fmt.Errorf("%s is missing", name)}
+	}
+	return argument, false, nil
+}
+
+const sqlPeople = `
+	select u.id
+	from headway.appuser u
+	where u.id = $1 or $1 is null and u.fullname = $2
+	order by u.id`
+
+// findPerson returns the id of somebody who is named by it, or by a full name.
+func findPerson(ctx context.Context, conn *pgx.Conn, who string) (int64, error) {
+	var id *int64
+	if number, err := strconv.ParseInt(who, 10, 64); err == nil {
+		id = &number
+	}
+	rows, err := conn.Query(ctx, sqlPeople, id, who)
+	if err != nil {
+		return 0, fmt.Errorf("find %q: %w", who, err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("find %q: %w", who, err)
+	case len(ids) == 0:
+		return 0, fmt.Errorf("there is nobody with the id or the full name %q: `select id, fullname from headway.appuser` shows who there is", who)
+	case len(ids) > 1:
+		return 0, fmt.Errorf("%d people are called %q: say which by id, such as %d or %d", len(ids), who, ids[0], ids[1])
+	}
+	return ids[0], nil
+}
+
+// withHint says what the database advises, where that is why something failed.
+func withHint(err error) error {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Hint != "" {
+		return fmt.Errorf("%s\nhint: %s", refused.Message, refused.Hint)
+	}
+	return err
+}
+
+// loadConfig reads the environment.
+func loadConfig(e env) (worker.Config, error) {
+	config, err := worker.LoadConfig(e.getenv)
+	if err != nil {
+		return config, fmt.Errorf("the configuration cannot be used:\n%w", err)
+	}
+	return config, nil
+}
+
+// runDigests reserves who is due and sends what is reserved, once.
+func runDigests(ctx context.Context, e env, args []string) error {
+	flags := newFlags("headway digest run",
+		"Does once what workers do on their schedule: reserves a digest for everybody who is due now, and sends what\n"+
+			"waits to be sent. Beside workers that run it does no harm. HEADWAY_SMTP_URL, HEADWAY_MAIL_FROM,\n"+
+			"HEADWAY_DIGEST_CONCURRENCY and HEADWAY_APP_URL count as for a worker. It fails if a mail could not be sent.")
+	if helped, err := parse(e, flags, args); helped || err != nil {
+		return err
+	}
+	config, err := loadConfig(e)
+	if err != nil {
+		return err
+	}
+	if config.SMTP == nil {
+		return errors.New("HEADWAY_SMTP_URL is not set, so there is no server to send mail to: smtp://user:password@host:587 or smtps://host:465")
+	}
+	pool, err := connectPool(ctx, config.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	sender := smtp.NewPool(*config.SMTP, config.DigestConcurrency)
+	defer sender.Close()
+
+	var failures failures
+	mailer := &worker.Mailer{
+		Pool:        pool,
+		WorkerID:    uuid.NewString(),
+		Composer:    &mail.Composer{From: config.MailFrom.Address, AppURL: config.AppURL},
+		Sender:      sender,
+		Log:         slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		Concurrency: config.DigestConcurrency,
+		Observe:     failures.note,
+	}
+	reserved, err := mailer.Reserve(ctx)
+	if err != nil {
+		return err
+	}
+	sent, err := mailer.Send(ctx)
+	fmt.Fprintf(e.stdout, "reserved %d, sent %d\n", reserved, sent)
+	if told := failures.tell(ctx, pool, e.stdout); err == nil {
+		err = told
+	}
+	return cmp.Or(err, ctx.Err())
+}
+
+// connectPool connects to the database and checks its schema. The caller closes it.
+func connectPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	params := config.ConnConfig.RuntimeParams
+	params["application_name"] = cmp.Or(params["application_name"], "headway digest")
+	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, 10*time.Second)
+	if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // nobody chose
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec // a pooler may not know prepared statements
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	if err := pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return sql.Check(ctx, conn.Conn()) }); err != nil {
+		pool.Close()
+		if errors.As(err, new(*sql.VersionError)) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("connect to the database (DATABASE_URL, or PGHOST and its relatives, say which): %w", err)
+	}
+	return pool, nil
+}
+
+// failures are the digests that could not be sent.
+type failures struct {
+	mu  sync.Mutex
+	ids []int64
+}
+
+func (f *failures) note(digestID int64, _ string, reason error) {
+	if reason == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ids = append(f.ids, digestID)
+}
+
+const sqlFailures = `
+	select d.id, d.state, coalesce(u.fullname, '') as fullname, coalesce(d.error, '') as error,
+		case when d.state = 'reserved' then d.next_attempt_at end as again_at
+	from headway.digest d
+	join headway.appuser u on u.id = d.user_id
+	where d.id = any ($1)
+	order by d.id`
+
+// tell prints what became of them, and returns an error if there are any.
+func (f *failures) tell(ctx context.Context, pool *pgxpool.Pool, out io.Writer) error {
+	if len(f.ids) == 0 {
+		return nil
+	}
+	type failure struct {
+		ID              int64
+		State           string
+		Fullname, Error string
+		AgainAt         *time.Time
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	rows, err := pool.Query(ctx, sqlFailures, f.ids)
+	if err != nil {
+		return fmt.Errorf("what failed: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[failure])
+	if err != nil {
+		return fmt.Errorf("what failed: %w", err)
+	}
+	for _, d := range found {
+		state := d.State
+		if d.AgainAt != nil {
+			state = "tried again at " + d.AgainAt.Local().Format(time.DateTime)
+		}
+		fmt.Fprintf(out, "digest %d for %s, %s: %s\n", d.ID, bar.Clean(d.Fullname), state, bar.Clean(d.Error))
+	}
+	return fmt.Errorf("%s could not be sent", plural(len(f.ids), "digest", "digests"))
+}
