@@ -25,6 +25,9 @@ insert into expected values
   ('Europe/Lisbon', '22:00', '01:30', '2026-10-24 22:00Z', true, '2026-10-25 00:30Z'),
   ('Europe/Lisbon', '22:00', '01:30', '2026-10-25 00:45Z', false, '2026-10-25 00:45Z'),
   ('Europe/Lisbon', '22:00', '01:30', '2026-10-25 01:10Z', true, '2026-10-25 01:30Z'),
+  -- All the time that is not quiet falls into the hour that is left out: the day after has it again.
+  ('Europe/Lisbon', '02:00', '01:00', '2026-03-28 02:00Z', true, '2026-03-30 00:00Z'),
+  ('Europe/Lisbon', '01:45', '01:15', '2026-03-28 01:45Z', true, '2026-03-30 00:15Z'),
   -- New York: 02:00 becomes 03:00 on March 8th, 02:00 becomes 01:00 on November 1st.
   ('America/New_York', '22:00', '02:30', '2026-03-08 06:00Z', true, '2026-03-08 07:00Z'),
   ('America/New_York', '02:30', '08:00', '2026-03-08 06:59Z', false, '2026-03-08 06:59Z'),

@@ -20,6 +20,12 @@ begin
     end;
   end loop;
   begin
+    insert into headway.appuser (fullname, quiet_from, quiet_until) values ('Abe', '00:00', '24:00');
+    raise assert_failure using message = 'quiet hours without an end';
+  exception when check_violation then
+    null;
+  end;
+  begin
     insert into headway.appuser (fullname, time_zone) values ('Abe', 'Mars/Olympus_Mons');
     raise assert_failure using message = 'a zone on Mars';
   exception when invalid_parameter_value or check_violation then

@@ -25,10 +25,11 @@ as $$
     select quiet_end.at
     union all
     -- Clocks change on a quarter of an hour, and quiet hours end some minutes after one. A change may jump over that
-    -- end, or back to before the beginning, so every candidate is asked.
+    -- end, or back to before the beginning, so every candidate is asked. It may also jump over all of a short time
+    -- between two quiet hours, so two days are looked at.
     select q.at + m.past
     from generate_series(
-      date_bin('15 minutes', quiet_end.at, 'epoch'), quiet_end.at + interval '26 hours', interval '15 minutes'
+      date_bin('15 minutes', quiet_end.at, 'epoch'), quiet_end.at + interval '50 hours', interval '15 minutes'
     ) q (at)
     cross join (
       values (interval '0'), (make_interval(secs => mod(extract(epoch from quiet_end.quiet_until), 900)::double precision))
