@@ -22,11 +22,11 @@ const (
 	// sendLease is how long a digest belongs to the worker that claimed it.
 	sendLease = 5 * time.Minute
 
-	// sendTimeout bounds one attempt to send, well within the lease.
-	sendTimeout = 2 * time.Minute
-
 	// sendGrace is how long the mail in hand may take after the worker was told to stop.
 	sendGrace = 15 * time.Second
+
+	// recordGrace is how long it may take after that to record how it ended.
+	recordGrace = 5 * time.Second
 
 	// reserveBatch bounds one reservation, which is one transaction.
 	reserveBatch = 1000
@@ -124,7 +124,10 @@ func (m *Mailer) sendOne(ctx, going context.Context) (found, ok bool, err error)
 		return false, false, fmt.Errorf("mail server: %w", err)
 	}
 	defer conn.Release()
-	ctx, cancel := linger(ctx, sendLease, sendGrace)
+	// Sending ends first, so that how it ended can still be recorded. smtp.Timeouts bound it within the lease.
+	sending, cancel := linger(ctx, sendLease, sendGrace)
+	defer cancel()
+	ctx, cancel = linger(ctx, sendLease, sendGrace+recordGrace)
 	defer cancel()
 	content, err := m.claim(ctx)
 	if err != nil || content == nil {
@@ -147,7 +150,7 @@ func (m *Mailer) sendOne(ctx, going context.Context) (found, ok bool, err error)
 		}
 	}
 
-	err = m.send(ctx, conn, c)
+	err = conn.Send(sending, m.Composer.From.Address, c.Email, c.Mail)
 	if err == nil {
 		log.Info("a digest was sent")
 		return true, true, m.sent(ctx, c)
@@ -182,12 +185,7 @@ func (m *Mailer) compose(content []byte) (c *claim, err error) {
 			err = fmt.Errorf("compose: panic: %v", value)
 		}
 	}()
-	var which struct {
-		DigestID int64 `json:"digest_id"`
-	}
-	err = errors.Join(json.Unmarshal(content, &which), json.Unmarshal(content, c))
-	c.DigestID = which.DigestID
-	if err != nil {
+	if err := json.Unmarshal(content, c); err != nil { // the id comes first
 		return c, fmt.Errorf("compose: %w", err)
 	}
 	if c.Mail == nil {
@@ -206,12 +204,6 @@ func (m *Mailer) freeze(ctx context.Context, c *claim) (frozen bool, err error) 
 		return false, fmt.Errorf("freeze: %w", err)
 	}
 	return frozen, nil
-}
-
-func (m *Mailer) send(ctx context.Context, conn *smtp.Conn, c *claim) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	return conn.Send(ctx, m.Composer.From.Address, c.Email, c.Mail)
 }
 
 const sqlSent = `select headway.digest_sent($1)`

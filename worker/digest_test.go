@@ -62,7 +62,7 @@ func (l *logbook) has(message string) bool {
 	return slices.Contains(*l.messages, message)
 }
 
-// post is a database with people who each have a digest reserved, a mail server, and a mailer between them.
+// post is a database with people who have something unread, a mail server, and a mailer between them.
 type post struct {
 	*worker.Mailer
 	t      *testing.T
@@ -75,13 +75,21 @@ type post struct {
 // correspond makes that many people, with ids from 1 on, and digest n for person n.
 func correspond(t *testing.T, people int, options smtptest.Options) *post {
 	t.Helper()
+	p := unread(t, people, options)
+	do(t, p.conn, fmt.Sprintf(`select headway.reserve_digest(n) from generate_series(1, %d) n`, people))
+	return p
+}
+
+// unread makes that many people, with ids from 1 on, and a message that is due by now.
+func unread(t *testing.T, people int, options smtptest.Options) *post {
+	t.Helper()
 	db := pgtest.New(t)
 	p := &post{t: t, db: db, conn: db.Conn(t), log: newLogbook(t, nil)}
 	do(t, p.conn, fmt.Sprintf(`
 		insert into headway.appuser (fullname, email) select 'Person ' || n, 'person' || n || '@example.com' from generate_series(1, %d) n;
 		insert into headway.appuser (fullname) values ('Dora');
-		select headway.post(%[1]d + 1, 'broadcast', 'The photographs are here.');
-		select headway.reserve_digest(n) from generate_series(1, %[1]d) n`, people))
+		select headway.set_setting('digest_after', '1 microsecond'), headway.set_setting('digest_min_gap', '0');
+		select headway.post(%[1]d + 1, 'broadcast', 'The photographs are here.')`, people))
 	var err error
 	if p.server, err = smtptest.Start(options); err != nil {
 		t.Fatal(err)

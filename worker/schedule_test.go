@@ -1,0 +1,198 @@
+package worker_test
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pgtest"
+	"headway/internal/smtptest"
+	"headway/worker"
+)
+
+// That a schedule that is none is refused at the start, with the reason, is in TestAWrongValueIsNamedWithWhatWouldBeRight.
+
+// ticks is a schedule that comes often, and counts its times.
+type ticks struct {
+	interval time.Duration
+	asked    atomic.Int64
+}
+
+func (s *ticks) Next(after time.Time) time.Time {
+	s.asked.Add(1)
+	return after.Add(s.interval)
+}
+
+// scheduled is a database with somebody who is due, a mail server, and what a worker needs to know of both.
+func scheduled(t *testing.T, more ...string) (config worker.Config, conn *pgx.Conn, server *smtptest.Server) {
+	t.Helper()
+	p := unread(t, 1, smtptest.Options{})
+	return p.config(more...), p.conn, p.server
+}
+
+// config is that of a worker that sends, once a year unless more says otherwise.
+func (p *post) config(more ...string) worker.Config {
+	p.t.Helper()
+	return config(p.t, p.db.URL, append([]string{
+		"HEADWAY_SMTP_URL", p.server.URL(), "HEADWAY_MAIL_FROM", "headway@example.com", "HEADWAY_DIGEST_SCHEDULE", "0 0 1 1 *",
+	}, more...)...)
+}
+
+// runs counts the runs that are on record.
+func runs(t *testing.T, conn *pgx.Conn) int {
+	t.Helper()
+	return value[int](t, conn, `select count(*) from headway.digest_run`)
+}
+
+func TestTheScheduleSendsWhatIsDueOnce(t *testing.T) {
+	t.Parallel()
+	config, conn, server := scheduled(t)
+	config.DigestSchedule.Schedule = &ticks{interval: 20 * time.Millisecond}
+	w := start(t, config)
+	if _, err := server.Wait(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	after := runs(t, conn)
+	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) > after+3 }, "it runs no more")
+	w.stop()
+	if n := value[int](t, conn, `select count(*) from headway.digest where state = 'sent'`); n != 1 || len(server.Messages()) != 1 {
+		t.Errorf("%d are called sent, %d mails came", n, len(server.Messages()))
+	}
+}
+
+func TestRunsThatWouldOverlapAreSkipped(t *testing.T) {
+	t.Parallel()
+	p := unread(t, 1, smtptest.Options{})
+	config, conn, other, server := p.config(), p.conn, p.db.Conn(t), p.server
+	schedule := &ticks{interval: 20 * time.Millisecond}
+	config.DigestSchedule.Schedule = schedule
+
+	// As long as another reserves, a run waits.
+	do(t, other, `begin; select pg_advisory_xact_lock(headway.lock_key('reserve'))`)
+	start(t, config)
+	pgtest.Eventually(t, soon, func() bool { return advisoryWaits(t, conn) > 0 }, "no run begins")
+	began := schedule.asked.Load()
+	pgtest.Eventually(t, soon, func() bool { return schedule.asked.Load() > began+20 }, "time stands still")
+	if n := advisoryWaits(t, conn); n != 1 {
+		t.Errorf("%d runs wait", n)
+	}
+	do(t, other, `commit`)
+	if _, err := server.Wait(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) > 2 }, "it runs no more")
+}
+
+func TestAPanicInARunLeavesTheScheduleAlive(t *testing.T) {
+	t.Parallel()
+	config, conn, server := scheduled(t)
+	config.DigestSchedule.Schedule = &ticks{interval: 20 * time.Millisecond}
+	// Somebody's log is what panics here: it is called in the middle of a run.
+	var once sync.Once
+	panicked := make(chan struct{})
+	log := newLogbook(t, func(message string) {
+		if message == "digests were reserved" {
+			once.Do(func() { close(panicked); panic("a defect") })
+		}
+	})
+	w := start(t, config, func(w *worker.Worker) { w.Log = slog.New(log) })
+	await(t, "the panic", panicked)
+	pgtest.Eventually(t, soon, func() bool { return log.has("the schedule") }, "nobody hears of it")
+	after := runs(t, conn)
+	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) > after+2 }, "it runs no more")
+	if _, err := server.Wait(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+	do(t, conn, `select headway.post(2, 'broadcast', 'After it.')`)
+	if _, err := server.Wait(t.Context(), 2); err != nil {
+		t.Error(err)
+	}
+	w.stop()
+	if len(server.Messages()) != 2 {
+		t.Errorf("%d mails", len(server.Messages()))
+	}
+}
+
+func TestWhatWasMissedIsMadeUpForOnce(t *testing.T) {
+	t.Parallel()
+	// Eight in the morning where the day begins first, on the first day of each month.
+	zone, err := time.LoadLocation("Pacific/Kiritimati")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().In(zone)
+	last := time.Date(now.Year(), now.Month(), 1, 8, 0, 0, 0, zone)
+	if last.After(now) {
+		last = last.AddDate(0, -1, 0)
+	}
+	config, conn, server := scheduled(t, "HEADWAY_DIGEST_SCHEDULE", "CRON_TZ=Pacific/Kiritimati 0 8 1 * *")
+	// The last run was half a year ago.
+	if _, err := conn.Exec(t.Context(), `select headway.digest_run_finished($1)`, last.AddDate(0, -6, 0)); err != nil {
+		t.Fatal(err)
+	}
+	w := start(t, config)
+	if _, err := server.Wait(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) == 2 }, "the run is not on record")
+	w.stop()
+	if slot := value[time.Time](t, conn, `select max(slot) from headway.digest_run`); !slot.Equal(last) {
+		t.Errorf("it made up for %v rather than %v", slot, last)
+	}
+
+	// The next worker has nothing to make up for: what is unread waits for the next time.
+	do(t, conn, `select headway.post(2, 'broadcast', 'After it.'); select headway.reserve_digest(1)`)
+	do(t, conn, `insert into headway.appuser (fullname, email) values ('Eve', 'eve@example.com'); select headway.post(2, 'broadcast', 'Hello, Eve.')`)
+	w = start(t, config)
+	if _, err := server.Wait(t.Context(), 2); err != nil { // what is reserved goes, schedule or not
+		t.Fatal(err)
+	}
+	w.stop()
+	if n := value[int](t, conn, `select count(*) from headway.due_digests() d join headway.appuser u on u.id = d.user_id where u.fullname = 'Eve'`); n != 1 || runs(t, conn) != 2 {
+		t.Errorf("%d due, %d runs", n, runs(t, conn))
+	}
+}
+
+func TestTheFirstWorkerHasNothingToMakeUpFor(t *testing.T) {
+	t.Parallel()
+	config, conn, server := scheduled(t, "HEADWAY_DIGEST_SCHEDULE", "0 0 1 1 *")
+	do(t, conn, `insert into headway.appuser (id, fullname, email) values (9, 'Eve', 'eve@example.com'); select headway.post(2, 'broadcast', 'Hello, Eve.'); select headway.reserve_digest(9)`)
+	w := start(t, config)
+	if _, err := server.Wait(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	w.stop()
+	if n := value[int](t, conn, `select count(*) from headway.due_digests()`); n != 1 || runs(t, conn) != 0 {
+		t.Errorf("%d due, %d runs", n, runs(t, conn))
+	}
+}
+
+func TestTheScheduleAsksTheDatabaseWhoIsDue(t *testing.T) {
+	t.Parallel()
+	// Three workers whose schedules come at once: one mail for everybody.
+	p := unread(t, 20, smtptest.Options{})
+	var workers []*running
+	for range 3 {
+		config := p.config()
+		config.DigestSchedule.Schedule = &ticks{interval: 10 * time.Millisecond}
+		workers = append(workers, start(t, config))
+	}
+	messages, err := p.server.Wait(t.Context(), 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range workers {
+		w.stop()
+	}
+	to := map[string]bool{}
+	for _, m := range p.server.Messages() {
+		to[m.To] = true
+	}
+	if len(messages) != 20 || len(p.server.Messages()) != 20 || len(to) != 20 {
+		t.Errorf("%d mails to %d people", len(p.server.Messages()), len(to))
+	}
+}
