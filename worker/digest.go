@@ -77,10 +77,13 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 	if err := m.Pool.QueryRow(ctx, sqlToSend).Scan(&waiting); err != nil {
 		return 0, fmt.Errorf("digests to send: %w", err)
 	}
+	senders := min(m.Concurrency, waiting)
 	var taken atomic.Int64
-	// Where one is in trouble the others begin nothing more, but what they have in hand is not cut short.
+	var drained atomic.Bool
+	unserved := make(chan error, senders)
+	// Where the database is in trouble the others begin nothing more, but what they have in hand is not cut short.
 	group, going := errgroup.WithContext(ctx)
-	for range min(m.Concurrency, waiting) {
+	for range senders {
 		group.Go(func() (err error) {
 			defer func() {
 				if value := recover(); value != nil {
@@ -90,9 +93,14 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 			}()
 			for going.Err() == nil {
 				switch found, ok, err := m.sendOne(ctx, going); {
+				case errors.As(err, new(*smtp.Error)):
+					// The server may want fewer connections: those that have one go on.
+					unserved <- err
+					return nil
 				case err != nil:
 					return err
 				case !found:
+					drained.Store(true)
 					return nil
 				case ok:
 					taken.Add(1)
@@ -102,8 +110,16 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 		})
 	}
 	err = group.Wait()
-	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+	if close(unserved); err == nil {
+		err = <-unserved
+	}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		err = nil // it waited for a connection, with nothing in hand
+	case drained.Load() && errors.As(err, new(*smtp.Error)):
+		m.Log.Warn("fewer connections to the mail server could be had than asked for", slog.Any("error", err))
+		err = nil
 	}
 	return int(taken.Load()), err
 }
