@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -42,6 +43,15 @@ func (p *post) config(more ...string) worker.Config {
 	}, more...)...)
 }
 
+func awaitMails(t *testing.T, server *smtptest.Server, mails int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	if _, err := server.Wait(ctx, mails); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // runs counts the runs that are on record.
 func runs(t *testing.T, conn *pgx.Conn) int {
 	t.Helper()
@@ -53,9 +63,7 @@ func TestTheScheduleSendsWhatIsDueOnce(t *testing.T) {
 	config, conn, server := scheduled(t)
 	config.DigestSchedule.Schedule = &ticks{interval: 20 * time.Millisecond}
 	w := start(t, config)
-	if _, err := server.Wait(t.Context(), 1); err != nil {
-		t.Fatal(err)
-	}
+	awaitMails(t, server, 1)
 	after := runs(t, conn)
 	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) > after+3 }, "it runs no more")
 	w.stop()
@@ -81,9 +89,7 @@ func TestRunsThatWouldOverlapAreSkipped(t *testing.T) {
 		t.Errorf("%d runs wait", n)
 	}
 	do(t, other, `commit`)
-	if _, err := server.Wait(t.Context(), 1); err != nil {
-		t.Error(err)
-	}
+	awaitMails(t, server, 1)
 	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) > 2 }, "it runs no more")
 }
 
@@ -104,13 +110,9 @@ func TestAPanicInARunLeavesTheScheduleAlive(t *testing.T) {
 	pgtest.Eventually(t, soon, func() bool { return log.has("the schedule") }, "nobody hears of it")
 	after := runs(t, conn)
 	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) > after+2 }, "it runs no more")
-	if _, err := server.Wait(t.Context(), 1); err != nil {
-		t.Error(err)
-	}
+	awaitMails(t, server, 1)
 	do(t, conn, `select headway.post(2, 'broadcast', 'After it.')`)
-	if _, err := server.Wait(t.Context(), 2); err != nil {
-		t.Error(err)
-	}
+	awaitMails(t, server, 2)
 	w.stop()
 	if len(server.Messages()) != 2 {
 		t.Errorf("%d mails", len(server.Messages()))
@@ -135,9 +137,7 @@ func TestWhatWasMissedIsMadeUpForOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := start(t, config)
-	if _, err := server.Wait(t.Context(), 1); err != nil {
-		t.Fatal(err)
-	}
+	awaitMails(t, server, 1)
 	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) == 2 }, "the run is not on record")
 	w.stop()
 	if slot := value[time.Time](t, conn, `select max(slot) from headway.digest_run`); !slot.Equal(last) {
@@ -148,9 +148,7 @@ func TestWhatWasMissedIsMadeUpForOnce(t *testing.T) {
 	do(t, conn, `select headway.post(2, 'broadcast', 'After it.'); select headway.reserve_digest(1)`)
 	do(t, conn, `insert into headway.appuser (fullname, email) values ('Eve', 'eve@example.com'); select headway.post(2, 'broadcast', 'Hello, Eve.')`)
 	w = start(t, config)
-	if _, err := server.Wait(t.Context(), 2); err != nil { // what is reserved goes, schedule or not
-		t.Fatal(err)
-	}
+	awaitMails(t, server, 2) // what is reserved goes, schedule or not
 	w.stop()
 	if n := value[int](t, conn, `select count(*) from headway.due_digests() d join headway.appuser u on u.id = d.user_id where u.fullname = 'Eve'`); n != 1 || runs(t, conn) != 2 {
 		t.Errorf("%d due, %d runs", n, runs(t, conn))
@@ -162,9 +160,7 @@ func TestTheFirstWorkerHasNothingToMakeUpFor(t *testing.T) {
 	config, conn, server := scheduled(t, "HEADWAY_DIGEST_SCHEDULE", "0 0 1 1 *")
 	do(t, conn, `insert into headway.appuser (id, fullname, email) values (9, 'Eve', 'eve@example.com'); select headway.post(2, 'broadcast', 'Hello, Eve.'); select headway.reserve_digest(9)`)
 	w := start(t, config)
-	if _, err := server.Wait(t.Context(), 1); err != nil {
-		t.Fatal(err)
-	}
+	awaitMails(t, server, 1)
 	w.stop()
 	if n := value[int](t, conn, `select count(*) from headway.due_digests()`); n != 1 || runs(t, conn) != 0 {
 		t.Errorf("%d due, %d runs", n, runs(t, conn))
@@ -181,10 +177,7 @@ func TestTheScheduleAsksTheDatabaseWhoIsDue(t *testing.T) {
 		config.DigestSchedule.Schedule = &ticks{interval: 10 * time.Millisecond}
 		workers = append(workers, start(t, config))
 	}
-	messages, err := p.server.Wait(t.Context(), 20)
-	if err != nil {
-		t.Fatal(err)
-	}
+	awaitMails(t, p.server, 20)
 	for _, w := range workers {
 		w.stop()
 	}
@@ -192,7 +185,7 @@ func TestTheScheduleAsksTheDatabaseWhoIsDue(t *testing.T) {
 	for _, m := range p.server.Messages() {
 		to[m.To] = true
 	}
-	if len(messages) != 20 || len(p.server.Messages()) != 20 || len(to) != 20 {
+	if len(p.server.Messages()) != 20 || len(to) != 20 {
 		t.Errorf("%d mails to %d people", len(p.server.Messages()), len(to))
 	}
 }
