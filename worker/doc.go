@@ -1,4 +1,5 @@
-// Package worker is headway's one process: it folds what happened into progress, and says that it is alive.
+// Package worker is headway's one process: it folds what happened into progress, sends digests, and says that it is
+// alive.
 //
 // What belongs here is when something is done. What is done is a SQL function that a person can call from psql just
 // as well, select headway.fold() above all; how it is right is the database's business, and nothing here keeps

@@ -20,8 +20,8 @@ import (
 	"headway/sql"
 )
 
-// Worker folds, says that it is alive, and serves health and metrics. [New] makes one; its fields may be changed until
-// [Worker.Run] is called.
+// Worker folds, sends digests, says that it is alive, and serves health and metrics. [New] makes one; its fields may be
+// changed until [Worker.Run] is called.
 type Worker struct {
 	Config  Config
 	Log     *slog.Logger
@@ -87,8 +87,8 @@ func New(config Config, log *slog.Logger, version string) *Worker {
 // ID is the worker's key in headway.worker.
 func (w *Worker) ID() string { return w.id }
 
-// Run works until ctx is done; then it finishes the fold in hand, gives back its locks and its row, and returns nil,
-// within 25 seconds. It may be called once.
+// Run works until ctx is done; then it finishes the fold and the mails in hand, gives back its locks and its row, and
+// returns nil, within 25 seconds. It may be called once.
 //
 // It returns an error where it cannot begin: a database that cannot be reached by either address, a schema that is
 // not this binary's (a [*sql.VersionError]), an HTTP address that is taken. What goes wrong later is logged and tried
