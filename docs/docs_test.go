@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"headway/internal/pgtest"
+	"headway/internal/smtptest"
 )
 
 var update = flag.Bool("update", false, "write what psql printed into the documents")
@@ -107,11 +108,34 @@ func runCommand(t *testing.T, headway string, db *pgtest.DB, line string) {
 		execute(t, strings.Replace(line, "go run ./cmd/headway", headway, 1), "DATABASE_URL=")
 	case line == "go run ./cmd/headway worker":
 		startWorker(t, headway, db.URL)
+	case strings.HasPrefix(line, "go run ./cmd/headway digest "):
+		runDigest(t, headway, db, line)
 	case strings.HasPrefix(line, "go run ./cmd/headway"):
 		execute(t, strings.Replace(line, "go run ./cmd/headway", headway, 1), "DATABASE_URL="+db.URL)
 	default:
 		execute(t, line, "DATABASE_URL="+db.URL)
 	}
+}
+
+// runDigest runs headway digest where there is a Bob with something unread, and a mail server. It leaves its files
+// elsewhere.
+func runDigest(t *testing.T, headway string, db *pgtest.DB, line string) {
+	t.Helper()
+	err := db.Conn(t).PgConn().Exec(t.Context(), `
+		insert into headway.appuser (fullname, email)
+		select n, lower(n) || '@example.com' from unnest(array['Bob', 'Dora']) n where not exists (select from headway.appuser);
+		select headway.post((select id from headway.appuser where fullname = 'Dora'), 'broadcast', 'Hello, Bob.')`).Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := smtptest.Start(smtptest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	line = regexp.MustCompile(`(--html|--eml) `).ReplaceAllString(line, "$1 "+t.TempDir()+"/")
+	execute(t, strings.Replace(line, "go run ./cmd/headway", headway, 1), "DATABASE_URL="+db.URL,
+		"HEADWAY_SMTP_URL="+server.URL(), "HEADWAY_MAIL_FROM=headway@example.com")
 }
 
 // execute runs a shell line at the top of the repository; it must succeed.
