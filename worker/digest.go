@@ -23,10 +23,10 @@ const (
 	sendLease = 5 * time.Minute
 
 	// sendGrace is how long the mail in hand may take after the worker was told to stop.
-	sendGrace = 15 * time.Second
+	sendGrace = 12 * time.Second
 
-	// recordGrace is how long it may take after that to record how it ended.
-	recordGrace = 5 * time.Second
+	// recordGrace is how long it may take after that to record how it ended. Both together leave time to retire.
+	recordGrace = 3 * time.Second
 
 	// reserveBatch bounds one reservation, which is one transaction.
 	reserveBatch = 1000
