@@ -2,10 +2,14 @@ package main
 
 import (
 	"bytes"
+	"encoding/pem"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"headway/internal/pgtest"
 	"headway/internal/smtptest"
@@ -18,10 +22,16 @@ func examine(t *testing.T, variables map[string]string) (findings map[string]str
 	var out bytes.Buffer
 	e := env{stdin: strings.NewReader(""), stdout: &out, stderr: &out, getenv: func(name string) string { return variables[name] }}
 	err = run(t.Context(), e, []string{"doctor"})
+	return readFindings(t, out.String()), err
+}
+
+// readFindings returns what headway doctor printed by name.
+func readFindings(t *testing.T, out string) (findings map[string]string) {
+	t.Helper()
 	findings = map[string]string{}
 	name := ""
 	number := 0
-	for line := range strings.Lines(out.String()) {
+	for line := range strings.Lines(out) {
 		if match := findingLine.FindStringSubmatch(line); match != nil {
 			number++
 			if match[1] != fmt.Sprint(number) {
@@ -34,9 +44,9 @@ func examine(t *testing.T, variables map[string]string) (findings map[string]str
 		findings[name] += " " + strings.TrimSpace(line)
 	}
 	if number != len((&doctor{}).checks()) {
-		t.Errorf("%d findings:\n%s", number, out.String())
+		t.Errorf("%d findings:\n%s", number, out)
 	}
-	return findings, err
+	return findings
 }
 
 var findingLine = regexp.MustCompile(`^ ?(\d+)  (ok|warning|failed|skipped) +(\w+) +(.*)`)
@@ -196,4 +206,55 @@ func TestDoctorSpeaksToTheMailServer(t *testing.T) {
 		t.Error("no server is fine")
 	}
 	expect(t, findings, map[string]string{"mail": "connection refused"})
+}
+
+func TestDoctorReadsTheMailServersCertificate(t *testing.T) {
+	t.Parallel()
+	db, _ := watched(t)
+	day := 24 * time.Hour
+	for _, c := range []struct {
+		expires  time.Duration
+		implicit bool
+		want     string
+	}{
+		{30 * day, false, "TLS 1.3, certificate for localhost until DATE"},
+		{30 * day, true, "TLS 1.3, certificate for localhost until DATE"},
+		{10 * day, false, "warning: SERVER; its certificate expires on DATE: renew it"},
+		{-day, false, "failed: "},
+		{0, false, "failed: "}, // no TLS at all
+	} {
+		t.Run(fmt.Sprintf("%v %v", c.expires, c.implicit), func(t *testing.T) {
+			t.Parallel()
+			expires := time.Now().Add(c.expires)
+			options := smtptest.Options{Implicit: c.implicit}
+			roots := filepath.Join(t.TempDir(), "roots.pem")
+			if c.expires != 0 {
+				var err error
+				if options.TLS, _, err = smtptest.TLS(expires, "localhost"); err != nil {
+					t.Fatal(err)
+				}
+				block := &pem.Block{Type: "CERTIFICATE", Bytes: options.TLS.Certificates[0].Certificate[0]}
+				if err := os.WriteFile(roots, pem.EncodeToMemory(block), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			server := catcher(t, options)
+			url := strings.TrimSuffix(server.URL(), "?tls=none")
+			// The system's roots are read once in the life of a process.
+			p := newProgram(t, []string{
+				"DATABASE_URL=" + db.URL, "HEADWAY_SMTP_URL=" + url, "HEADWAY_MAIL_FROM=headway@example.com", "SSL_CERT_FILE=" + roots,
+			}, []string{"doctor"})
+			out, err := p.cmd.Output()
+			if failed := strings.HasPrefix(c.want, "failed"); failed != (err != nil) {
+				t.Errorf("%v", err)
+			}
+			found := readFindings(t, string(out))["mail"]
+			want := strings.ReplaceAll(c.want, "DATE", expires.UTC().Format(time.DateOnly))
+			for part := range strings.SplitSeq(want, "SERVER") {
+				if !strings.Contains(found, part) {
+					t.Errorf("mail is %q, want %q", found, want)
+				}
+			}
+		})
+	}
 }

@@ -319,7 +319,7 @@ func TLS(expires time.Time, hosts ...string) (*tls.Config, *x509.CertPool, error
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: strings.Join(hosts, " ")}, DNSNames: hosts,
-		NotBefore: expires.Add(-24 * time.Hour), NotAfter: expires,
+		NotBefore: expires.Add(-90 * 24 * time.Hour), NotAfter: expires,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
