@@ -56,7 +56,7 @@ const sqlReserve = `select headway.reserve_digests($1)`
 func (m *Mailer) Reserve(ctx context.Context) (reserved int, err error) {
 	for {
 		var batch int
-		if err := m.Pool.QueryRow(ctx, sqlReserve, reserveBatch).Scan(&batch); err != nil {
+		if err := m.ask(ctx, &batch, sqlReserve, reserveBatch); err != nil {
 			return reserved, fmt.Errorf("reserve digests: %w", err)
 		}
 		reserved += batch
@@ -184,7 +184,7 @@ const sqlClaim = `select headway.claim_digest($1, $2)`
 
 // claim takes a digest, nil if there is none.
 func (m *Mailer) claim(ctx context.Context) (content []byte, err error) {
-	if err := m.Pool.QueryRow(ctx, sqlClaim, m.WorkerID, sendLease).Scan(&content); err != nil {
+	if err := m.ask(ctx, &content, sqlClaim, m.WorkerID, sendLease); err != nil {
 		return nil, fmt.Errorf("claim a digest: %w", err)
 	}
 	return content, nil
@@ -215,7 +215,7 @@ const sqlFreeze = `select headway.freeze_digest($1, $2, $3, $4)`
 
 // freeze puts the mail on record, byte by byte. It reports whether it may be sent.
 func (m *Mailer) freeze(ctx context.Context, c *claim) (frozen bool, err error) {
-	err = m.Pool.QueryRow(ctx, sqlFreeze, c.DigestID, m.WorkerID, c.Email, c.Mail).Scan(&frozen)
+	err = m.ask(ctx, &frozen, sqlFreeze, c.DigestID, m.WorkerID, c.Email, c.Mail)
 	if err != nil {
 		return false, fmt.Errorf("freeze: %w", err)
 	}
@@ -239,11 +239,20 @@ func (m *Mailer) failed(ctx context.Context, c *claim, outcome smtp.Outcome, rea
 	return m.insist(ctx, sqlFailed, c.DigestID, m.WorkerID, string(outcome), reason.Error())
 }
 
+// ask runs a statement of the ledger that returns one value. Whatever the default isolation is, each statement that it
+// consists of sees what others have committed by then: several who claim at a time would fail each other otherwise.
+func (m *Mailer) ask(ctx context.Context, into any, query string, args ...any) error {
+	return pgx.BeginTxFunc(ctx, m.Pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, query, args...).Scan(into)
+	})
+}
+
 // insist runs a statement until it succeeds or ctx is done.
 func (m *Mailer) insist(ctx context.Context, query string, args ...any) error {
 	trouble := backoff{first: 100 * time.Millisecond, max: 5 * time.Second}
 	for {
-		_, err := m.Pool.Exec(ctx, query, args...)
+		var answer any // what it says is in the ledger
+		err := m.ask(ctx, &answer, query, args...)
 		if err == nil {
 			return nil
 		}
