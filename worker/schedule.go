@@ -23,7 +23,9 @@ func (w *Worker) digests(ctx context.Context) error {
 	reserved := make(chan struct{}, 1)
 	run := func(slot time.Time) {
 		if err := w.reserve(ctx, slot); err != nil {
-			w.Log.Error("digests could not be reserved; the next run makes up for it", slog.Any("error", err))
+			if ctx.Err() == nil {
+				w.Log.Error("digests could not be reserved; the next run makes up for it", slog.Any("error", err))
+			}
 			return
 		}
 		select {
@@ -34,14 +36,15 @@ func (w *Worker) digests(ctx context.Context) error {
 
 	// Recover inside SkipIfStillRunning: the other way round, a panic would leave the job marked as running for good.
 	logger := cronLogger{w.Log}
-	crontab := cron.New(cron.WithChain(cron.SkipIfStillRunning(logger), cron.Recover(logger)), cron.WithLogger(logger))
+	chain := []cron.JobWrapper{cron.SkipIfStillRunning(logger), cron.Recover(logger)}
+	crontab := cron.New(cron.WithChain(chain...), cron.WithLogger(logger))
 	var id cron.EntryID
 	id = crontab.Schedule(w.Config.DigestSchedule, cron.FuncJob(func() { run(crontab.Entry(id).Prev) }))
 	if missed, err := w.missed(ctx); err != nil {
 		w.Log.Error("whether a run of digests was missed is not known", slog.Any("error", err))
 	} else if !missed.IsZero() {
 		w.Log.Info("a run of digests was missed and is made up for", slog.Time("slot", missed))
-		run(missed)
+		cron.NewChain(chain...).Then(cron.FuncJob(func() { run(missed) })).Run()
 	}
 	crontab.Start()
 	defer func() { <-crontab.Stop().Done() }()
@@ -49,7 +52,7 @@ func (w *Worker) digests(ctx context.Context) error {
 	sweep := time.NewTicker(sweepInterval)
 	defer sweep.Stop()
 	for {
-		if sent, err := w.mailer.Send(ctx); err != nil {
+		if sent, err := w.mailer.Send(ctx); err != nil && ctx.Err() == nil {
 			w.Log.Error("digests could not be sent and are tried again", slog.Any("error", err))
 		} else if sent > 0 {
 			w.Log.Info("digests were sent", slog.Int("sent", sent))

@@ -208,6 +208,7 @@ as $$
 declare
   v_digest headway.digest;
   v_user headway.appuser;
+  v_content json;
 begin
   if claim_digest.worker_id is null or not coalesce(claim_digest.lease > interval '0', false) then
     raise exception 'worker % cannot claim a digest for %', coalesce(claim_digest.worker_id::text, 'null'), coalesce(claim_digest.lease::text, 'null') using
@@ -249,10 +250,23 @@ begin
         next_attempt_at = headway.quiet_end(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, now())
       where d.id = v_digest.id;
     elsif v_digest.mail is null then
-      update headway.digest d
-      set claimed_by = claim_digest.worker_id, lease_until = now() + claim_digest.lease
-      where d.id = v_digest.id;
-      return headway.digest_content(v_digest.id);
+      -- One digest that cannot be told must not keep all the others back.
+      begin
+        v_content := headway.digest_content(v_digest.id);
+        if json_array_length(v_content -> 'projects') > 0 then
+          update headway.digest d
+          set claimed_by = claim_digest.worker_id, lease_until = now() + claim_digest.lease
+          where d.id = v_digest.id;
+          return v_content;
+        end if;
+        -- The last of it was read between the look above and this one.
+        perform headway.close_digest(v_digest.id, 'read_before_sending', null);
+      exception
+        when transaction_rollback or lock_not_available then
+          raise; -- it is tried again, and nothing is wrong with the digest
+        when others then
+          perform headway.close_digest(v_digest.id, 'failed', sqlerrm);
+      end;
     else
       -- A retry: the attempt is on record before the server is spoken to, and the bytes stay what they were.
       update headway.digest d
