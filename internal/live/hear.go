@@ -1,0 +1,143 @@
+package live
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// hear applies a notification. One that nobody understands is passed over: any role may notify anything.
+func (f *Follower) hear(ctx context.Context, conn *pgx.Conn, n *pgconn.Notification) error {
+	if n.Channel != Channel {
+		return nil // the probe's
+	}
+	var kind struct {
+		Kind    string `json:"kind"`
+		Channel string `json:"channel"`
+	}
+	if json.Unmarshal([]byte(n.Payload), &kind) != nil {
+		return nil
+	}
+	switch {
+	case kind.Kind == "progress":
+		var news progress
+		if json.Unmarshal([]byte(n.Payload), &news) != nil {
+			return nil
+		}
+		return f.hearProgress(ctx, conn, &news)
+	case kind.Channel != "":
+		var m Message
+		if json.Unmarshal([]byte(n.Payload), &m) != nil {
+			return nil
+		}
+		return f.hearMessage(ctx, conn, m)
+	}
+	return nil
+}
+
+func (f *Follower) hearProgress(ctx context.Context, conn *pgx.Conn, news *progress) error {
+	if f.Project != 0 && f.Project != news.ProjectID {
+		return nil
+	}
+	f.mu.Lock()
+	project := f.board.Project(news.ProjectID)
+	var moves []Move
+	readAgain := true
+	if project != nil {
+		moves, readAgain = project.apply(news)
+	}
+	f.mu.Unlock()
+	if readAgain {
+		return f.readProject(ctx, conn, news.ProjectID)
+	}
+	if len(moves) > 0 {
+		f.emit(Event{Kind: Moved, Moves: moves})
+	}
+	return nil
+}
+
+func (f *Follower) hearMessage(ctx context.Context, conn *pgx.Conn, m Message) error {
+	if m.Seq <= f.lastSeq[m.Channel] {
+		return nil // what was read had it in already
+	}
+	f.lastSeq[m.Channel] = m.Seq
+	if m.Content == nil {
+		rows, err := conn.Query(ctx, sqlMessage, pgx.QueryExecModeExec, m.ID)
+		if err != nil {
+			return fmt.Errorf("read message %d: %w", m.ID, err)
+		}
+		m, err = pgx.CollectExactlyOneRow(rows, scanMessage)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil // it went with its project, or was never there
+		} else if err != nil {
+			return fmt.Errorf("read message: %w", err)
+		}
+	}
+	return f.say(ctx, conn, m)
+}
+
+var projectChannel = regexp.MustCompile(`^project_([0-9]+)(_staff)?$`)
+
+// say adds a message to the board, if it is for us, and tells of it.
+func (f *Follower) say(ctx context.Context, conn *pgx.Conn, m Message) error {
+	var err error
+	if m.ProjectID, err = f.home(ctx, conn, m.Channel); err != nil {
+		return err
+	}
+	if f.Project != 0 && m.ProjectID != f.Project && m.Channel != "broadcast" {
+		return nil
+	}
+	if m.SenderName, err = f.name(ctx, conn, m.Sender); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	if !personal(m.Channel) {
+		f.board.Recent = append(f.board.Recent, m)
+		f.board.Recent = f.board.Recent[max(0, len(f.board.Recent)-keep):]
+	}
+	f.mu.Unlock()
+	f.emit(Event{Kind: Said, Message: m})
+	return nil
+}
+
+var personalChannel = regexp.MustCompile(`^user_[0-9]+$`)
+
+// personal reports whether a channel concerns one person only.
+func personal(channel string) bool { return personalChannel.MatchString(channel) }
+
+// home returns the project that a channel belongs to, 0 where it belongs to none.
+func (f *Follower) home(ctx context.Context, conn *pgx.Conn, channel string) (id int64, err error) {
+	if match := projectChannel.FindStringSubmatch(channel); match != nil {
+		return strconv.ParseInt(match[1], 10, 64)
+	}
+	id, known := f.homes[channel]
+	if known || channel == "broadcast" || personal(channel) {
+		return id, nil
+	}
+	if err := row(ctx, conn, sqlHome, []any{channel}, &id); err != nil {
+		return 0, err
+	}
+	f.homes[channel] = id
+	return id, nil
+}
+
+// name returns a person's name, empty where there is no such person.
+func (f *Follower) name(ctx context.Context, conn *pgx.Conn, id *int64) (name string, err error) {
+	if id == nil {
+		return "", nil
+	}
+	if name, known := f.names[*id]; known {
+		return name, nil
+	}
+	if err := row(ctx, conn, sqlName, []any{*id}, &name); err != nil {
+		return "", err
+	}
+	f.names[*id] = name
+	return name, nil
+}

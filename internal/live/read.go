@@ -1,0 +1,234 @@
+package live
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func row(ctx context.Context, conn *pgx.Conn, query string, args []any, into ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	err := conn.QueryRow(ctx, query, append([]any{pgx.QueryExecModeExec}, args...)...).Scan(into...)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	return err
+}
+
+const (
+	sqlName = `select fullname from headway.appuser where id = $1`
+
+	sqlHome = `select coalesce(project_id, 0) from headway.channel where name = $1`
+
+	sqlProjects = `
+select p.id, p.name, s.version
+from headway.project p
+join headway.shared_progress s on s.project_id = p.id
+where p.id = any ($1) or $1 is null and p.archived_at is null
+order by p.id`
+
+	sqlCustomers = `
+select m.project_id, m.user_id, u.fullname
+from headway.member m
+join headway.appuser u on u.id = m.user_id
+where m.project_id = any ($1) and m.role = 'customer'
+order by m.project_id, m.user_id`
+
+	// The parts that headway.progress adds up: every row is read once, however many customers share it.
+	sqlProgress = `
+select c.project_id, coalesce(c.user_id, 0), c.done, c.total
+from headway.current_progress c
+where c.project_id = any ($1)`
+
+	messageColumns = `m.id, m.sender, m.channel, left(m.content, 1000), m.seq, m.kind, m.task_id, m.sent_at`
+
+	sqlMessage = `select ` + messageColumns + ` from headway.message m where m.id = $1`
+
+	sqlRecent = `
+select ` + messageColumns + `
+from headway.message m
+where m.channel !~ '^user_[0-9]+$'
+order by m.id desc
+limit $1`
+
+	// From each of the project's channels, which the index has in order.
+	sqlRecentOfProject = `
+select ` + messageColumns + `
+from headway.channel c
+cross join lateral (
+  select * from headway.message m where m.channel = c.name order by m.seq desc limit $1
+) m
+where c.project_id = $2 or c.name = 'broadcast'
+order by m.id desc
+limit $1`
+
+	sqlLoud = `select headway.setting('notify_payload') <> 'off' and pg_notification_queue_usage() < 0.5`
+)
+
+// read reads everything, in one snapshot, and reports whether anything is notified at all.
+func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err error) {
+	var only []int64
+	if f.Project != 0 {
+		only = []int64{f.Project}
+	}
+	var projects []*Project
+	var recent []Message
+	err = inSnapshot(ctx, conn, func(ctx context.Context, tx pgx.Tx) error {
+		if projects, err = readProjects(ctx, tx, only); err != nil {
+			return err
+		}
+		query, args := sqlRecent, []any{pgx.QueryExecModeExec, keep}
+		if f.Project != 0 {
+			query, args = sqlRecentOfProject, append(args, f.Project)
+		}
+		rows, err := tx.Query(ctx, query, args...)
+		if err != nil {
+			return fmt.Errorf("read messages: %w", err)
+		}
+		if recent, err = pgx.CollectRows(rows, scanMessage); err != nil {
+			return fmt.Errorf("read messages: %w", err)
+		}
+		return tx.QueryRow(ctx, sqlLoud, pgx.QueryExecModeExec).Scan(&loud)
+	})
+	if err != nil {
+		return false, err
+	}
+	if f.Project != 0 && len(projects) == 0 {
+		return false, &NoProjectError{f.Project}
+	}
+	for _, p := range projects {
+		for _, c := range p.Customers {
+			f.names[c.UserID] = c.Name
+		}
+	}
+
+	f.mu.Lock()
+	moves := f.board.replace(projects)
+	f.mu.Unlock()
+	first := !f.started
+	f.started = true
+	if !first {
+		f.emit(Event{Kind: Read, Moves: moves})
+	}
+	slices.Reverse(recent)
+	if !first {
+		// What was missed meanwhile.
+		for _, m := range recent {
+			if m.Seq > f.lastSeq[m.Channel] {
+				f.lastSeq[m.Channel] = m.Seq
+				if err := f.say(ctx, conn, m); err != nil {
+					return false, err
+				}
+			}
+		}
+		return loud, nil
+	}
+	for i := range recent {
+		m := &recent[i]
+		f.lastSeq[m.Channel] = max(f.lastSeq[m.Channel], m.Seq)
+		if m.ProjectID, err = f.home(ctx, conn, m.Channel); err != nil {
+			return false, err
+		}
+		if m.SenderName, err = f.name(ctx, conn, m.Sender); err != nil {
+			return false, err
+		}
+	}
+	f.mu.Lock()
+	f.board.Recent = recent
+	f.mu.Unlock()
+	f.emit(Event{Kind: Read})
+	return loud, nil
+}
+
+// readProject reads one project again.
+func (f *Follower) readProject(ctx context.Context, conn *pgx.Conn, id int64) error {
+	var projects []*Project
+	err := inSnapshot(ctx, conn, func(ctx context.Context, tx pgx.Tx) (err error) {
+		projects, err = readProjects(ctx, tx, []int64{id})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	all := slices.DeleteFunc(slices.Clone(f.board.Projects), func(p *Project) bool { return p.ID == id })
+	all = append(all, projects...)
+	slices.SortFunc(all, func(a, b *Project) int { return cmp.Compare(a.ID, b.ID) })
+	moves := f.board.replace(all)
+	f.mu.Unlock()
+	f.emit(Event{Kind: Moved, Moves: moves})
+	return nil
+}
+
+func readProjects(ctx context.Context, tx pgx.Tx, only []int64) ([]*Project, error) {
+	rows, err := tx.Query(ctx, sqlProjects, pgx.QueryExecModeExec, only)
+	if err != nil {
+		return nil, fmt.Errorf("read projects: %w", err)
+	}
+	projects, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Project, error) {
+		p := &Project{}
+		return p, row.Scan(&p.ID, &p.Name, &p.Version)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read projects: %w", err)
+	}
+	board := Board{Projects: projects}
+	ids := make([]int64, len(projects))
+	for i, p := range projects {
+		ids[i] = p.ID
+	}
+
+	var project, user int64
+	var name string
+	rows, err = tx.Query(ctx, sqlCustomers, pgx.QueryExecModeExec, ids)
+	if err == nil {
+		_, err = pgx.ForEachRow(rows, []any{&project, &user, &name}, func() error {
+			p := board.Project(project)
+			p.Customers = append(p.Customers, &Customer{UserID: user, Name: name})
+			return nil
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read customers: %w", err)
+	}
+
+	var part Part
+	rows, err = tx.Query(ctx, sqlProgress, pgx.QueryExecModeExec, ids)
+	if err == nil {
+		_, err = pgx.ForEachRow(rows, []any{&project, &user, &part.Done, &part.Total}, func() error {
+			p := board.Project(project)
+			if user == 0 {
+				p.Shared = part
+			} else if c := p.Customer(user); c != nil { // not of those who left
+				c.Own = part
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read progress: %w", err)
+	}
+	return projects, nil
+}
+
+func scanMessage(row pgx.CollectableRow) (m Message, err error) {
+	return m, row.Scan(&m.ID, &m.Sender, &m.Channel, &m.Content, &m.Seq, &m.Kind, &m.TaskID, &m.SentAt)
+}
+
+// inSnapshot runs queries that see the same.
+func inSnapshot(ctx context.Context, conn *pgx.Conn, do func(context.Context, pgx.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		// To compile the views takes longer than to read them.
+		if _, err := tx.Exec(ctx, `set local jit = off`); err != nil {
+			return err
+		}
+		return do(ctx, tx)
+	})
+}
