@@ -37,7 +37,7 @@ func TestSQL(t *testing.T) {
 				return
 			}
 			db := pgtest.New(t)
-			startWorker(t, headway, db.URL)
+			startWorker(t, headway, "DATABASE_URL="+db.URL)
 			psql := openPsql(t, db)
 			conn := db.Conn(t)
 			settled := func() bool {
@@ -76,14 +76,14 @@ func TestCommands(t *testing.T) {
 	headway := build(t)
 	for _, path := range documents(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			db := pgtest.Empty(t)
+			r := &reader{headway: headway, db: pgtest.Empty(t)}
 			for _, b := range read(t, path).blocks {
 				if b.language != "sh" {
 					continue
 				}
 				for line := range strings.Lines(b.text) {
 					if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-						runCommand(t, headway, db, line)
+						r.run(t, line)
 					}
 				}
 			}
@@ -91,37 +91,47 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// runCommand runs one line as a reader would, or knows why it cannot be.
-func runCommand(t *testing.T, headway string, db *pgtest.DB, line string) {
+// reader is somebody who types what a document says.
+type reader struct {
+	headway string
+	db      *pgtest.DB
+	exports []string // NAME=value
+}
+
+// run runs one line, or knows why it cannot be.
+func (r *reader) run(t *testing.T, line string) {
 	t.Helper()
+	program := strings.Replace(line, "go run ./cmd/headway", r.headway, 1)
+	environment := append([]string{"DATABASE_URL=" + r.db.URL}, r.exports...)
 	switch {
 	case line == "go test ./...", line == "bash .ci/run":
 		return // runs this test
 	case strings.HasPrefix(line, "export DATABASE_URL="):
-		return // the reader's own; here it is db.URL
+		return // the reader's own; here it is r.db.URL
+	case strings.HasPrefix(line, "export "):
+		name, value, _ := strings.Cut(strings.TrimPrefix(line, "export "), "=")
+		r.exports = append(r.exports, name+"="+strings.Trim(value, "'"))
 	case strings.HasPrefix(line, "docker "):
 		return // needs images from a registry
 	case line == "go run ./cmd/headway demo":
-		line += " --once"
+		program += " --once" // rather than until Ctrl-C
 		fallthrough
 	case line == "go run ./cmd/headway demo --once":
-		execute(t, strings.Replace(line, "go run ./cmd/headway", headway, 1), "DATABASE_URL=")
+		execute(t, program, "DATABASE_URL=")
 	case line == "go run ./cmd/headway worker":
-		startWorker(t, headway, db.URL)
+		startWorker(t, r.headway, environment...)
 	case strings.HasPrefix(line, "go run ./cmd/headway digest "):
-		runDigest(t, headway, db, line)
-	case strings.HasPrefix(line, "go run ./cmd/headway"):
-		execute(t, strings.Replace(line, "go run ./cmd/headway", headway, 1), "DATABASE_URL="+db.URL)
+		r.digest(t, program, environment)
 	default:
-		execute(t, line, "DATABASE_URL="+db.URL)
+		execute(t, program, environment...)
 	}
 }
 
-// runDigest runs headway digest where there is a Bob with something unread, and a mail server. It leaves its files
+// digest runs headway digest where there is a Bob with something unread, and a mail server. It leaves its files
 // elsewhere.
-func runDigest(t *testing.T, headway string, db *pgtest.DB, line string) {
+func (r *reader) digest(t *testing.T, program string, environment []string) {
 	t.Helper()
-	err := db.Conn(t).PgConn().Exec(t.Context(), `
+	err := r.db.Conn(t).PgConn().Exec(t.Context(), `
 		insert into headway.appuser (fullname, email)
 		select n, lower(n) || '@example.com' from unnest(array['Bob', 'Dora']) n where not exists (select from headway.appuser);
 		select headway.post((select id from headway.appuser where fullname = 'Dora'), 'broadcast', 'Hello, Bob.')`).Close()
@@ -133,9 +143,8 @@ func runDigest(t *testing.T, headway string, db *pgtest.DB, line string) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	line = regexp.MustCompile(`(--html|--eml) `).ReplaceAllString(line, "$1 "+t.TempDir()+"/")
-	execute(t, strings.Replace(line, "go run ./cmd/headway", headway, 1), "DATABASE_URL="+db.URL,
-		"HEADWAY_SMTP_URL="+server.URL(), "HEADWAY_MAIL_FROM=headway@example.com")
+	program = regexp.MustCompile(`(--html|--eml) `).ReplaceAllString(program, "$1 "+t.TempDir()+"/")
+	execute(t, program, append(environment, "HEADWAY_SMTP_URL="+server.URL(), "HEADWAY_MAIL_FROM=headway@example.com")...)
 }
 
 // execute runs a shell line at the top of the repository; it must succeed.
@@ -164,10 +173,10 @@ func build(t *testing.T) string {
 }
 
 // startWorker starts a worker and waits until it leads. At the end of the test it must stop by itself.
-func startWorker(t *testing.T, headway, url string) {
+func startWorker(t *testing.T, headway string, environment ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), headway, "worker")
-	cmd.Env = append(os.Environ(), "DATABASE_URL="+url)
+	cmd.Env = append(os.Environ(), environment...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
