@@ -50,6 +50,19 @@ type Mailer struct {
 	Observe func(digestID int64, outcome string, reason error)
 }
 
+// NewMailer makes the mailer that the configuration asks for, which must name an SMTP server. The caller closes its
+// Sender.
+func NewMailer(config Config, pool *pgxpool.Pool, workerID string, log *slog.Logger) *Mailer {
+	return &Mailer{
+		Pool:        pool,
+		WorkerID:    workerID,
+		Composer:    &mail.Composer{From: config.MailFrom.Address, AppURL: config.AppURL},
+		Sender:      smtp.NewPool(*config.SMTP, config.DigestConcurrency),
+		Log:         log,
+		Concurrency: config.DigestConcurrency,
+	}
+}
+
 const sqlReserve = `select headway.reserve_digests($1)`
 
 // Reserve writes down who is due now and returns how many they are.

@@ -7,9 +7,6 @@ import (
 	"time"
 
 	"github.com/robfig/cron/v3"
-
-	"headway/worker/mail"
-	"headway/worker/smtp"
 )
 
 // sweepInterval is how often the mailer looks for what waits to be sent although the schedule does not say so: what
@@ -63,19 +60,6 @@ func (w *Worker) digests(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-	}
-}
-
-// newMailer makes the mailer that the configuration asks for.
-func (w *Worker) newMailer() *Mailer {
-	return &Mailer{
-		Pool:        w.pool,
-		WorkerID:    w.id,
-		Composer:    &mail.Composer{From: w.Config.MailFrom.Address, AppURL: w.Config.AppURL},
-		Sender:      smtp.NewPool(*w.Config.SMTP, w.Config.DigestConcurrency),
-		Log:         w.Log,
-		Concurrency: w.Config.DigestConcurrency,
-		Observe:     func(_ int64, outcome string, _ error) { w.metrics.digests.WithLabelValues(outcome).Inc() },
 	}
 }
 

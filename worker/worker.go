@@ -95,14 +95,15 @@ func (w *Worker) ID() string { return w.id }
 // again for as long as it takes.
 func (w *Worker) Run(ctx context.Context) error {
 	var err error
-	if w.pool, err = w.connect(ctx); err != nil {
+	if w.pool, err = Connect(ctx, w.Config.DatabaseURL, "headway worker"); err != nil {
 		return err
 	}
 	defer w.pool.Close()
 	if w.Config.SMTP == nil {
 		w.Log.Warn("no digest is reserved or sent: HEADWAY_SMTP_URL is not set")
 	} else {
-		w.mailer = w.newMailer()
+		w.mailer = NewMailer(w.Config, w.pool, w.id, w.Log)
+		w.mailer.Observe = func(_ int64, outcome string, _ error) { w.metrics.digests.WithLabelValues(outcome).Inc() }
 		defer w.mailer.Sender.Close()
 	}
 	session, err := w.open(ctx)
@@ -123,14 +124,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
-// connect opens the pool and checks the schema.
-func (w *Worker) connect(ctx context.Context) (*pgxpool.Pool, error) {
-	config, err := pgxpool.ParseConfig(w.Config.DatabaseURL)
+// Connect opens a pool to the database that DATABASE_URL names, for an application of this name, and checks the schema:
+// the error is a [*sql.VersionError] where it is not this binary's. The caller closes the pool.
+func Connect(ctx context.Context, databaseURL, application string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(databaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	params := config.ConnConfig.RuntimeParams
-	params["application_name"] = cmp.Or(params["application_name"], "headway worker")
+	params["application_name"] = cmp.Or(params["application_name"], application)
 	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, queryTimeout)
 	config.ConnConfig.DefaultQueryExecMode = execMode(config.ConnConfig.DefaultQueryExecMode)
 	pool, err := pgxpool.NewWithConfig(ctx, config)

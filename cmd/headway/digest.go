@@ -24,7 +24,6 @@ import (
 	"headway/sql"
 	"headway/worker"
 	"headway/worker/mail"
-	"headway/worker/smtp"
 )
 
 // placeholderSender stands in a preview for a sender that is not configured.
@@ -189,24 +188,17 @@ func runDigests(ctx context.Context, e env, args []string) error {
 	if config.SMTP == nil {
 		return errors.New("HEADWAY_SMTP_URL is not set, so there is no server to send mail to: smtp://user:password@host:587 or smtps://host:465")
 	}
-	pool, err := connectPool(ctx, config.DatabaseURL)
+	pool, err := worker.Connect(ctx, config.DatabaseURL, "headway digest")
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	sender := smtp.NewPool(*config.SMTP, config.DigestConcurrency)
-	defer sender.Close()
-
+	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	mailer := worker.NewMailer(config, pool, uuid.NewString(), log)
+	defer mailer.Sender.Close()
 	var failures failures
-	mailer := &worker.Mailer{
-		Pool:        pool,
-		WorkerID:    uuid.NewString(),
-		Composer:    &mail.Composer{From: config.MailFrom.Address, AppURL: config.AppURL},
-		Sender:      sender,
-		Log:         slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelError})),
-		Concurrency: config.DigestConcurrency,
-		Observe:     failures.note,
-	}
+	mailer.Observe = failures.note
+
 	reserved, err := mailer.Reserve(ctx)
 	if err != nil {
 		return err
@@ -217,32 +209,6 @@ func runDigests(ctx context.Context, e env, args []string) error {
 		err = told
 	}
 	return cmp.Or(err, ctx.Err())
-}
-
-// connectPool connects to the database and checks its schema. The caller closes it.
-func connectPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
-	config, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL: %w", err)
-	}
-	params := config.ConnConfig.RuntimeParams
-	params["application_name"] = cmp.Or(params["application_name"], "headway digest")
-	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, 10*time.Second)
-	if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // nobody chose
-		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec // a pooler may not know prepared statements
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL: %w", err)
-	}
-	if err := pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return sql.Check(ctx, conn.Conn()) }); err != nil {
-		pool.Close()
-		if errors.As(err, new(*sql.VersionError)) {
-			return nil, err
-		}
-		return nil, fmt.Errorf("connect to the database (DATABASE_URL, or PGHOST and its relatives, say which): %w", err)
-	}
-	return pool, nil
 }
 
 // failures are the digests that could not be sent.
