@@ -375,7 +375,12 @@ func something(ctx context.Context, pool interface {
 	case 4:
 		_, err = pool.Exec(ctx, "select headway.reserve_digests(2)")
 	case 5:
-		_, err = pool.Exec(ctx, "update headway.digest set lease_until = now() - interval '1 second', next_attempt_at = now() where state in ('reserved', 'sending') and random() < 0.3")
+		// Time passes; it waits for nobody, or two of these could wait for each other.
+		_, err = pool.Exec(ctx, `
+			update headway.digest set lease_until = now() - interval '1 second', next_attempt_at = now()
+			where id in (
+			  select d.id from headway.digest d where d.state in ('reserved', 'sending') and random() < 0.3 for update skip locked
+			)`)
 	default:
 		var digest *int64
 		var frozen *string
