@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	netmail "net/mail"
 	"regexp"
 	"slices"
@@ -18,10 +17,10 @@ import (
 	"time"
 
 	"github.com/emersion/go-message/mail"
-	"github.com/emersion/go-smtp"
 	"github.com/jackc/pgx/v5"
 
 	"headway/internal/pgtest"
+	"headway/internal/smtptest"
 )
 
 var promiseSeed = flag.Uint64("promise.seed", 0, "repeat TestThePromiseOfMail with this seed; 0: a new one")
@@ -77,7 +76,7 @@ func testPromise(t *testing.T, program, whenUnknown string, random *rand.Rand) {
 
 	start := func() *process {
 		return startWorker(t, program, db.URL,
-			"HEADWAY_SMTP_URL=smtp://"+server.addr+"?tls=none",
+			"HEADWAY_SMTP_URL="+server.URL(),
 			"HEADWAY_MAIL_FROM=Headway <headway@example.com>",
 			"HEADWAY_DIGEST_SCHEDULE=@every 1s",
 			"HEADWAY_DIGEST_CONCURRENCY=4",
@@ -88,11 +87,11 @@ func testPromise(t *testing.T, program, whenUnknown string, random *rand.Rand) {
 	for kill := range promiseKills {
 		// While they send, more is said.
 		do(t, conn, fmt.Sprintf(`select headway.post(1, 'project_' || p, 'word%dof' || p || 'x') from generate_series(1, 20) p`, 4+kill))
-		target := server.count() + random.IntN(promisePeople/promiseKills)
+		target := len(server.Messages()) + random.IntN(promisePeople/promiseKills)
 		pgtest.Eventually(t, 2*time.Minute, func() bool {
 			letTimePass(t, conn, killed)
-			return server.count() >= target || waiting(t, conn) == 0
-		}, "%d of %d mails came", server.count(), target)
+			return len(server.Messages()) >= target || waiting(t, conn) == 0
+		}, "%d of %d mails came", len(server.Messages()), target)
 		victim := random.IntN(len(workers))
 		pid := workers[victim].cmd.Process.Pid
 		pgtest.Eventually(t, soon, func() bool {
@@ -152,10 +151,11 @@ func checkPromise(t *testing.T, conn *pgx.Conn, server *flakyServer, whenUnknown
 	words := map[int64][]string{} // what each person was mailed, once for each digest
 	held := map[int64]bool{}
 	states := map[string]int{}
+	accepted := server.accepted(t)
 	unknown, twice := 0, 0
 	for _, d := range digests {
 		states[d.State]++
-		copies := server.accepted["<"+d.Token+"@example.com>"]
+		copies := accepted["<"+d.Token+"@example.com>"]
 		if d.Unknown {
 			unknown++
 		}
@@ -243,43 +243,42 @@ func wordsIn(t *testing.T, raw []byte) (words []string) {
 	}
 }
 
-// flakyServer accepts most mails, refuses some for now, and loses the connection at some, before or after it accepted
-// them.
+// flakyServer takes most mails, refuses some for now, and loses the connection at some, before or after it took them.
 type flakyServer struct {
-	addr string
+	*smtptest.Server
 
 	mu       sync.Mutex
 	random   *rand.Rand
-	accepted map[string][][]byte // by Message-ID
-	total    int
 	failures int
 }
 
 func startFlakyServer(t *testing.T, seed uint64) *flakyServer {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	server, err := smtptest.Start(smtptest.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &flakyServer{
-		addr:     listener.Addr().String(),
-		random:   rand.New(rand.NewPCG(seed, 0)),
-		accepted: map[string][][]byte{},
-	}
-	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		return &flakySession{server: f, conn: c}, nil
-	}))
-	server.Domain = "mail.example.com"
-	done := make(chan struct{})
-	go func() { defer close(done); _ = server.Serve(listener) }()
-	t.Cleanup(func() { _ = server.Close(); <-done })
+	t.Cleanup(func() { _ = server.Close() })
+	f := &flakyServer{Server: server, random: rand.New(rand.NewPCG(seed, 0))}
+	server.Fail(f.fault)
 	return f
 }
 
-func (f *flakyServer) count() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.total
+// fault says how a step fails, if it does.
+func (f *flakyServer) fault(step smtptest.Step) error {
+	switch {
+	case step.Name == "MAIL" && f.fails(50):
+		return smtptest.Reply(451, "4.3.2", "Not now")
+	case step.Name == "RCPT" && f.fails(20):
+		return smtptest.Reply(450, "4.2.0", "Greylisted")
+	case step.Name == "DATA" && f.fails(40):
+		return smtptest.Reply(451, "4.3.0", "Try again")
+	case step.Name == "DATA" && f.fails(60):
+		return smtptest.ErrHangUp
+	case step.Name == "DATA" && f.fails(60):
+		return smtptest.ErrTakeAndHangUp
+	}
+	return nil
 }
 
 // fails says, for one in n, that this one fails.
@@ -293,50 +292,17 @@ func (f *flakyServer) fails(n int) bool {
 	return fails
 }
 
-type flakySession struct {
-	server *flakyServer
-	conn   *smtp.Conn
-}
-
-func (s *flakySession) Reset()        {}
-func (s *flakySession) Logout() error { return nil }
-
-func (s *flakySession) Mail(string, *smtp.MailOptions) error {
-	if s.server.fails(50) {
-		return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "Not now"}
+// accepted returns what has been taken, by Message-ID.
+func (f *flakyServer) accepted(t *testing.T) map[string][][]byte {
+	t.Helper()
+	accepted := map[string][][]byte{}
+	for _, m := range f.Messages() {
+		message, err := netmail.ReadMessage(bytes.NewReader(m.Data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := strings.TrimSpace(message.Header.Get("Message-Id"))
+		accepted[id] = append(accepted[id], m.Data)
 	}
-	return nil
-}
-
-func (s *flakySession) Rcpt(string, *smtp.RcptOptions) error {
-	if s.server.fails(20) {
-		return &smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 2, 0}, Message: "Greylisted"}
-	}
-	return nil
-}
-
-func (s *flakySession) Data(r io.Reader) error {
-	raw, err := io.ReadAll(r)
-	if err != nil {
-		return err
-	}
-	if s.server.fails(40) {
-		return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "Try again"}
-	}
-	if s.server.fails(60) {
-		return s.conn.Conn().Close() // lost before it was accepted
-	}
-	message, err := netmail.ReadMessage(bytes.NewReader(raw))
-	if err != nil {
-		return err
-	}
-	s.server.mu.Lock()
-	id := strings.TrimSpace(message.Header.Get("Message-Id"))
-	s.server.accepted[id] = append(s.server.accepted[id], raw)
-	s.server.total++
-	s.server.mu.Unlock()
-	if s.server.fails(60) {
-		return s.conn.Conn().Close() // lost after it was accepted
-	}
-	return nil
+	return accepted
 }
