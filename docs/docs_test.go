@@ -225,7 +225,7 @@ type psql struct {
 
 func openPsql(t *testing.T, db *pgtest.DB) *psql {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(pgtest.Cluster(t).BinDir(), "psql"),
+	cmd := exec.CommandContext(t.Context(), pgtest.Client(t, "psql"),
 		"-X", "-q", "-v", "SHOW_CONTEXT=never", db.URL)
 	cmd.Env = append(os.Environ(), "PAGER=", "PGTZ=UTC", "LC_ALL=C.UTF-8")
 	in, err := cmd.StdinPipe()

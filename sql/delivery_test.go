@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -323,8 +325,12 @@ func TestCopy(t *testing.T) {
 		t.Errorf("a copy with a staff member in it: %v", err)
 	}
 
-	// As people type it.
-	out, err := pgtest.Cluster(t).Psql(t.Context(), db.Name, "\\copy headway.task (id, project_id, title) from stdin csv\n5000,1,\"One, by psql\"\n5001,1,Two\n\\.\n"+
+	// As people type it. In CSV, a psql that is older than the server cannot end what follows the command.
+	tasks := filepath.Join(t.TempDir(), "tasks.csv")
+	if err := os.WriteFile(tasks, []byte("5000,1,\"One, by psql\"\n5001,1,Two\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := pgtest.Cluster(t).Psql(t.Context(), db.Name, "\\copy headway.task (id, project_id, title) from '"+tasks+"' csv\n"+
 		"\\copy headway.completion (task_id, user_id) from stdin\n5000\t1\n5001\t2\n\\.\n")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -24,7 +23,7 @@ type psql struct {
 
 func openPsql(t *testing.T, db *pgtest.DB) *psql {
 	t.Helper()
-	program := filepath.Join(pgtest.Cluster(t).BinDir(), "psql")
+	program := pgtest.Client(t, "psql")
 	cmd := exec.CommandContext(t.Context(), program, "-X", "-d", db.URL)
 	cmd.Env = append(os.Environ(), "PGOPTIONS=-c search_path=headway", "LC_ALL=C", "PAGER=")
 	stdin, err := cmd.StdinPipe()

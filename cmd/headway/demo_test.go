@@ -113,7 +113,7 @@ func TestTheDemoWaitsAndShowsWhatOneDoesAtPsql(t *testing.T) {
 	}
 	// What it says one may type, word for word, through real psql.
 	typed := invitation[strings.Index(invitation, "  listen headway_events"):]
-	psql := exec.CommandContext(t.Context(), filepath.Join(pgtest.Cluster(t).BinDir(), "psql"), "-X", "-v", "ON_ERROR_STOP=1", match[1])
+	psql := exec.CommandContext(t.Context(), pgtest.Client(t, "psql"), "-X", "-v", "ON_ERROR_STOP=1", match[1])
 	psql.Stdin = strings.NewReader(typed)
 	out, err := psql.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "Asynchronous notification") {

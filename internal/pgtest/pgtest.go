@@ -77,6 +77,16 @@ func Cluster(t testing.TB) *postgres.Cluster {
 	return cluster
 }
 
+// Client returns the path of a client program, and fails the test where there is none. See [postgres.Client].
+func Client(t testing.TB, program string) string {
+	t.Helper()
+	path, err := postgres.Client(program)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	return path
+}
+
 // boot starts the shared cluster unless it runs. The lock is held.
 func boot() (*postgres.Cluster, error) {
 	if shared.cluster == nil {

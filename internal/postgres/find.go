@@ -41,6 +41,27 @@ func Find() (bindir string, err error) {
 	return "", errNotFound
 }
 
+// Client returns the path of a client program, psql or pg_dump for example. A server's directory need not have them,
+// but psql speaks to servers of every version, and pg_dump to those that are not newer than itself. It looks where
+// [Find] looks, whatever HEADWAY_POSTGRES_BINDIR says after that, and prefers one that has a server beside it.
+func Client(program string) (path string, err error) {
+	dirs := slices.Concat(onPath(), usualPlaces())
+	if dir := os.Getenv("HEADWAY_POSTGRES_BINDIR"); dir != "" {
+		dirs = slices.Insert(dirs, 0, dir)
+	}
+	for _, dir := range dirs {
+		path := filepath.Join(dir, program)
+		if _, err := exec.LookPath(path); err == nil && usable(dir) == nil {
+			return path, nil
+		}
+	}
+	path, err = exec.LookPath(program)
+	if err != nil {
+		return "", fmt.Errorf("find a client of PostgreSQL: %w", err)
+	}
+	return path, nil
+}
+
 // onPath returns where PATH and pg_config point, if anywhere.
 func onPath() (dirs []string) {
 	if path, err := exec.LookPath("postgres"); err == nil {

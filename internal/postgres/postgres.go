@@ -115,7 +115,8 @@ func (c *Cluster) SocketDir() string { return c.dir }
 // DataDir returns the data directory.
 func (c *Cluster) DataDir() string { return filepath.Join(c.dir, "data") }
 
-// BinDir returns the directory of PostgreSQL's programs. A downloaded PostgreSQL has no psql and no pg_dump in it.
+// BinDir returns the directory of PostgreSQL's programs. Some installations have no psql and no pg_dump in it: see
+// [Client].
 func (c *Cluster) BinDir() string { return c.binDir }
 
 // Pid returns the process id of the server, 0 while it is halted.
@@ -131,8 +132,12 @@ func (c *Cluster) Pid() int {
 // Psql runs psql as the superuser with stdin as its input, without .psqlrc, and returns all it printed. It stops at
 // the first error.
 func (c *Cluster) Psql(ctx context.Context, dbname, stdin string, args ...string) (string, error) {
+	psql, err := Client("psql")
+	if err != nil {
+		return "", err
+	}
 	args = append([]string{"-X", "-v", "ON_ERROR_STOP=1", "-d", c.URL(dbname)}, args...)
-	cmd := exec.CommandContext(ctx, filepath.Join(c.binDir, "psql"), args...)
+	cmd := exec.CommandContext(ctx, psql, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

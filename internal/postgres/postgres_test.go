@@ -308,14 +308,38 @@ func TestFindHeedsTheEnvironment(t *testing.T) {
 		t.Errorf("an empty directory: got %v", err)
 	}
 
-	for _, program := range []string{"initdb", "pg_ctl", "postgres"} {
-		script := "#!/bin/sh\necho 'postgres (PostgreSQL) 14.9 (Debian)'\n"
+	pretend(t, dir, "14.9 (Debian)", "initdb", "pg_ctl", "postgres")
+	if _, err := Find(); err == nil || !strings.Contains(err.Error(), "14.9 (Debian) is too old") {
+		t.Errorf("an old one: got %v", err)
+	}
+}
+
+// pretend puts programs into a directory that only say their version.
+func pretend(t *testing.T, dir, version string, programs ...string) {
+	t.Helper()
+	for _, program := range programs {
+		script := "#!/bin/sh\necho '" + program + " (PostgreSQL) " + version + "'\n"
 		if err := os.WriteFile(filepath.Join(dir, program), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Find(); err == nil || !strings.Contains(err.Error(), "14.9 (Debian) is too old") {
-		t.Errorf("an old one: got %v", err)
+}
+
+func TestAClientIsFoundElsewhereWhereTheServerHasNone(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("HEADWAY_POSTGRES_BINDIR", dir)
+	pretend(t, dir, "18.1", "initdb", "pg_ctl", "postgres")
+	elsewhere, err := Client("psql")
+	if err != nil || filepath.Dir(elsewhere) == dir {
+		t.Errorf("got %q, %v", elsewhere, err)
+	}
+
+	pretend(t, dir, "18.1", "psql")
+	if got, err := Client("psql"); err != nil || got != filepath.Join(dir, "psql") {
+		t.Errorf("beside the server: got %q, %v", got, err)
+	}
+	if got, err := Client("no-such-program"); err == nil {
+		t.Errorf("what is nowhere: got %q", got)
 	}
 }
 
