@@ -75,6 +75,11 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	return launch(ctx, binDir, options.Log, func(ctx context.Context, c *Cluster) error { return c.create(ctx, options) })
+}
+
+// launch starts a cluster whose data directory is made by create.
+func launch(ctx context.Context, binDir string, log io.Writer, create func(context.Context, *Cluster) error) (*Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 
@@ -91,8 +96,8 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 
-	c := &Cluster{binDir: binDir, dir: dir, as: as, log: &tail{to: options.Log}, keeper: keeper}
-	if err := c.create(ctx, options); err != nil {
+	c := &Cluster{binDir: binDir, dir: dir, as: as, log: &tail{to: log}, keeper: keeper}
+	if err := create(ctx, c); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
 	if err := c.boot(ctx, freePort); err != nil {
@@ -212,7 +217,11 @@ func (c *Cluster) create(ctx context.Context, options Options) error {
 		settings["full_page_writes"] = "off"
 	}
 	maps.Copy(settings, options.Settings)
+	return c.configure(settings)
+}
 
+// configure adds lines to postgresql.conf. The last one of a name counts.
+func (c *Cluster) configure(settings map[string]string) error {
 	conf, err := os.OpenFile(filepath.Join(c.DataDir(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("write settings: %w", err)
