@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -40,25 +39,6 @@ func version(t *testing.T, conn *pgx.Conn) int32 {
 	return v
 }
 
-// dump returns the whole schema of a database as pg_dump writes it.
-func dump(t *testing.T, db *pgtest.DB) string {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(pgtest.Cluster(t).BinDir(), "pg_dump"), "--schema-only", db.URL)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("pg_dump: %v\n%s", err, out)
-	}
-	// Since 2025 a dump begins and ends with a random key.
-	lines := strings.Split(string(out), "\n")
-	kept := lines[:0]
-	for _, line := range lines {
-		if !strings.HasPrefix(line, `\restrict`) && !strings.HasPrefix(line, `\unrestrict`) {
-			kept = append(kept, line)
-		}
-	}
-	return strings.Join(kept, "\n")
-}
-
 // same fails the test at the first line where two texts differ.
 func same(t *testing.T, what, got, want string) {
 	t.Helper()
@@ -79,14 +59,14 @@ func TestHeadwayAndTernMakeTheSameSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	tern(t, terns, "last")
-	same(t, "headway's and tern's schema", dump(t, ours), dump(t, terns))
+	same(t, "headway's and tern's schema", describe(t, ours.Conn(t)), describe(t, terns.Conn(t)))
 
 	// Each goes on where the other stopped.
 	tern(t, ours, "0")
 	if err := sql.Migrate(t.Context(), terns.Conn(t), 0, nil); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "what headway and tern leave", dump(t, ours), dump(t, terns))
+	same(t, "what headway and tern leave", describe(t, ours.Conn(t)), describe(t, terns.Conn(t)))
 }
 
 func tern(t *testing.T, db *pgtest.DB, destination string) {
@@ -116,7 +96,7 @@ func TestUpDownToZeroAndUpAgain(t *testing.T) {
 		if got := version(t, conn); got != target {
 			t.Fatalf("at version %d, want %d", got, target)
 		}
-		return dump(t, db)
+		return describe(t, conn)
 	}
 
 	nothing := to(0)
