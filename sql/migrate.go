@@ -108,6 +108,8 @@ func (e *VersionError) Error() string {
 // needs a connection to the server itself or through a pooler in session mode, because it holds a lock between
 // transactions.
 //
+// On a server that is too old it changes nothing and returns a [*ServerError].
+//
 // A migration that cannot get a table lock within its lock_timeout is tried again a few times. One that fails leaves
 // the schema at the version before it, and the error is a [*StatementError].
 func Migrate(ctx context.Context, conn *pgx.Conn, target int32, onStart func(version int32, file, direction string)) error {
@@ -121,6 +123,9 @@ func migrateTo(
 	target int32,
 	onStart func(version int32, file, direction string),
 ) error {
+	if _, _, err := CheckServer(ctx, conn); err != nil {
+		return err
+	}
 	release, err := acquire(ctx, conn)
 	if err != nil {
 		return err

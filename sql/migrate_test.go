@@ -321,6 +321,22 @@ func TestStatementStart(t *testing.T) {
 	}
 }
 
+func TestAServerThatIsTooOldIsRefused(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Empty(t)
+	// What the server says of itself cannot be set, so something else says it.
+	execute(t, db.Conn(t), "create schema other; create function other.current_setting(text) returns text return '140018'")
+	conn := db.Conn(t, pgtest.SearchPath("other, pg_catalog"))
+
+	err := sql.Migrate(t.Context(), conn, sql.Latest(), nil)
+	if !errors.As(err, new(*sql.ServerError)) || !strings.Contains(err.Error(), "PostgreSQL 14.18 is too old: headway needs 15") {
+		t.Errorf("got %v", err)
+	}
+	if value[bool](t, conn, "select to_regclass($1) is not null", sql.VersionTable) {
+		t.Error("something has been made")
+	}
+}
+
 func TestCheckTellsMissingOlderAndNewerApart(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -176,21 +175,16 @@ func (d *doctor) server(ctx context.Context) finding {
 	if d.conn == nil {
 		return found(skipped, "there is no connection")
 	}
-	var text string
-	if err := d.conn.QueryRow(ctx, `show server_version_num`).Scan(&text); err != nil {
-		return found(failed, "%s", bar.Clean(err.Error()))
-	}
-	number, err := strconv.Atoi(text)
-	if err != nil {
-		return found(failed, "the server says that its version is %q", text)
-	}
-	major, minor := number/10000, number%10000
+	major, minor, err := sql.CheckServer(ctx, d.conn)
 	switch {
-	case major < 15:
-		return found(failed, "PostgreSQL %d.%d is too old: headway needs 15 or newer", major, minor)
+	case err != nil:
+		return found(failed, "%s", bar.Clean(err.Error()))
 	case minor < fixedIn[major]:
 		return found(warning, "PostgreSQL %d.%d has a known hole in row-level security (CVE-2025-8713): update it to %d.%d or newer",
 			major, minor, major, fixedIn[major])
+	case major > sql.NewestServer:
+		return found(ok, "PostgreSQL %d.%d, newer than those that this headway was tested on, %d to %d",
+			major, minor, sql.OldestServer, sql.NewestServer)
 	}
 	return found(ok, "PostgreSQL %d.%d", major, minor)
 }

@@ -105,6 +105,34 @@ func TestDoctorFindsTheSchemaMissingStaleOrNewer(t *testing.T) {
 	expect(t, findings, map[string]string{"schema": "failed: the schema is at version 99"})
 }
 
+func TestDoctorKnowsTheServersThatHeadwayRunsOn(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	execSQL(t, conn, "create schema other; alter database "+db.Name+" set search_path = other, pg_catalog")
+	for number, want := range map[int]string{
+		140018: "failed: PostgreSQL 14.18 is too old: headway needs 15 or newer",
+		150013: "warning: PostgreSQL 15.13 has a known hole in row-level security (CVE-2025-8713): update it to 15.14 or newer",
+		150014: "ok: PostgreSQL 15.14",
+		160009: "warning: PostgreSQL 16.9",
+		160010: "ok: PostgreSQL 16.10",
+		170005: "warning: PostgreSQL 17.5",
+		170006: "ok: PostgreSQL 17.6",
+		180000: "ok: PostgreSQL 18.0",
+		190001: "ok: PostgreSQL 19.1, newer than those that this headway was tested on, 15 to 18",
+	} {
+		// What the server says of itself cannot be set, so something else says it.
+		execSQL(t, conn, fmt.Sprintf("create or replace function other.current_setting(text) returns text return %d", number))
+		findings, err := examine(t, map[string]string{"DATABASE_URL": db.URL})
+		if failed := strings.HasPrefix(want, "failed"); failed != (err != nil) {
+			t.Errorf("%d: %v", number, err)
+		}
+		if got := findings["server"]; got != want && !strings.HasPrefix(got, want+" ") {
+			t.Errorf("server is %q, want %q", got, want)
+		}
+	}
+}
+
 func TestDoctorFindsThePoolerThatDeliversNothing(t *testing.T) {
 	t.Parallel()
 	db, _ := watched(t)
