@@ -61,7 +61,9 @@ line (line) as (
     a.attrelid::regclass, row_number() over (partition by a.attrelid order by a.attnum),
     a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
     (select pg_get_expr(d.adbin, d.adrelid) from pg_catalog.pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum),
-    a.attidentity, a.attgenerated, a.attcollation::regcollation, a.attstorage, a.attcompression, a.attoptions, nullif(a.attstattarget, -1))
+    a.attidentity, a.attgenerated, a.attcollation::regcollation, a.attstorage, a.attcompression,
+    -- Newer minor releases keep a number of their own among the options.
+    (select array_agg(o.option) from unnest(a.attoptions) o (option) where o.option !~ '^pg_attver='), nullif(a.attstattarget, -1))
   from pg_catalog.pg_attribute a
   join pg_catalog.pg_class c on c.oid = a.attrelid and c.relkind in ('r', 'p', 'v', 'm', 'f')
   join space s on s.oid = c.relnamespace
