@@ -1,0 +1,8 @@
+//go:build !linux
+
+package lab
+
+import "time"
+
+// CPU returns 0: only Linux tells what the server's processes have used.
+func (l *Lab) CPU() (time.Duration, error) { return 0, nil }
