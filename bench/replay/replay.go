@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,8 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 
+	"headway/bench/lab"
 	"headway/sql"
-	"headway/worker"
 )
 
 // patience is how long a notification may be overdue before it counts as lost.
@@ -160,7 +158,7 @@ func (r replay) bare(ctx context.Context, conn *pgx.Conn, completions []completi
 
 // headway completes everything while a worker runs and a connection listens.
 func (r replay) headway(ctx context.Context, completions []completion, res *result) error {
-	stop, err := startWorker(ctx, r.url)
+	stop, err := lab.StartWorker(ctx, r.url)
 	if err != nil {
 		return err
 	}
@@ -195,38 +193,6 @@ func (r replay) headway(ctx context.Context, completions []completion, res *resu
 	}
 	slices.Sort(res.delays)
 	return nil
-}
-
-// startWorker runs a worker and returns once it has folded everything there was and sleeps. stop stops it and returns
-// how it ended.
-func startWorker(ctx context.Context, url string) (stop func() error, err error) {
-	config, err := worker.LoadConfig(func(name string) string { return map[string]string{"DATABASE_URL": url}[name] })
-	if err != nil {
-		return nil, err
-	}
-	asleep, ended := make(chan struct{}), make(chan error, 1)
-	sleep := sync.OnceFunc(func() { close(asleep) })
-	w := worker.New(config, slog.New(slog.DiscardHandler), "replay")
-	w.Observe = func(event worker.Event) {
-		if event == worker.Asleep {
-			sleep()
-		}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	go func() { ended <- w.Run(ctx) }()
-	stop = func() error {
-		cancel()
-		return <-ended
-	}
-	select {
-	case <-asleep:
-		return stop, nil
-	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), stop())
-	case err := <-ended:
-		cancel()
-		return nil, fmt.Errorf("the worker has ended: %w", err)
-	}
 }
 
 // receive returns when the completion of each task was notified. It returns once it has heard of as many as expected,
