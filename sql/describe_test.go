@@ -118,15 +118,7 @@ select l.line from line l order by l.line collate "C"`
 // describe returns the description of a database. It is for comparing with another on the same server.
 func describe(t *testing.T, conn *pgx.Conn) string {
 	t.Helper()
-	rows, err := conn.Query(t.Context(), description)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Join(lines, "\n")
+	return strings.Join(column(t, conn, description), "\n")
 }
 
 func TestADescriptionTellsWhateverChanges(t *testing.T) {
