@@ -76,7 +76,7 @@ func TestCommands(t *testing.T) {
 	headway := build(t)
 	for _, path := range documents(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			r := &reader{headway: headway, db: pgtest.Empty(t)}
+			r := &reader{headway: headway, db: pgtest.Empty(t), dir: t.TempDir()}
 			for _, b := range read(t, path).blocks {
 				if b.language != "sh" {
 					continue
@@ -96,6 +96,7 @@ type reader struct {
 	headway string
 	db      *pgtest.DB
 	exports []string // NAME=value
+	dir     string   // where dumps go
 }
 
 // run runs one line, or knows why it cannot be.
@@ -108,6 +109,8 @@ func (r *reader) run(t *testing.T, line string) {
 		return // runs this test
 	case strings.HasPrefix(line, "export DATABASE_URL="):
 		return // the reader's own; here it is r.db.URL
+	case strings.HasPrefix(line, "export NEW_DATABASE_URL="):
+		r.move(t)
 	case strings.HasPrefix(line, "export "):
 		name, value, _ := strings.Cut(strings.TrimPrefix(line, "export "), "=")
 		r.exports = append(r.exports, name+"="+strings.Trim(value, "'"))
@@ -120,11 +123,23 @@ func (r *reader) run(t *testing.T, line string) {
 		execute(t, program, "DATABASE_URL=")
 	case line == "go run ./cmd/headway worker":
 		startWorker(t, r.headway, environment...)
+	case strings.HasPrefix(line, "pg_dump "), strings.HasPrefix(line, "psql "):
+		execute(t, regexp.MustCompile(`--(file|output)=`).ReplaceAllString(line, "--$1="+r.dir+"/"), environment...)
 	case strings.HasPrefix(line, "go run ./cmd/headway digest "):
 		r.digest(t, program, environment)
 	default:
 		execute(t, program, environment...)
 	}
+}
+
+// move gives the reader something to move, and an empty database to move it to.
+func (r *reader) move(t *testing.T) {
+	t.Helper()
+	execute(t, r.headway+" migrate", "DATABASE_URL="+r.db.URL)
+	if err := r.db.Conn(t).PgConn().Exec(t.Context(), `insert into headway.appuser (fullname) values ('Bob')`).Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.exports = append(r.exports, "NEW_DATABASE_URL="+pgtest.Empty(t).URL)
 }
 
 // digest runs headway digest where there is a Bob with something unread, and a mail server. It leaves its files
@@ -147,14 +162,15 @@ func (r *reader) digest(t *testing.T, program string, environment []string) {
 	execute(t, program, append(environment, "HEADWAY_SMTP_URL="+server.URL(), "HEADWAY_MAIL_FROM=headway@example.com")...)
 }
 
-// execute runs a shell line at the top of the repository; it must succeed.
+// execute runs a shell line at the top of the repository, with PostgreSQL's programs at hand; it must succeed.
 func execute(t *testing.T, line string, environment ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", line)
 	cmd.Dir = ".."
-	cmd.Env = append(os.Environ(), environment...)
+	path := filepath.Dir(pgtest.Client(t, "pg_dump")) + string(os.PathListSeparator) + os.Getenv("PATH")
+	cmd.Env = append(append(os.Environ(), "PATH="+path), environment...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%s: %v\n%s", line, err, out)
 	}
