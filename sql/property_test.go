@@ -372,7 +372,7 @@ const arrange = `
 begin;
 -- Without triggers: nothing of the history before shall be left.
 set local session_replication_role = replica;
-truncate headway.appuser, headway.project, headway.pending_fact cascade;
+truncate headway.appuser, headway.project, headway.message, headway.pending_fact cascade;
 insert into headway.channel (name) values ('broadcast') on conflict do nothing;
 set local session_replication_role = origin;
 insert into headway.appuser (id, fullname) select n, 'Person' from generate_series(1, 5) n;

@@ -23,7 +23,6 @@ alter table headway.pending_fact replica identity full;
 create index pending_fact_task_id_idx on headway.pending_fact (task_id);
 create index pending_fact_project_id_idx on headway.pending_fact (project_id);
 create index pending_fact_structural_idx on headway.pending_fact (project_id, user_id) where kind in ('assigned', 'recompute');
-create index pending_fact_told_idx on headway.pending_fact (task_id) where kind in ('assigned', 'reopened');
 comment on table headway.pending_fact is
   'The queue: what happened and has not been folded into the progress tables yet. Triggers write it, headway.fold() consumes it, the views count it in.';
 comment on column headway.pending_fact.kind is 'Facts say what happened; recompute says that no single fact can tell.';

@@ -20,6 +20,12 @@ begin
   end loop;
   assert (select count(*) = max(m.seq) and min(m.seq) = 1 from headway.message m), 'a gap';
   begin
+    insert into headway.message (sender, channel, content, seq) values (1, 'nowhere', 'Numbered', 1);
+    raise assert_failure using message = 'a message in no channel';
+  exception when invalid_parameter_value then
+    null;
+  end;
+  begin
     insert into headway.message (sender, channel, content, seq)
     select 2, 'user_1', 'I am not subscribed', c.last_seq + 1 from headway.channel c where c.name = 'user_1';
     raise assert_failure using message = 'a stranger posted';

@@ -74,7 +74,7 @@ begin
   if v_free then
     return old;
   end if;
-  raise exception 'channel "%" is kept as it is: % of headway.channel is refused', old.name, lower(tg_op) using
+  raise exception 'channel "%" is kept as it is: % of headway.channel is refused', coalesce(old.name, '*'), lower(tg_op) using
     errcode = 'feature_not_supported',
     hint = 'A channel and its messages go only with their whole project: delete from headway.project where id = ….';
 end
@@ -84,6 +84,25 @@ comment on function headway.channel_before_change() is
 
 create trigger channel_before_delete before delete on headway.channel
 for each row execute function headway.channel_before_change();
+
+create function headway.channel_after_delete() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from headway.message m using old_rows o where m.channel = o.name;
+  return null;
+end
+$$;
+comment on function headway.channel_after_delete() is 'Deletes the messages of a channel with it.';
+
+create trigger channel_before_truncate before truncate on headway.channel
+for each statement execute function headway.channel_before_change();
+
+create trigger channel_after_delete after delete on headway.channel
+referencing old table as old_rows
+for each statement execute function headway.channel_after_delete();
 
 create trigger channel_before_update before update on headway.channel
 for each row when (
@@ -136,8 +155,8 @@ begin
   -- A number that was not given out would be in the way of whoever is given it.
   select n.channel into v_channel
   from new_rows n
-  join headway.channel c on c.name = n.channel
-  where n.seq > c.last_seq
+  left join headway.channel c on c.name = n.channel
+  where n.seq <= c.last_seq is not true
   limit 1;
   if found then
     raise exception 'a message brought its own seq to channel "%"', v_channel using
@@ -148,9 +167,9 @@ begin
   if v_mode <> 'off' then
     perform pg_notify(p.channel, p.payload), pg_notify('headway_events', p.payload)
     from (
-      select e.channel, headway.payload(v_mode, e.event, array['content', 'data'], e.reference) as payload
+      select e.channel, headway.payload(v_mode, e.event, array['content', 'data'], to_json(e.reference)) as payload
       from (
-        select n.channel, to_json(n) as event, to_json(r) as reference
+        select n.channel, to_json(n) as event, r as reference
         from new_rows n
         cross join lateral (select n.id, n.sender, n.channel, n.seq, n.kind) r
         offset 0

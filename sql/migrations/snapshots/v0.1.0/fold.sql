@@ -2,7 +2,11 @@ create function headway.fold(max_facts integer default 1000) returns integer
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = auto
+-- To plan this takes longer than to run it, and the plan that follows the indexes is right for any number
+-- of facts, also if it was made when the tables were small.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_busy bigint[] := '{}';
@@ -39,10 +43,6 @@ begin
     if v_projects is null then
       return 0;
     end if;
-    -- For a few facts, planning would take longer than the work; for many, a plan made for them pays.
-    perform set_config(
-      'plan_cache_mode', case when cardinality(v_projects) < 100 then 'force_generic_plan' else 'force_custom_plan' end, true
-    );
     select array_agg(p.id), array_agg(p.id) filter (where not exists (select from headway.project e where e.id = p.id))
     into v_seen, v_gone
     from (select distinct p.id from unnest(v_projects) p (id)) p;
@@ -101,6 +101,11 @@ begin
     exit when v_held is null;
     v_busy := v_busy || v_held;
   end loop;
+
+  if v_recount <> '{}' then
+    -- A recount may read all of a project: a plan made for it pays.
+    perform set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'on', true);
+  end if;
 
   -- One statement, hence one snapshot: what is deleted from the queue, what it is worth and the
   -- truth that is counted belong together, whatever commits meanwhile.

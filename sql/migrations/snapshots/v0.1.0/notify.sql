@@ -1,12 +1,16 @@
 create function headway.notify_mode() returns text
-language sql
+language plpgsql
 volatile
 as $$
+begin
   -- A commit that finds the server's queue full fails, and it would be the application's commit.
-  select case
-    when pg_catalog.pg_notification_queue_usage() < 0.5 then headway.setting('notify_payload')
+  return case
+    when pg_catalog.pg_notification_queue_usage() < 0.5 then (
+      select s.value from headway.setting s where s.name = 'notify_payload'
+    )
     else 'off'
-  end
+  end;
+end
 $$;
 comment on function headway.notify_mode() is
   'What a NOTIFY may carry now: the setting notify_payload, or off while the server''s notification queue is half full.';
