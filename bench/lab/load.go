@@ -4,18 +4,28 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
-// load completes the tasks of a shape, each once, in order, over several connections.
+// load gives out the tasks of a shape, each once, in order, and counts what was committed.
 type load struct {
 	shape     Shape
-	writers   []Complete
 	given     atomic.Int64   // the last task that a writer took
 	committed []atomic.Int64 // by project
+}
+
+func newLoad(shape Shape) *load {
+	return &load{shape: shape, committed: make([]atomic.Int64, shape.Projects)}
+}
+
+// total returns how many completions were committed.
+func (l *load) total() (n int64) {
+	for i := range l.committed {
+		n += l.committed[i].Load()
+	}
+	return n
 }
 
 // pace is how a load is laid on.
@@ -25,66 +35,66 @@ type pace struct {
 	gap      time.Duration // at least this lies between two commits that are watched
 }
 
-var errNoTasks = errors.New("all tasks are completed before the time is up: the shape needs more")
-
-// run completes tasks for a while, tells watched of some of the commits, and returns how many there were within that
-// while. What has begun is finished.
-func (l *load) run(ctx context.Context, p pace, watched func(commit)) (int, error) {
-	due := arrivals(p)
-	var arrived, counted, last atomic.Int64
-	group, ctx := errgroup.WithContext(ctx)
-	// A query whose context can end costs a goroutine.
-	uncancelled := context.WithoutCancel(ctx)
-	began := time.Now()
-	end := began.Add(p.duration)
-	for w, complete := range l.writers {
-		group.Go(func() error {
-			random := rand.New(rand.NewPCG(uint64(w), 0)) // the same for every rival
-			for ctx.Err() == nil && time.Now().Before(end) {
-				if p.rate > 0 {
-					i := int(arrived.Add(1)) - 1
-					if i >= len(due) || !waitUntil(ctx, began.Add(due[i])) {
-						return nil
-					}
-				}
-				task := l.given.Add(1)
-				if task > int64(l.shape.Tasks) {
-					return errNoTasks
-				}
-				project := l.shape.project(task)
-				user := (project-1)*int64(l.shape.Customers) + 1 + random.Int64N(int64(l.shape.Customers))
-				if err := complete(uncancelled, task, user); err != nil {
-					return err
-				}
-				c := commit{project: project, nth: l.committed[project-1].Add(1), at: time.Now()}
-				if c.at.Before(end) {
-					counted.Add(1)
-				}
-				before, now := last.Load(), int64(c.at.Sub(began))
-				if now-before >= int64(p.gap) && last.CompareAndSwap(before, now) {
-					watched(c)
-				}
-			}
-			return nil
-		})
+// arrivals returns when completions are due after the beginning, in order. As many as the rate says, each at a random
+// moment: at even distances they would keep step with whatever polls.
+func (p pace) arrivals() (due []time.Duration) {
+	random := rand.New(rand.NewPCG(0, 0)) // the same for every rival
+	for range int(p.rate * p.duration.Seconds()) {
+		due = append(due, time.Duration(random.Int64N(int64(p.duration))))
 	}
-	err := group.Wait()
-	return int(counted.Load()), err
+	slices.Sort(due)
+	return due
 }
 
-// arrivals returns when completions are due after the beginning, in order. As many as the rate says, each at a moment
-// of its own: at even distances they would keep step with whatever polls.
-func arrivals(p pace) (due []time.Duration) {
-	if p.rate == 0 {
-		return nil
+// turn is one time that a load is laid on.
+type turn struct {
+	load    *load
+	pace    pace
+	watched func(commit) // told of some of the commits
+
+	began   time.Time
+	counted atomic.Int64 // commits in time
+	last    atomic.Int64 // when the last commit was that is watched, from the beginning
+}
+
+// driver has connections and completes tasks over them.
+type driver interface {
+	// drive completes tasks until the time of the turn is up or ctx is done. What has begun is finished.
+	drive(ctx context.Context, t *turn) error
+	close()
+}
+
+// run lays the load on and returns how many completions there were in time.
+func (l *load) run(ctx context.Context, d driver, p pace, watched func(commit)) (int, error) {
+	t := &turn{load: l, pace: p, watched: watched, began: time.Now()}
+	err := d.drive(ctx, t)
+	return int(t.counted.Load()), err
+}
+
+// over reports whether the time is up.
+func (t *turn) over(now time.Time) bool { return now.Sub(t.began) >= t.pace.duration }
+
+var errNoTasks = errors.New("all tasks are completed before the time is up: the shape needs more")
+
+// next returns the next task, its project and somebody who may complete it.
+func (t *turn) next(random *rand.Rand) (task, project, user int64, err error) {
+	shape := t.load.shape
+	if task = t.load.given.Add(1); task > int64(shape.Tasks) {
+		return 0, 0, 0, errNoTasks
 	}
-	random := rand.New(rand.NewPCG(0, 0))
-	for at := 0.0; ; {
-		at += random.ExpFloat64() / p.rate
-		if at >= p.duration.Seconds() {
-			return due
-		}
-		due = append(due, time.Duration(at*float64(time.Second)))
+	project = shape.project(task)
+	return task, project, (project-1)*int64(shape.Customers) + 1 + random.Int64N(int64(shape.Customers)), nil
+}
+
+// commit notes that a completion is committed, as its writer knows by now.
+func (t *turn) commit(project int64, now time.Time) {
+	c := commit{project: project, nth: t.load.committed[project-1].Add(1), at: now}
+	if !t.over(now) {
+		t.counted.Add(1)
+	}
+	last, at := t.last.Load(), int64(now.Sub(t.began))
+	if at-last >= int64(t.pace.gap) && t.last.CompareAndSwap(last, at) {
+		t.watched(c)
 	}
 }
 
@@ -98,12 +108,4 @@ func waitUntil(ctx context.Context, at time.Time) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// total returns how many completions were committed.
-func (l *load) total() (n int64) {
-	for i := range l.committed {
-		n += l.committed[i].Load()
-	}
-	return n
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,7 +59,7 @@ func (l *Lab) Measure(ctx context.Context, r Rival, shape Shape, p Plan) (_ Resu
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, db.Drop(context.WithoutCancel(ctx))) }()
-	m := measurement{lab: l, rival: r, db: db, plan: p, load: load{shape: shape}}
+	m := measurement{lab: l, rival: r, db: db, plan: p, load: newLoad(shape)}
 	return m.run(ctx)
 }
 
@@ -71,7 +70,8 @@ type measurement struct {
 	db       *Database
 	plan     Plan
 	control  *pgx.Conn
-	load     load
+	load     *load
+	driver   driver
 	observer *observer
 }
 
@@ -85,17 +85,10 @@ func (m *measurement) run(ctx context.Context) (_ Result, err error) {
 			return Result{}, fmt.Errorf("set up: %w", err)
 		}
 	}
-	conns := make([]*pgx.Conn, m.plan.Writers)
-	for i := range conns {
-		if conns[i], err = m.db.Connect(ctx); err != nil {
-			return Result{}, err
-		}
-		defer conns[i].Close(context.WithoutCancel(ctx))
+	if m.driver, err = m.open(ctx); err != nil {
+		return Result{}, fmt.Errorf("connect: %w", err)
 	}
-	m.load.committed = make([]atomic.Int64, m.load.shape.Projects)
-	if m.load.writers, err = m.rival.Writers(ctx, conns); err != nil {
-		return Result{}, err
-	}
+	defer m.driver.close()
 	if err := m.lab.Checkpoint(ctx); err != nil {
 		return Result{}, err
 	}
@@ -110,6 +103,14 @@ func (m *measurement) run(ctx context.Context) (_ Result, err error) {
 	}
 	result, err := m.phases(ctx)
 	return result, errors.Join(err, m.observer.stop(), stop())
+}
+
+// open opens the writers' connections.
+func (m *measurement) open(ctx context.Context) (driver, error) {
+	if m.rival.Writers != nil {
+		return openGoroutines(ctx, m.db, m.plan.Writers, m.rival.Writers)
+	}
+	return openStatement(ctx, m.db, m.plan.Writers, m.rival.Statement)
 }
 
 // phases warms up, completes at a steady rate, then at full speed, and compares with a recount.
@@ -150,7 +151,7 @@ func (m *measurement) phases(ctx context.Context) (Result, error) {
 // there were in all.
 func (m *measurement) phase(ctx context.Context, p pace) (Phase, int, error) {
 	already := m.load.total()
-	counted, err := m.load.run(ctx, p, m.observer.expect)
+	counted, err := m.load.run(ctx, m.driver, p, m.observer.expect)
 	if err != nil {
 		return Phase{}, 0, err
 	}

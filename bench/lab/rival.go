@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -33,7 +32,10 @@ type Rival struct {
 	// Setup is the rest of the schema, run in each copy of the template. Nil: there is none.
 	Setup func(ctx context.Context, conn *pgx.Conn) error
 
-	// Writers returns for each connection how a task is completed on it.
+	// Statement completes a task, $1, for a person, $2, both bigint. It is prepared, and a transaction of its own.
+	Statement string
+	// Writers returns for each connection how a task is completed on it, where that is more than a statement. Nil: it
+	// is the statement.
 	Writers func(ctx context.Context, conns []*pgx.Conn) ([]Complete, error)
 
 	// Start starts what runs beside the writers. stop ends it and returns what went wrong. Nil: nothing does.
@@ -65,24 +67,6 @@ type Complete func(ctx context.Context, task, user int64) error
 
 // Progress is how many tasks of a project are done.
 type Progress struct{ Project, Done int64 }
-
-// Statement completes a task with one prepared statement, which is a transaction of its own: $1 is the task, $2 the
-// person.
-func Statement(query string) func(ctx context.Context, conns []*pgx.Conn) ([]Complete, error) {
-	return func(ctx context.Context, conns []*pgx.Conn) ([]Complete, error) {
-		writers := make([]Complete, len(conns))
-		for i, conn := range conns {
-			if _, err := conn.Prepare(ctx, "complete", query); err != nil {
-				return nil, fmt.Errorf("prepare %q: %w", query, err)
-			}
-			writers[i] = func(ctx context.Context, task, user int64) error {
-				_, err := conn.Exec(ctx, "complete", task, user)
-				return err
-			}
-		}
-		return writers, nil
-	}
-}
 
 // SQL returns a setup that runs a script.
 func SQL(script string) func(ctx context.Context, conn *pgx.Conn) error {

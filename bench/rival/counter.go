@@ -27,15 +27,15 @@ for each row execute function completion_after_insert()`
 // Counter adds to a row of the project in a trigger on each completion.
 func Counter() lab.Rival {
 	return lab.Rival{
-		Name:    "counter",
-		Title:   "counter in a trigger",
-		About:   "A trigger adds to a row of the project at each completion and notifies.",
-		Base:    plain(),
-		Setup:   lab.SQL(createCounter),
-		Writers: lab.Statement(insertCompletion),
-		Channel: channel,
-		Heard:   heard,
-		Read:    readProgress,
-		Recount: recountCompletions,
+		Name:      "counter",
+		Title:     "counter in a trigger",
+		About:     "A trigger adds to a row of the project at each completion and notifies.",
+		Base:      plain(),
+		Setup:     lab.SQL(createCounter),
+		Statement: insertCompletion,
+		Channel:   channel,
+		Heard:     heard,
+		Read:      readProgress,
+		Recount:   recountCompletions,
 	}
 }

@@ -48,11 +48,11 @@ func WithHeadway() lab.Base {
 // completion, and a worker in this process. The listener hears headway_events, hence every message too.
 func Headway() lab.Rival {
 	return lab.Rival{
-		Name:    "headway",
-		Title:   "headway",
-		About:   "With foreign keys, checks of who may complete what, an activity message for each completion, progress and notifications of both.",
-		Base:    WithHeadway(),
-		Writers: lab.Statement(`insert into headway.completion (task_id, user_id) values ($1, $2)`),
+		Name:      "headway",
+		Title:     "headway",
+		About:     "With foreign keys, checks of who may complete what, an activity message for each completion, progress and notifications of both.",
+		Base:      WithHeadway(),
+		Statement: `insert into headway.completion (task_id, user_id) values ($1, $2)`,
 		Start: func(ctx context.Context, db *lab.Database) (stop func() error, err error) {
 			return lab.StartWorker(ctx, db.URL)
 		},

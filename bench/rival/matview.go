@@ -27,18 +27,18 @@ analyze progress`
 // MaterializedView refreshes a view of all projects, again and again without a pause, and notifies after each time.
 func MaterializedView() lab.Rival {
 	return lab.Rival{
-		Name:    "matview",
-		Title:   "materialized view",
-		About:   "`refresh materialized view concurrently` of all projects, again and again without a pause, and a notification of all bars after each.",
-		Base:    plain(),
-		Setup:   lab.SQL(createView),
-		Writers: lab.Statement(insertCompletion),
-		Start:   refresh,
-		Channel: channel,
-		Heard:   heard,
-		Read:    readProgress,
-		Folded:  sumProgress,
-		Recount: recountCompletions,
+		Name:      "matview",
+		Title:     "materialized view",
+		About:     "`refresh materialized view concurrently` of all projects, again and again without a pause, and a notification of all bars after each.",
+		Base:      plain(),
+		Setup:     lab.SQL(createView),
+		Statement: insertCompletion,
+		Start:     refresh,
+		Channel:   channel,
+		Heard:     heard,
+		Read:      readProgress,
+		Folded:    sumProgress,
+		Recount:   recountCompletions,
 	}
 }
 

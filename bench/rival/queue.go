@@ -55,18 +55,18 @@ from moved m`
 // project in a batch: what users of pgmq write, less what the extension's visibility times and archive cost.
 func Queue() lab.Rival {
 	return lab.Rival{
-		Name:    "queue",
-		Title:   "queue, read in batches",
-		About:   "Each completion also inserts into a queue; a consumer deletes up to 1,000 rows at a time, adds them up by project and notifies once for each. It looks every 5 ms.",
-		Base:    plain(),
-		Setup:   lab.SQL(createQueue),
-		Writers: lab.Statement(insertAndQueue),
-		Start:   consumeQueue,
-		Channel: channel,
-		Heard:   heard,
-		Read:    readProgress,
-		Folded:  sumProgress,
-		Recount: recountCompletions,
+		Name:      "queue",
+		Title:     "queue, read in batches",
+		About:     "Each completion also inserts into a queue; a consumer deletes up to 1,000 rows at a time, adds them up by project and notifies once for each. It looks every 5 ms.",
+		Base:      plain(),
+		Setup:     lab.SQL(createQueue),
+		Statement: insertAndQueue,
+		Start:     consumeQueue,
+		Channel:   channel,
+		Heard:     heard,
+		Read:      readProgress,
+		Folded:    sumProgress,
+		Recount:   recountCompletions,
 	}
 }
 

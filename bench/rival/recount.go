@@ -32,15 +32,15 @@ for each row execute function completion_after_insert()`
 // Recount counts the project's completions anew in a trigger on each.
 func Recount() lab.Rival {
 	return lab.Rival{
-		Name:    "recount",
-		Title:   "recount in a trigger",
-		About:   "A trigger counts the project anew at each completion and notifies. Two who complete at once do not see each other.",
-		Base:    plain(),
-		Setup:   lab.SQL(createRecount),
-		Writers: lab.Statement(insertCompletion),
-		Channel: channel,
-		Heard:   heard,
-		Read:    readProgress,
-		Recount: recountCompletions,
+		Name:      "recount",
+		Title:     "recount in a trigger",
+		About:     "A trigger counts the project anew at each completion and notifies. Two who complete at once do not see each other.",
+		Base:      plain(),
+		Setup:     lab.SQL(createRecount),
+		Statement: insertCompletion,
+		Channel:   channel,
+		Heard:     heard,
+		Read:      readProgress,
+		Recount:   recountCompletions,
 	}
 }

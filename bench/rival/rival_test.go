@@ -114,7 +114,7 @@ create trigger queue_before_insert before insert on queue for each row execute f
 
 	t.Run("one that loses completions", func(t *testing.T) {
 		r := Bare()
-		r.Writers = lab.Statement(insertCompletion + ` on conflict do nothing`)
+		r.Statement = insertCompletion + ` on conflict do nothing`
 		r.Setup = lab.SQL(`insert into completion (task_id, user_id) select t.id, u.id from task t, person u where t.id % 10 = 0`)
 		if _, err := l.Measure(t.Context(), r, small, plan); err == nil || !strings.Contains(err.Error(), "were committed") {
 			t.Errorf("nobody noticed: %v", err)
