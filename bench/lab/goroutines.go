@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -33,23 +32,6 @@ func openGoroutines(ctx context.Context, db *Database, n int, learn func(context
 		return nil, err
 	}
 	return g, nil
-}
-
-// prepare prepares a statement on each connection.
-func prepare(statement string) func(context.Context, []*pgx.Conn) ([]Complete, error) {
-	return func(ctx context.Context, conns []*pgx.Conn) ([]Complete, error) {
-		writers := make([]Complete, len(conns))
-		for i, conn := range conns {
-			if _, err := conn.Prepare(ctx, statementName, statement); err != nil {
-				return nil, fmt.Errorf("prepare %q: %w", statement, err)
-			}
-			writers[i] = func(ctx context.Context, task, user int64) error {
-				_, err := conn.Exec(ctx, statementName, task, user)
-				return err
-			}
-		}
-		return writers, nil
-	}
 }
 
 func (g *goroutines) close() {
