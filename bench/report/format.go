@@ -54,6 +54,9 @@ func Duration(d time.Duration) string {
 
 // Bytes writes a size in kB, MB or GB, which are 1000 of each other: 18 MB.
 func Bytes(n float64) string {
+	if math.IsNaN(n) {
+		return missing
+	}
 	for _, unit := range []struct {
 		name string
 		size float64

@@ -176,9 +176,10 @@ func (d curves) Plot(c draw.Canvas, p *plot.Plot) {
 	for i, l := range d.lines {
 		var run []vg.Point
 		stroke := func() {
-			if len(run) > 1 {
-				c.StrokeLines(line(1.4, series(i)), run)
+			if len(run) == 1 { // a dot
+				run = []vg.Point{{X: run[0].X - 0.7, Y: run[0].Y}, {X: run[0].X + 0.7, Y: run[0].Y}}
 			}
+			c.StrokeLines(line(1.4, series(i)), run)
 			run = nil
 		}
 		for j, v := range l.Values {

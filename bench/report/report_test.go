@@ -175,6 +175,7 @@ func TestFigures(t *testing.T) {
 		Count(math.NaN()):                    missing,
 		Ratio(0.456):                         "0.46",
 		Ratio(math.Inf(1)):                   missing,
+		Bytes(math.NaN()):                    missing,
 		Bytes(950_000):                       "950 kB",
 		Bytes(1_860_000):                     "1.9 MB",
 		Bytes(18_200_000):                    "18 MB",
