@@ -1,0 +1,142 @@
+// Package soak keeps headway busy for minutes, as an application would, and looks at what becomes of the queue.
+//
+// Tasks are completed at half of the speed that was measured just before, at random moments; a tenth of them in one
+// project. People look at their bars, at what they have to do and at what is unread, post and mark read. In the middle
+// somebody leaves a transaction open that has written and read: until it ends, no row that is deleted anywhere can be
+// removed, and the queue is nothing but rows that come and are deleted. Every second or so is noted how it is going.
+//
+// What compares headway with other ways to do the same does not belong here.
+package soak
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"headway/bench/lab"
+	"headway/bench/process"
+	"headway/sql"
+)
+
+// Options say how long and how hard.
+type Options struct {
+	// Duration of the load. Default: ten minutes.
+	Duration time.Duration
+	// Writers are the connections that complete tasks. Default: 32.
+	Writers int
+	// Projects is how many there are, at least 2. Default: 1000.
+	Projects int
+	// Log is told what is being done. Nil: nobody is.
+	Log func(format string, args ...any)
+}
+
+// The parts of a run. The hold begins and ends at these shares of it; what is before, is from calm on.
+const (
+	calm      = 0.15
+	holdFrom  = 0.40
+	holdTill  = 0.50
+	settled   = 0.70
+	fullSpeed = 0.02 // of the run is given to measure the full speed, at least a second of it
+)
+
+// Run keeps a database of a lab busy. It compiles headway, so it runs inside the module only.
+func Run(ctx context.Context, l *lab.Lab, options Options) (_ Result, err error) {
+	if options.Duration == 0 {
+		options.Duration = 10 * time.Minute
+	}
+	if options.Writers == 0 {
+		options.Writers = 32
+	}
+	if options.Projects == 0 {
+		options.Projects = 1000
+	}
+	if options.Log == nil {
+		options.Log = func(string, ...any) {}
+	}
+	dir, err := os.MkdirTemp("", "headway-soak-")
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	program, err := process.Build(ctx, dir)
+	if err != nil {
+		return Result{}, err
+	}
+
+	err = l.Template(ctx, "soak", func(ctx context.Context, conn *pgx.Conn) error {
+		if err := sql.Migrate(ctx, conn, sql.Latest(), nil); err != nil {
+			return err
+		}
+		return fill(ctx, conn, options.Projects)
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	db, err := l.Copy(ctx, "soak")
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, db.Drop(context.WithoutCancel(ctx))) }()
+
+	r := run{options: options, lab: l, db: db, tasks: tasks{projects: int64(options.Projects)}}
+	if r.worker, err = process.Start(ctx, program, db.URL); err != nil {
+		return Result{}, err
+	}
+	result, err := r.run(ctx)
+	return result, errors.Join(err, r.worker.Stop())
+}
+
+// run is one call of [Run].
+type run struct {
+	options Options
+	lab     *lab.Lab
+	db      *lab.Database
+	worker  *process.Worker
+	tasks   tasks
+	began   time.Time // of the load
+	timings timings
+}
+
+func (r *run) run(ctx context.Context) (Result, error) {
+	w, err := r.openWriters(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	defer w.close(ctx)
+	full, err := r.measureFullSpeed(ctx, w)
+	if err != nil {
+		return Result{}, fmt.Errorf("measure the full speed: %w", err)
+	}
+	rate := full / 2
+	r.options.Log("%.0f completions a second at full speed; keeping up %.0f for %v", full, rate, r.options.Duration)
+	if err := r.provide(ctx, int64(1.1*rate*r.options.Duration.Seconds())+1000); err != nil {
+		return Result{}, fmt.Errorf("make tasks: %w", err)
+	}
+
+	loading, cancel := context.WithTimeout(ctx, r.options.Duration)
+	defer cancel()
+	group, loading := errgroup.WithContext(loading)
+	r.began = time.Now()
+	result := Result{Full: full, Rate: rate, Duration: r.options.Duration, Writers: r.options.Writers, Projects: r.options.Projects}
+	group.Go(func() error { return r.write(loading, w, rate) })
+	group.Go(func() error { return r.people(loading) })
+	group.Go(func() error { return r.probe(loading) })
+	group.Go(func() (err error) {
+		result.Hold, err = r.hold(loading)
+		return err
+	})
+	group.Go(func() (err error) {
+		result.Samples, err = r.sample(loading, w)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return Result{}, err
+	}
+	result.timings = r.timings.all
+	return result, r.inspect(ctx, &result)
+}
