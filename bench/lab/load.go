@@ -17,7 +17,12 @@ type load struct {
 }
 
 func newLoad(shape Shape) *load {
-	return &load{shape: shape, committed: make([]atomic.Int64, shape.Projects)}
+	l := &load{shape: shape, committed: make([]atomic.Int64, shape.Projects)}
+	l.given.Store(int64(shape.Done))
+	for task := range int64(shape.Done) {
+		l.committed[shape.project(task+1)-1].Add(1)
+	}
+	return l
 }
 
 // total returns how many completions were committed.

@@ -15,6 +15,7 @@ type Shape struct {
 	Projects  int
 	Customers int // of each project
 	Tasks     int // of all projects together
+	Done      int // of these, the first are completed to begin with, each by the first customer of its project
 }
 
 // project returns the project of a task.

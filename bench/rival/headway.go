@@ -19,6 +19,8 @@ insert into headway.appuser (id, fullname) select i, 'Person ' || i from generat
 insert into headway.project (id, name) select i, 'Project ' || i from generate_series(1, %[1]d) i;
 insert into headway.member (project_id, user_id, role) select 1 + (i - 1) / %[2]d, i, 'customer' from generate_series(1, %[1]d * %[2]d) i;
 insert into headway.task (id, project_id, title) select i, 1 + (i - 1) %% %[1]d, 'Task ' || i from generate_series(1, %[3]d) i;
+select headway.fold(1000000);
+insert into headway.completion (task_id, user_id) select i, 1 + (i - 1) %% %[1]d * %[2]d from generate_series(1, %[4]d) i;
 select headway.fold(1000000)`
 
 	countFacts = `select count(*) from headway.pending_fact`
@@ -30,7 +32,7 @@ func WithHeadway() lab.Base {
 		if err := sql.Migrate(ctx, conn, sql.Latest(), nil); err != nil {
 			return err
 		}
-		if err := lab.SQL(fmt.Sprintf(sqlHeadwayRows, shape.Projects, shape.Customers, shape.Tasks))(ctx, conn); err != nil {
+		if err := lab.SQL(fmt.Sprintf(sqlHeadwayRows, shape.Projects, shape.Customers, shape.Tasks, shape.Done))(ctx, conn); err != nil {
 			return err
 		}
 		var left int
@@ -38,7 +40,7 @@ func WithHeadway() lab.Base {
 			return err
 		}
 		if left > 0 {
-			return errors.New("one fold did not suffice for what the rows had to tell")
+			return errors.New("the folds did not suffice for what the rows had to tell")
 		}
 		return nil
 	}}

@@ -11,9 +11,10 @@ const (
 	createView = `
 create materialized view progress as
 select t.project_id,
-  coalesce(sum(t.weight) filter (where exists (select from completion c where c.task_id = t.id)), 0)::bigint as done,
+  coalesce(sum(t.weight) filter (where c.task_id is not null), 0)::bigint as done,
   sum(t.weight)::bigint as total
 from task t
+left join (select distinct task_id from completion) c on c.task_id = t.id
 group by t.project_id;
 create unique index on progress (project_id);
 analyze progress`

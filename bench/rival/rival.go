@@ -63,7 +63,8 @@ const sqlPlainRows = `
 insert into person (id, fullname) select i, 'Person ' || i from generate_series(1, %[1]d * %[2]d) i;
 insert into project (id, name) select i, 'Project ' || i from generate_series(1, %[1]d) i;
 insert into member (project_id, user_id) select 1 + (i - 1) / %[2]d, i from generate_series(1, %[1]d * %[2]d) i;
-insert into task (id, project_id, title) select i, 1 + (i - 1) %% %[1]d, 'Task ' || i from generate_series(1, %[3]d) i`
+insert into task (id, project_id, title) select i, 1 + (i - 1) %% %[1]d, 'Task ' || i from generate_series(1, %[3]d) i;
+insert into completion (task_id, user_id) select i, 1 + (i - 1) %% %[1]d * %[2]d from generate_series(1, %[4]d) i`
 
 // plain is an application without progress.
 func plain() lab.Base {
@@ -71,7 +72,7 @@ func plain() lab.Base {
 		if err := lab.SQL(sqlPlain)(ctx, conn); err != nil {
 			return err
 		}
-		return lab.SQL(fmt.Sprintf(sqlPlainRows, shape.Projects, shape.Customers, shape.Tasks))(ctx, conn)
+		return lab.SQL(fmt.Sprintf(sqlPlainRows, shape.Projects, shape.Customers, shape.Tasks, shape.Done))(ctx, conn)
 	}}
 }
 
@@ -85,7 +86,11 @@ create table progress (
   done bigint not null,
   total bigint not null
 ) with (fillfactor = 50);
-insert into progress (project_id, done, total) select project_id, 0, sum(weight) from task group by project_id;
+insert into progress (project_id, done, total)
+select t.project_id, coalesce(sum(t.weight) filter (where c.task_id is not null), 0), sum(t.weight)
+from task t
+left join (select distinct task_id from completion) c on c.task_id = t.id
+group by t.project_id;
 analyze progress;
 `
 	channel = `progress`
@@ -95,8 +100,9 @@ analyze progress;
 	sumProgress = `select sum(done)::bigint from progress`
 
 	recountCompletions = `
-select t.project_id, count(*) filter (where exists (select from completion c where c.task_id = t.id))
+select t.project_id, count(c.task_id)
 from task t
+left join (select distinct task_id from completion) c on c.task_id = t.id
 group by t.project_id`
 )
 

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // small is enough to see that everything works.
 var (
-	small = lab.Shape{Name: "small", Projects: 4, Customers: 3, Tasks: 20_000}
+	small = lab.Shape{Name: "small", Projects: 4, Customers: 3, Tasks: 20_000, Done: 1001}
 	brief = lab.Plan{
 		Writers: 8, Warmup: 50 * time.Millisecond, Paced: 250 * time.Millisecond, Rate: 200, Full: 250 * time.Millisecond,
 		Patience: 20 * time.Second,
@@ -85,7 +85,7 @@ func TestAWrongRivalIsFoundOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Tasks 50, 51, 100 and 101 are one in each project.
+		// Tasks 1050, 1051, 1100 and 1101 are one in each project.
 		if got.Wrong != small.Projects {
 			t.Errorf("%d of %d projects are wrong", got.Wrong, got.Projects)
 		}
@@ -115,7 +115,7 @@ create trigger queue_before_insert before insert on queue for each row execute f
 	t.Run("one that loses completions", func(t *testing.T) {
 		r := Bare()
 		r.Statement = insertCompletion + ` on conflict do nothing`
-		r.Setup = lab.SQL(`insert into completion (task_id, user_id) select t.id, u.id from task t, person u where t.id % 10 = 0`)
+		r.Setup = lab.SQL(`insert into completion (task_id, user_id) select t.id, u.id from task t, person u where t.id % 10 = 0 and t.id > 1001`)
 		if _, err := l.Measure(t.Context(), r, small, plan); err == nil || !strings.Contains(err.Error(), "were committed") {
 			t.Errorf("nobody noticed: %v", err)
 		}
