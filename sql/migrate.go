@@ -45,6 +45,16 @@ func Migrations() fs.FS {
 	return migrations
 }
 
+// Roles returns the SQL that makes headway's roles where they are missing, and its caller a member of headway_owner.
+// The first migration runs it; it is for those who have to make roles by hand.
+func Roles() string {
+	text, err := fs.ReadFile(Migrations(), "roles/create.sql")
+	if err != nil {
+		panic(err) // the path is a constant
+	}
+	return string(text)
+}
+
 // Latest returns the number of the newest migration in this binary: the schema version that it works with.
 func Latest() int32 {
 	names, err := migrate.FindMigrations(Migrations())

@@ -35,6 +35,9 @@ func startServer(t *testing.T, options postgres.Options) *server {
 			t.Error(err)
 		}
 	})
+	// Roles are the cluster's and in no dump.
+	maintenance := pgtest.DB{URL: cluster.URL("postgres")}
+	execute(t, maintenance.Conn(t), sql.Roles())
 	return &server{Cluster: cluster}
 }
 

@@ -116,10 +116,16 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if new.sender is distinct from headway.uid() and headway.uid() is not null then
+    raise exception 'person % cannot post as somebody else', headway.uid() using
+      errcode = 'insufficient_privilege',
+      hint = 'An end user, who acts where headway.user_id is set, is the sender of what they post.';
+  end if;
   -- Whoever is leaving or being deleted has gone, or waits and sees this message.
   perform from headway.subscription s where s.channel = new.channel and s.user_id = new.sender for key share;
   if new.kind = 'chat' and not found then
-    if not exists (select from headway.channel c where c.name = new.channel) then
+    -- To an end user, a channel that is not theirs is not there.
+    if headway.uid() is not null or not exists (select from headway.channel c where c.name = new.channel) then
       raise exception 'there is no channel "%"', new.channel using
         errcode = 'foreign_key_violation',
         hint = 'select name from headway.channel lists them; headway.open_channel(name, project, members) opens one.';
@@ -259,6 +265,7 @@ create function headway.refuse_stranger(user_id bigint, channel text) returns vo
 language plpgsql
 as $$
 begin
+  perform headway.check_identity();
   raise exception 'person % is not subscribed to channel "%"', refuse_stranger.user_id, refuse_stranger.channel using
     errcode = 'no_data_found',
     hint = 'select channel from headway.subscription where user_id = ' || refuse_stranger.user_id || ' lists what they read.';

@@ -2,10 +2,11 @@ create function headway.actor() returns bigint
 language sql
 stable
 as $$
-  select nullif(pg_catalog.current_setting('headway.actor', true), '')::bigint
+  -- An end user acts for nobody else.
+  select coalesce(headway.uid(), nullif(pg_catalog.current_setting('headway.actor', true), '')::bigint)
 $$;
 comment on function headway.actor() is
-  'Who is acting in this transaction, where a plain delete or insert has no column for it: select set_config(''headway.actor'', ''4'', true). Null: unknown.';
+  'Who is acting in this transaction, where a plain delete or insert has no column for it: headway.uid(), or else what a backend says with select set_config(''headway.actor'', ''4'', true). Null: unknown.';
 
 create function headway.is_for(task_id bigint, audience text, user_id bigint) returns boolean
 language sql
@@ -161,6 +162,7 @@ declare
 begin
   select t.shared into v_shared from headway.task t where t.id = is_shared.task_id;
   if not found then
+    perform headway.check_identity();
     raise exception 'there is no task %', is_shared.task_id using
       errcode = 'no_data_found',
       hint = 'select id, title from headway.task lists them.';
@@ -181,13 +183,13 @@ begin
     return false;
   end if;
   insert into headway.completion (task_id, user_id, completed_by)
-  values (complete_task.task_id, complete_task.user_id, coalesce(complete_task.completed_by, complete_task.user_id))
+  values (complete_task.task_id, complete_task.user_id, coalesce(complete_task.completed_by, headway.uid(), complete_task.user_id))
   on conflict do nothing;
   return found;
 end
 $$;
 comment on function headway.complete_task(bigint, bigint, bigint) is
-  'Completes a task for a customer; completed_by is whoever ticks it off, by default the customer: select headway.complete_task(3, 2). True: it is complete now; false: it was already. Errors: no_data_found, insufficient_privilege, object_not_in_prerequisite_state.';
+  'Completes a task for a customer; completed_by is whoever ticks it off, by default the end user who acts, or else the customer: select headway.complete_task(3, 2). True: it is complete now; false: it was already. Errors: no_data_found, insufficient_privilege, object_not_in_prerequisite_state.';
 
 create function headway.reopen_task(
   task_id bigint,
@@ -203,7 +205,7 @@ declare
   v_found boolean;
 begin
   v_shared := headway.is_shared(reopen_task.task_id);
-  perform set_config('headway.actor', coalesce(reopen_task.reopened_by, reopen_task.user_id)::text, true);
+  perform set_config('headway.actor', coalesce(reopen_task.reopened_by, headway.uid(), reopen_task.user_id)::text, true);
   perform set_config('headway.reason', coalesce(reopen_task.reason, ''), true);
   delete from headway.completion c
   where c.task_id = reopen_task.task_id and (v_shared or c.user_id = reopen_task.user_id);

@@ -1,5 +1,6 @@
 -- The current definition of every function, trigger and view, one file per topic, in the order in
 -- which the data passes through them.
+{{ template "identity.sql" . }}
 {{ template "settings.sql" . }}
 {{ template "notify.sql" . }}
 {{ template "doorbell.sql" . }}
@@ -15,3 +16,4 @@
 {{ template "sending.sql" . }}
 {{ template "explain.sql" . }}
 {{ template "worker.sql" . }}
+{{ template "grants.sql" . }}

@@ -61,6 +61,8 @@ for each statement execute function headway.appuser_before_truncate();
 
 create function headway.forget_user(user_id bigint) returns void
 language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- Whoever is saying what became of a mail has said it, or sees below that there is nobody to keep it for.

@@ -122,6 +122,9 @@ begin
     select v_marked + count(*) into v_marked from marked;
     perform headway.advance_cursor(mark_seen.user_id, v_channel.channel, v_channel.read_seq);
   end loop;
+  if v_marked = 0 then
+    perform headway.check_identity();
+  end if;
   return v_marked;
 end
 $$;

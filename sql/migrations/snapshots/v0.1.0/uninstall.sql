@@ -24,6 +24,11 @@ begin
     select format('drop routine %s', p.oid::regprocedure)
     from pg_catalog.pg_proc p
     where p.pronamespace = 'headway'::regnamespace
+      -- Policies stand on some, which are no snapshot's.
+      and not exists (
+        select from pg_catalog.pg_depend d
+        where d.refclassid = 'pg_catalog.pg_proc'::regclass and d.refobjid = p.oid and d.classid = 'pg_catalog.pg_policy'::regclass
+      )
     order by p.oid desc
   loop
     execute v_drop;

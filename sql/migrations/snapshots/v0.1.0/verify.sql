@@ -18,6 +18,8 @@ comment on function headway.verify() is
 
 create function headway.repair() returns integer
 language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_projects bigint[];

@@ -1,6 +1,8 @@
 create function headway.heartbeat(worker_id uuid, host text, pid integer, version text, leader boolean) returns void
 language sql
 volatile
+security definer
+set search_path = pg_catalog, pg_temp
 as $$
   insert into headway.worker as w (id, host, pid, version, leader)
   values (heartbeat.worker_id, heartbeat.host, heartbeat.pid, heartbeat.version, heartbeat.leader)
@@ -13,6 +15,8 @@ comment on function headway.heartbeat(uuid, text, integer, text, boolean) is
 create function headway.retire(worker_id uuid) returns void
 language sql
 volatile
+security definer
+set search_path = pg_catalog, pg_temp
 as $$
   delete from headway.worker w where w.id = retire.worker_id
 $$;

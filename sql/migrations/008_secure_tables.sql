@@ -1,0 +1,262 @@
+-- Who may do what with which table. What may be called, and read through views, stands in the snapshot's grants.sql.
+set local lock_timeout = '3s';
+
+-- Policies stand on these functions, so they are made here and not with the others, which are made anew by every
+-- release.
+create function headway.uid() returns bigint
+language sql
+stable
+as $$
+  -- After set_config(…, true) the setting is not unset but empty.
+  select nullif(pg_catalog.current_setting('headway.user_id', true), '')::bigint
+$$;
+comment on function headway.uid() is
+  'The end user who acts in this transaction: select set_config(''headway.user_id'', ''7'', true). Null: nobody said who.';
+
+create function headway.identity() returns bigint
+language plpgsql
+stable
+as $$
+begin
+  if headway.uid() is null then
+    raise exception 'nobody said who is acting' using
+      errcode = 'invalid_authorization_specification',
+      hint = 'First, in the same transaction: select set_config(''headway.user_id'', ''7'', true).';
+  end if;
+  return headway.uid();
+end
+$$;
+comment on function headway.identity() is 'headway.uid(), for what cannot be done by nobody. Errors: invalid_authorization_specification.';
+
+create function headway.my_projects() returns bigint[]
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(select m.project_id from headway.member m where m.user_id = headway.uid());
+end
+$$;
+comment on function headway.my_projects() is 'The projects that headway.uid() belongs to.';
+
+create function headway.my_staffed_projects() returns bigint[]
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(select m.project_id from headway.member m where m.user_id = headway.uid() and m.role = 'staff');
+end
+$$;
+comment on function headway.my_staffed_projects() is 'The projects that headway.uid() looks after.';
+
+create function headway.my_people() returns bigint[]
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select headway.uid()
+    union
+    select m.user_id from headway.member m where m.project_id = any (headway.my_projects())
+  );
+end
+$$;
+comment on function headway.my_people() is 'Those with whom headway.uid() shares a project, and headway.uid().';
+
+-- Trusted roles see every row; what they may do with it is a matter of grants. Policies are not evaluated for the
+-- owner, which the triggers and the functions with security definer run as.
+do $$
+declare
+  v_table regclass;
+begin
+  for v_table in
+    select c.oid from pg_catalog.pg_class c where c.relnamespace = 'headway'::regnamespace and c.relkind = 'r' order by c.relname
+  loop
+    execute format('alter table %s enable row level security', v_table);
+    execute format(
+      'create policy trusted on %s to headway_app, headway_worker, headway_admin, headway_monitor using (true) with check (true)',
+      v_table
+    );
+    execute format('grant select on %s to headway_admin', v_table);
+  end loop;
+end
+$$;
+grant usage on schema headway to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
+grant select on public.headway_schema_version to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
+
+-- People: a backend maps its users to them. An end user knows the names of those they share a project with; an address
+-- only they themselves get to see, by headway.my_account().
+grant select, insert, update, delete on headway.appuser, headway.project, headway.member to headway_app;
+grant select (id, fullname) on headway.appuser to headway_user;
+grant update (digest_after, time_zone, quiet_from, quiet_until, mail_suspended_at, mail_suspended_reason)
+  on headway.appuser to headway_user;
+grant select on headway.project, headway.member to headway_user;
+create policy people on headway.appuser for select to headway_user
+  using (id = any ((select headway.my_people())::bigint[]));
+create policy own_preferences on headway.appuser for update to headway_user
+  using (id = (select headway.identity()));
+create policy joined on headway.project for select to headway_user
+  using (id = any ((select headway.my_projects())::bigint[]));
+-- Customers do not see each other here, or headway.progress would show them each other's bars.
+create policy own_and_staff on headway.member for select to headway_user
+  using (
+    user_id = (select headway.uid())
+    or project_id = any ((select headway.my_staffed_projects())::bigint[])
+    or role = 'staff' and project_id = any ((select headway.my_projects())::bigint[])
+  );
+
+-- Tasks: all members of a project see them all. Whom one is assigned to, and who completed one that everybody
+-- completes for themselves, concerns that person and the staff.
+grant select, insert, update, delete on headway.task, headway.assignment, headway.prerequisite, headway.completion to headway_app;
+grant select on headway.task, headway.assignment, headway.prerequisite, headway.completion to headway_user;
+grant insert (task_id, user_id, completed_by), delete on headway.completion to headway_user;
+create policy joined on headway.task for select to headway_user
+  using (project_id = any ((select headway.my_projects())::bigint[]));
+create policy joined on headway.prerequisite for select to headway_user
+  using (exists (select from headway.task t where t.id = task_id));
+create policy own_and_staffed on headway.assignment for select to headway_user
+  using (
+    user_id = (select headway.uid())
+    or exists (
+      select from headway.task t
+      where t.id = task_id and t.project_id = any ((select headway.my_staffed_projects())::bigint[])
+    )
+  );
+create policy shared_own_and_staffed on headway.completion for select to headway_user
+  using (
+    user_id = (select headway.uid())
+    or exists (
+      select from headway.task t
+      where t.id = task_id and (t.shared or t.project_id = any ((select headway.my_staffed_projects())::bigint[]))
+    )
+  );
+create policy by_oneself on headway.completion for insert to headway_user
+  with check (
+    coalesce(completed_by, user_id) = (select headway.identity())
+    and exists (
+      select from headway.task t
+      where t.id = task_id
+        and (user_id = (select headway.uid()) or t.project_id = any ((select headway.my_staffed_projects())::bigint[]))
+    )
+  );
+create policy own_and_staffed on headway.completion for delete to headway_user
+  using (
+    user_id = (select headway.identity())
+    or exists (
+      select from headway.task t
+      where t.id = task_id and t.project_id = any ((select headway.my_staffed_projects())::bigint[])
+    )
+  );
+
+-- Progress: the views count in what waits, so whoever reads them reads the queue.
+grant select on headway.pending_fact, headway.shared_progress, headway.personal_progress to headway_app;
+grant select on headway.pending_fact to headway_worker;
+grant select (kind, project_id, task_id, user_id) on headway.pending_fact to headway_user;
+grant select (id, at) on headway.pending_fact to headway_monitor;
+grant select on headway.shared_progress, headway.personal_progress to headway_user;
+create policy joined on headway.shared_progress for select to headway_user
+  using (project_id = any ((select headway.my_projects())::bigint[]));
+create policy own_and_staffed on headway.personal_progress for select to headway_user
+  using (
+    user_id = (select headway.uid()) and project_id = any ((select headway.my_projects())::bigint[])
+    or project_id = any ((select headway.my_staffed_projects())::bigint[])
+  );
+create policy shared_own_and_staffed on headway.pending_fact for select to headway_user
+  using (
+    project_id = any ((select headway.my_projects())::bigint[])
+    and (
+      user_id is null
+      or user_id = (select headway.uid())
+      or project_id = any ((select headway.my_staffed_projects())::bigint[])
+      or kind in ('completed', 'reopened') and exists (select from headway.task t where t.id = task_id and t.shared)
+    )
+  );
+
+-- Channels: id, seq and sent_at of a message are given, and activity is told by the fold.
+grant select, insert (name, project_id), delete on headway.channel to headway_app;
+grant select, insert, update (read_seq, mailed_seq, muted), delete on headway.subscription to headway_app;
+grant select, insert (sender, channel, content, task_id, data) on headway.message to headway_app;
+grant select, insert, delete on headway.seen to headway_app;
+grant select on headway.channel, headway.subscription, headway.message to headway_user;
+grant update (read_seq, muted) on headway.subscription to headway_user;
+grant insert (sender, channel, content) on headway.message to headway_user;
+grant select, insert, delete on headway.seen to headway_user;
+create policy own on headway.subscription for select to headway_user
+  using (user_id = (select headway.uid()));
+create policy own_update on headway.subscription for update to headway_user
+  using (user_id = (select headway.identity()));
+create policy subscribed on headway.channel for select to headway_user
+  using (exists (select from headway.subscription s where s.channel = name and s.user_id = (select headway.uid())));
+create policy subscribed on headway.message for select to headway_user
+  using (exists (select from headway.subscription s where s.channel = message.channel and s.user_id = (select headway.uid())));
+create policy as_oneself on headway.message for insert to headway_user
+  with check (
+    sender = (select headway.identity())
+    and exists (select from headway.subscription s where s.channel = message.channel and s.user_id = (select headway.uid()))
+  );
+create policy own on headway.seen to headway_user
+  using (user_id = (select headway.uid()))
+  with check (user_id = (select headway.identity()));
+
+-- Mail: nobody but the worker's functions reads what is in one, or the token that unsubscribes.
+grant select (id, user_id, state, created_at, attempts, next_attempt_at, lease_until, sent_at, unknown_at, error)
+  on headway.digest to headway_app;
+grant select on headway.digest_item to headway_app;
+grant select (id, user_id, state, created_at, sent_at) on headway.digest to headway_user;
+grant select on headway.digest_item to headway_user;
+grant select (id, state) on headway.digest to headway_worker, headway_monitor;
+grant select on headway.digest_run to headway_worker;
+create policy own on headway.digest for select to headway_user
+  using (user_id = (select headway.uid()));
+create policy own on headway.digest_item for select to headway_user
+  using (exists (select from headway.digest d where d.id = digest_id and d.user_id = (select headway.uid())));
+
+-- Settings and heartbeats.
+grant select on headway.setting to headway_app, headway_worker, headway_user, headway_monitor;
+grant update (value) on headway.setting to headway_admin;
+grant select on headway.worker to headway_app, headway_worker, headway_monitor;
+create policy everybody on headway.setting for select to headway_user
+  using (true);
+
+revoke execute on all functions in schema headway from public;
+grant execute on function headway.uid(), headway.identity()
+  to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
+grant execute on function headway.my_projects(), headway.my_staffed_projects(), headway.my_people() to headway_user;
+{{ template "roles/own.sql" . }}
+
+---- create above / drop below ----
+
+set local lock_timeout = '3s';
+
+do $$
+declare
+  v_drop text;
+begin
+  for v_drop in
+    select format('drop policy %I on %s', p.polname, p.polrelid::regclass)
+    from pg_catalog.pg_policy p
+    join pg_catalog.pg_class c on c.oid = p.polrelid
+    where c.relnamespace = 'headway'::regnamespace
+    union all
+    select format('alter table %s disable row level security', c.oid::regclass)
+    from pg_catalog.pg_class c
+    where c.relnamespace = 'headway'::regnamespace and c.relkind = 'r'
+  loop
+    execute v_drop;
+  end loop;
+end
+$$;
+reassign owned by headway_owner to current_user;
+revoke all on all tables in schema headway from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
+revoke all on schema headway from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
+revoke all on public.headway_schema_version from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
+drop function headway.my_people();
+drop function headway.my_staffed_projects();
+drop function headway.my_projects();
+drop function headway.identity();
+drop function headway.uid();

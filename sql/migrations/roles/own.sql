@@ -1,0 +1,24 @@
+-- Whoever migrates has made things; the owner, as whom nobody logs in, gets them.
+do $$
+declare
+  v_own text;
+begin
+  for v_own in
+    select format('alter schema headway owner to headway_owner')
+    union all
+    select format('alter %s %s owner to headway_owner', case c.relkind when 'v' then 'view' else 'table' end, c.oid::regclass)
+    from pg_catalog.pg_class c
+    where c.relnamespace = 'headway'::regnamespace and c.relkind in ('r', 'v')
+    union all
+    select format('alter type %s owner to headway_owner', t.oid::regtype)
+    from pg_catalog.pg_type t
+    where t.typnamespace = 'headway'::regnamespace and t.typtype = 'e'
+    union all
+    select format('alter routine %s owner to headway_owner', p.oid::regprocedure)
+    from pg_catalog.pg_proc p
+    where p.pronamespace = 'headway'::regnamespace
+  loop
+    execute v_own;
+  end loop;
+end
+$$;

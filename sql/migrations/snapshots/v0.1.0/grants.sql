@@ -1,0 +1,96 @@
+-- Who may call what, and read which view. Nothing is for PUBLIC; what only triggers and functions with security definer
+-- call is for nobody.
+revoke execute on all functions in schema headway from public;
+
+-- Whom it is about is decided by the policies on the tables below; these read and write as whoever calls them.
+grant execute on function headway.check_identity()
+to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
+
+grant execute on function headway.my_account() to headway_user;
+
+grant select on
+  headway.progress,
+  headway.project_progress,
+  headway.outstanding_task,
+  headway.unread,
+  headway.unread_message,
+  headway.current_progress,
+  headway.folded_progress,
+  headway.pending_effect,
+  headway.pending_recompute,
+  headway.pending_truth,
+  headway.recount
+to headway_app, headway_user, headway_admin;
+
+grant execute on function
+  headway.snapshot(bigint),
+  headway.messages_since(text, bigint, integer),
+  headway.percent(bigint, bigint),
+  headway.recount_at(timestamptz),
+  headway.is_for(bigint, text, bigint),
+  headway.is_complete(bigint, boolean, bigint),
+  headway.is_blocked_by(bigint, boolean, text, bigint),
+  headway.setting(text)
+to headway_app, headway_user, headway_admin;
+
+grant execute on function
+  headway.complete_task(bigint, bigint, bigint),
+  headway.reopen_task(bigint, bigint, bigint, text),
+  headway.is_shared(bigint),
+  headway.post(bigint, text, text),
+  headway.mark_read(bigint, text, bigint),
+  headway.mark_seen(bigint, bigint[]),
+  headway.advance_cursor(bigint, text, bigint),
+  headway.mute(bigint, text, boolean),
+  headway.refuse_stranger(bigint, text)
+to headway_app, headway_user;
+
+grant execute on function
+  headway.open_channel(text, bigint, bigint[]),
+  headway.forget_user(bigint),
+  headway.resume_mail(bigint)
+to headway_app, headway_admin;
+
+-- The worker: fold, send, say that it is alive.
+grant execute on function
+  headway.fold(integer),
+  headway.notify_mode(),
+  headway.lock_key(text),
+  headway.setting(text),
+  headway.heartbeat(uuid, text, integer, text, boolean),
+  headway.retire(uuid),
+  headway.reserve_digests(integer),
+  headway.digests_to_send(),
+  headway.claim_digest(uuid, interval),
+  headway.freeze_digest(bigint, uuid, text, bytea),
+  headway.digest_sent(bigint),
+  headway.digest_failed(bigint, uuid, text, text),
+  headway.digest_run_finished(timestamptz),
+  headway.prune_digests(),
+  headway.unsubscribe(uuid)
+to headway_worker;
+
+-- The administrator.
+grant select on
+  headway.unmailed,
+  headway.mail_preference,
+  headway.digest_message
+to headway_admin;
+
+grant execute on function
+  headway.set_setting(text, text),
+  headway.verify(),
+  headway.repair(),
+  headway.fold(integer),
+  headway.due_digests(timestamptz),
+  headway.explain_digest(bigint),
+  headway.describe_digest(headway.digest, text),
+  headway.is_quiet(time, time, text, timestamptz),
+  headway.quiet_end(time, time, text, timestamptz),
+  headway.reserve_digest(bigint),
+  headway.retry_digest(bigint),
+  headway.digest_content(bigint),
+  headway.id_in(jsonb, text)
+to headway_admin;
+
+grant select on headway.status to headway_app, headway_worker, headway_admin, headway_monitor;
