@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 var (
@@ -18,11 +20,17 @@ var (
 
 const sqlProbe = `select pg_notify($1, '')`
 
-// sendProbe notifies a session by way of the pool. Failing to send says nothing about the session's hearing.
+// sendProbe notifies a session by way of DATABASE_URL, on a new connection: those of the pool may lead, as the session
+// may, to a primary that was replaced and does not know. Failing to send says nothing about the session's hearing.
 func (w *Worker) sendProbe(ctx context.Context, s *session) error {
 	ctx, cancel := quick(ctx)
 	defer cancel()
-	if _, err := w.pool.Exec(ctx, sqlProbe, s.probe); err != nil {
+	conn, err := pgx.ConnectConfig(ctx, w.pool.Config().ConnConfig)
+	if err != nil {
+		return fmt.Errorf("send a probe: %w", err)
+	}
+	_, err = conn.Exec(ctx, sqlProbe, s.probe)
+	if err := errors.Join(err, conn.Close(ctx)); err != nil {
 		return fmt.Errorf("send a probe: %w", err)
 	}
 	return nil
@@ -53,7 +61,7 @@ func (w *Worker) probe(ctx context.Context, s *session) error {
 	return ctx.Err()
 }
 
-// prober probes a session while it sleeps. Sending takes a moment, or longer where the pool is in trouble, and must
+// prober probes a session while it sleeps. Sending takes a moment, or longer where the server is in trouble, and must
 // not keep the bell from being heard, so another goroutine does it.
 type prober struct {
 	w    *Worker
