@@ -9,23 +9,37 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const sqlFold = `select headway.fold($1)`
 
-// querier is a session, which holds leadership while it folds, or the pool.
-type querier interface {
-	QueryRow(ctx context.Context, query string, args ...any) pgx.Row
+// folder is a session, which holds leadership while it folds, or the pool.
+type folder interface {
+	fold(ctx context.Context, maxFacts int) (folded int, err error)
+}
+
+// pooled folds by way of a pool. As its sessions cannot be settled, each fold says for itself what it needs.
+type pooled struct{ *pgxpool.Pool }
+
+func (p pooled) fold(ctx context.Context, maxFacts int) (folded int, err error) {
+	err = pgx.BeginTxFunc(ctx, p.Pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "set local statement_timeout = 0"); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, sqlFold, maxFacts).Scan(&folded)
+	})
+	return folded, err
 }
 
 // fold folds one batch and returns how many facts it consumed. A fold that has begun is finished though ctx ends,
 // within reason. Errors are counted.
-func (w *Worker) fold(ctx context.Context, on querier) (folded int, err error) {
+func (w *Worker) fold(ctx context.Context, on folder) (folded int, err error) {
 	ctx, cancel := linger(ctx, foldTimeout, foldGrace)
 	defer cancel()
 
 	began := time.Now()
-	if err := on.QueryRow(ctx, sqlFold, w.MaxFacts).Scan(&folded); err != nil {
+	if folded, err = on.fold(ctx, w.MaxFacts); err != nil {
 		w.metrics.foldErrors.Inc()
 		return 0, fmt.Errorf("fold: %w", err)
 	}

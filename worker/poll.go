@@ -19,16 +19,15 @@ func (w *Worker) poll(ctx context.Context, duration time.Duration) {
 	for ctx.Err() == nil {
 		w.metrics.polls.Inc()
 		w.observe(Polled)
-		wait := jitter(w.fastPoll())
-		switch folded, err := w.fold(ctx, w.pool); {
-		case err != nil:
+		folded, err := w.fold(ctx, pooled{w.pool})
+		if err != nil {
 			w.complain(err)
-			wait = trouble.pause()
-		case folded > 0:
+			pause(ctx, trouble.pause())
 			continue
-		default:
-			trouble.reset()
 		}
-		pause(ctx, wait)
+		trouble.reset()
+		if folded == 0 {
+			pause(ctx, jitter(w.fastPoll()))
+		}
 	}
 }

@@ -56,10 +56,20 @@ func (w *Worker) open(ctx context.Context) (*session, error) {
 			s.echoed = time.Now()
 		}
 	}
+	closeReadOnly(&config.Config)
 	if s.conn, err = pgx.ConnectConfig(ctx, config); err != nil {
 		return nil, fmt.Errorf("listening connection: %w", err)
 	}
 	return s, nil
+}
+
+// closeReadOnly has a connection end itself once it turns out that it may only read: it leads to a standby, or began
+// while the database's default was so. The next one may find it otherwise, this one could keep it for ever.
+func closeReadOnly(config *pgconn.Config) {
+	fallback := config.OnPgError
+	config.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+		return err.Code != "25006" && fallback(conn, err) // read_only_sql_transaction
+	}
 }
 
 // execMode is how queries are sent where nobody chose: without prepared statements, which a pooler may not know.
@@ -70,11 +80,14 @@ func execMode(chosen pgx.QueryExecMode) pgx.QueryExecMode {
 	return chosen
 }
 
-// sqlSettle makes a session fit to be idle for long, and to hold locks: the server must notice soon when the worker's
-// machine is gone, or nobody else could lead. Each statement of the doorbell needs a snapshot of its own, whatever the
-// default isolation is.
+// sqlSettle makes a session fit to be idle for long, to count a large project anew, and to hold locks: the server must
+// notice soon when the worker's machine is gone, or nobody else could lead. A limit that somebody set for all sessions
+// would end a fold at the same place each time; what bounds it is foldTimeout. Each statement of the doorbell needs a
+// snapshot of its own, whatever the default isolation is.
 const sqlSettle = `
-set idle_session_timeout = 0;
+select set_config(s.name, '0', false)
+from pg_settings s
+where s.name in ('idle_session_timeout', 'statement_timeout', 'transaction_timeout'); -- the last one from 17 on
 set default_transaction_isolation = 'read committed';
 set lock_timeout = '5s';
 set tcp_keepalives_idle = 5;
@@ -105,6 +118,12 @@ func (s *session) subscribe(ctx context.Context, channel string) error {
 // QueryRow runs a query that returns one row, prepared, which a session that was probed can be trusted to keep.
 func (s *session) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
 	return s.conn.QueryRow(ctx, query, append([]any{pgx.QueryExecModeCacheStatement}, args...)...)
+}
+
+// fold folds one batch and returns how many facts it consumed.
+func (s *session) fold(ctx context.Context, maxFacts int) (folded int, err error) {
+	err = s.QueryRow(ctx, sqlFold, maxFacts).Scan(&folded)
+	return folded, err
 }
 
 // ask runs a query that has no work to do.
