@@ -98,7 +98,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.pool, err = Connect(ctx, w.Config.DatabaseURL, "headway worker"); err != nil {
 		return err
 	}
-	defer w.pool.Close()
+	defer w.closePool()
 	if w.Config.SMTP == nil {
 		w.Log.Warn("no digest is reserved or sent: HEADWAY_SMTP_URL is not set")
 	} else {
@@ -124,6 +124,17 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
+// closePool closes the connections, and leaves those whose other end is silent to themselves: they give up after a
+// quarter of a minute.
+func (w *Worker) closePool() {
+	closed := make(chan struct{})
+	go func() { w.pool.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(3 * time.Second):
+	}
+}
+
 // Connect opens a pool to the database that DATABASE_URL names, for an application of this name, and checks the schema:
 // the error is a [*sql.VersionError] where it is not this binary's. The caller closes the pool.
 func Connect(ctx context.Context, databaseURL, application string) (*pgxpool.Pool, error) {
@@ -135,20 +146,30 @@ func Connect(ctx context.Context, databaseURL, application string) (*pgxpool.Poo
 	params["application_name"] = cmp.Or(params["application_name"], application)
 	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, queryTimeout)
 	config.ConnConfig.DefaultQueryExecMode = execMode(config.ConnConfig.DefaultQueryExecMode)
+	closeReadOnly(&config.ConnConfig.Config)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
-
-	err = pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return sql.Check(ctx, conn.Conn()) })
-	if err != nil {
+	if err := check(ctx, pool); err != nil {
 		pool.Close()
-		if errors.As(err, new(*sql.VersionError)) {
-			return nil, err
-		}
-		return nil, fmt.Errorf("connect to the database (DATABASE_URL, or PGHOST and its relatives, say which): %w", err)
+		return nil, err
 	}
 	return pool, nil
+}
+
+// check connects and looks at the schema.
+func check(ctx context.Context, pool *pgxpool.Pool) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to the database (DATABASE_URL, or PGHOST and its relatives, say which): %w", err)
+	}
+	defer conn.Release()
+	err = sql.Check(ctx, conn.Conn())
+	if err != nil && !errors.As(err, new(*sql.VersionError)) {
+		err = fmt.Errorf("look at the schema as %s: %w", conn.Conn().Config().User, err)
+	}
+	return err
 }
 
 // loop is one thing that the worker does all the time. It returns nil once ctx is done; an error ends the worker.
