@@ -27,7 +27,12 @@ type doorbell struct {
 
 func setup(t *testing.T, change ...func(*worker.Worker)) *doorbell {
 	t.Helper()
-	db := seeded(t)
+	return setupIn(t, seeded(t), change...)
+}
+
+// setupIn does it in a seeded database that the test has made.
+func setupIn(t *testing.T, db *pgtest.DB, change ...func(*worker.Worker)) *doorbell {
+	t.Helper()
 	config := config(t, db.URL)
 	d := &doorbell{t: t, db: db, writer: db.Conn(t), bystander: db.Conn(t), configured: config}
 	d.running = start(t, config, change...)

@@ -61,9 +61,9 @@ func get(t *testing.T, addr, path string) (status int, body string) {
 
 func TestHealthReadinessAndMetricsAreServed(t *testing.T) {
 	t.Parallel()
-	cluster, url := ownCluster(t)
+	cluster, db := ownCluster(t, nil)
 	addr := freeAddr(t)
-	w := start(t, config(t, url, "HEADWAY_HTTP_ADDR", addr), func(w *worker.Worker) {
+	w := start(t, config(t, db.URL, "HEADWAY_HTTP_ADDR", addr), func(w *worker.Worker) {
 		w.HeartbeatInterval = 50 * time.Millisecond
 		w.Handlers = map[string]http.Handler{"GET /gateway": http.NotFoundHandler()}
 	})
@@ -96,10 +96,7 @@ func TestHealthReadinessAndMetricsAreServed(t *testing.T) {
 	}
 
 	// Newer than this binary.
-	pool := connectPool(t, url)
-	if _, err := pool.Exec(t.Context(), "update "+sql.VersionTable+" set version = version + 1"); err != nil {
-		t.Fatal(err)
-	}
+	do(t, db.Conn(t), "update "+sql.VersionTable+" set version = version + 1")
 	pgtest.Eventually(t, soon, func() bool { status, _ := get(t, addr, "/readyz"); return status == http.StatusServiceUnavailable }, "it is ready")
 	if _, body := get(t, addr, "/readyz"); !strings.Contains(body, "the schema is at version") {
 		t.Error(body)

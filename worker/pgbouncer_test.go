@@ -17,10 +17,9 @@ func TestThroughAPoolerWithAListeningConnection(t *testing.T) {
 	writers := connectPool(t, pooled+"&default_query_exec_mode=exec")
 
 	traffic := drive(t, writers)
-	traffic.flow(t)
-	traffic.stop()
+	traffic.flow()
 	conn := db.Conn(t)
-	eventuallyFolded(t, conn)
+	traffic.settle(conn)
 	pgtest.Eventually(t, soon, func() bool { return locks(t, conn, "doorbell", exclusive) == 1 }, "it does not go to sleep")
 	w.forget()
 	do(t, conn, "select headway.reopen_task(1, 1); "+complete(1))
@@ -43,14 +42,13 @@ func TestThroughAPoolerAloneEveryWorkerPolls(t *testing.T) {
 	}
 
 	traffic := drive(t, connectPool(t, pooled+"&default_query_exec_mode=exec"))
-	traffic.flow(t)
+	traffic.flow()
 	for _, purpose := range []string{"leader", "doorbell"} {
 		if n := locks(t, conn, purpose, exclusive); n != 0 {
 			t.Errorf("%d sessions hold the %s lock", n, purpose)
 		}
 	}
-	traffic.stop()
-	eventuallyFolded(t, conn)
+	traffic.settle(conn)
 	for _, w := range workers {
 		w.forget()
 	}

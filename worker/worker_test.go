@@ -197,6 +197,7 @@ func seeded(t *testing.T) *pgtest.DB {
 }
 
 type execer interface {
+	Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, query string, args ...any) pgx.Row
 }
 
