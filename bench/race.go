@@ -1,0 +1,165 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"headway/bench/lab"
+	"headway/bench/report"
+)
+
+// race is the rivals on the same work.
+type race struct {
+	rivals []lab.Rival // the first is what the others are compared with
+	shapes []lab.Shape
+	plan   lab.Plan
+	rounds int
+}
+
+// standing is what a rival came to in a shape: medians of the rounds, each figure for itself.
+type standing struct {
+	rival lab.Rival
+	shape lab.Shape
+
+	lab.Result
+	Ratio float64 // of completions a second to the first rival's in the same round
+}
+
+// run measures the rivals in turns, round after round, prints a line for each time, and returns the medians, shape by
+// shape in the order of the rivals.
+func (r race) run(ctx context.Context, l *lab.Lab, out io.Writer) ([]standing, error) {
+	fmt.Fprintf(out, "%-6s %-12s %-5s %9s %5s %6s  %-32s %-32s\n", "", "", "round", "a second", "ratio", "CPU",
+		fmt.Sprintf("at %v/s: seen, notified", r.plan.Rate), "at full speed: seen, notified")
+	rounds := make([][]standing, len(r.shapes)*len(r.rivals))
+	for round := range r.rounds {
+		for s, shape := range r.shapes {
+			var ceiling float64
+			for i, rival := range r.rivals {
+				result, err := l.Measure(ctx, rival, shape, r.plan)
+				if err != nil {
+					return nil, fmt.Errorf("%s, %s: %w", shape.Name, rival.Name, err)
+				}
+				if i == 0 {
+					ceiling = result.Full.PerSecond
+				}
+				now := standing{rival: rival, shape: shape, Result: result, Ratio: result.Full.PerSecond / ceiling}
+				fmt.Fprintf(out, "%-6s %-12s %d/%d  %s\n", shape.Name, rival.Name, round+1, r.rounds, now)
+				at := s*len(r.rivals) + i
+				rounds[at] = append(rounds[at], now)
+			}
+		}
+	}
+	medians := make([]standing, len(rounds))
+	for i := range rounds {
+		medians[i] = middle(rounds[i])
+	}
+	return medians, nil
+}
+
+// middle returns the medians of a rival's rounds. Wrong is the worst of them: once is enough.
+func middle(rounds []standing) standing {
+	m := rounds[0]
+	m.Ratio = median(rounds, func(s standing) float64 { return s.Ratio })
+	m.CPU = median(rounds, func(s standing) time.Duration { return s.CPU })
+	for _, s := range rounds {
+		m.Wrong = max(m.Wrong, s.Wrong)
+	}
+	m.Paced = middlePhase(rounds, func(s standing) lab.Phase { return s.Paced })
+	m.Full = middlePhase(rounds, func(s standing) lab.Phase { return s.Full })
+	return m
+}
+
+func middlePhase(rounds []standing, of func(standing) lab.Phase) lab.Phase {
+	return lab.Phase{
+		PerSecond: median(rounds, func(s standing) float64 { return of(s).PerSecond }),
+		Left:      median(rounds, func(s standing) int { return of(s).Left }),
+		Behind:    median(rounds, func(s standing) time.Duration { return of(s).Behind }),
+		Visible:   middleDelays(rounds, func(s standing) lab.Delays { return of(s).Visible }),
+		Notified:  middleDelays(rounds, func(s standing) lab.Delays { return of(s).Notified }),
+	}
+}
+
+func middleDelays(rounds []standing, of func(standing) lab.Delays) lab.Delays {
+	return lab.Delays{
+		P50:     median(rounds, func(s standing) time.Duration { return of(s).P50 }),
+		P99:     median(rounds, func(s standing) time.Duration { return of(s).P99 }),
+		Watched: median(rounds, func(s standing) int { return of(s).Watched }),
+		Lost:    median(rounds, func(s standing) int { return of(s).Lost }),
+	}
+}
+
+// median returns the middle one of figures, the higher of two.
+func median[T any, F cmp.Ordered](all []T, of func(T) F) F {
+	figures := make([]F, len(all))
+	for i, one := range all {
+		figures[i] = of(one)
+	}
+	slices.Sort(figures)
+	return figures[len(figures)/2]
+}
+
+// String is a line on the terminal.
+func (s standing) String() string {
+	text := fmt.Sprintf("%9s %5s %6s", report.Count(s.Full.PerSecond), report.Ratio(s.Ratio), micros(s.CPU))
+	if !s.Keeps {
+		return text
+	}
+	return text + fmt.Sprintf("  %-15s %-16s %-15s %-16s %s; %s",
+		both(s.Paced.Visible), both(s.Paced.Notified), both(s.Full.Visible), both(s.Full.Notified), s.left(), s.right())
+}
+
+// wrong returns what headway got wrong, nil where it is nothing.
+func wrong(standings []standing) (problems error) {
+	for _, s := range standings {
+		if s.rival.Name == ours && (s.Wrong > 0 || s.Full.Behind == lab.Never) {
+			problems = errors.Join(problems, fmt.Errorf("headway, %s: %s, %s left", s.shape.Title, s.right(), s.left()))
+		}
+	}
+	return problems
+}
+
+// both writes two delays, p50 / p99.
+func both(d lab.Delays) string { return delay(d.P50) + " / " + delay(d.P99) }
+
+func delay(d time.Duration) string {
+	if d == lab.Never {
+		return "never"
+	}
+	return report.Duration(d)
+}
+
+func micros(d time.Duration) string {
+	if d == 0 {
+		return "–"
+	}
+	return report.Count(float64(d.Microseconds())) + " µs"
+}
+
+// left says how many completions the progress did not include when the writers stopped, and how long it took then.
+func (s standing) left() string {
+	switch p := s.Full; {
+	case p.Left == 0:
+		return "0"
+	case p.Behind == lab.Never:
+		return report.Count(float64(p.Left)) + ", for good"
+	default:
+		return report.Count(float64(p.Left)) + ", for " + report.Duration(p.Behind)
+	}
+}
+
+// right says whether the progress was what a recount finds.
+func (s standing) right() string {
+	switch {
+	case s.Wrong == 0:
+		return "right"
+	case s.Projects == 1:
+		return "wrong"
+	default:
+		return fmt.Sprintf("wrong in %d of %d projects", s.Wrong, s.Projects)
+	}
+}
