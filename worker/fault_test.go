@@ -825,7 +825,7 @@ func TestAnotherDefaultIsolation(t *testing.T) {
 			setDefault(t, db, "default_transaction_isolation", level)
 			proxy := newProxy(t, db.URL)
 			polls := start(t, config(t, db.URL, "HEADWAY_LISTEN_URL", proxy.url(db.URL), "HEADWAY_POLL_INTERVAL", "10ms"))
-			polls.await(worker.Leading)
+			polls.await(worker.Leading, worker.Asleep)
 			proxy.shut()
 			polls.await(worker.Lost, worker.Polled)
 			leads := start(t, config(t, db.URL))
