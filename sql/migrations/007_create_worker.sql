@@ -12,6 +12,16 @@ create table headway.worker (
 comment on table headway.worker is 'Heartbeats. A worker that was not seen for a minute is gone; its row stays for a day.';
 comment on column headway.worker.leader is 'true: it is the one that listens and folds.';
 
+create table headway.ticket (
+  id uuid default gen_random_uuid() constraint ticket_pkey primary key,
+  user_id bigint not null constraint ticket_user_id_fkey references headway.appuser on delete cascade,
+  issued_at timestamptz not null default now(),
+  expires_at timestamptz not null
+);
+comment on table headway.ticket is 'What a browser shows in place of a token where it cannot send one; good once, for half a minute.';
+comment on column headway.ticket.expires_at is 'When the token expires that it was exchanged for, and with it what was begun with the ticket.';
+
 ---- create above / drop below ----
 
+drop table headway.ticket;
 drop table headway.worker;

@@ -6,7 +6,11 @@ revoke execute on all functions in schema headway from public;
 grant execute on function headway.check_identity()
 to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 
-grant execute on function headway.my_account() to headway_user;
+grant execute on function
+  headway.my_account(),
+  headway.issue_ticket(timestamptz),
+  headway.notify_mode()
+to headway_user;
 
 grant select on
   headway.progress,
@@ -67,7 +71,8 @@ grant execute on function
   headway.digest_failed(bigint, uuid, text, text),
   headway.digest_run_finished(timestamptz),
   headway.prune_digests(),
-  headway.unsubscribe(uuid)
+  headway.unsubscribe(uuid),
+  headway.redeem_ticket(uuid)
 to headway_worker;
 
 -- The administrator.

@@ -16,4 +16,5 @@
 {{ template "sending.sql" . }}
 {{ template "explain.sql" . }}
 {{ template "worker.sql" . }}
+{{ template "gateway.sql" . }}
 {{ template "grants.sql" . }}

@@ -61,6 +61,13 @@ begin
   returning s.read_seq into v_read_seq;
   delete from headway.seen e
   where e.channel = advance_cursor.channel and e.user_id = advance_cursor.user_id and e.seq <= v_read_seq;
+  -- The same person may look at it in another window.
+  if headway.notify_mode() <> 'off' then
+    perform pg_notify(
+      'headway_events',
+      json_build_object('kind', 'read', 'channel', advance_cursor.channel, 'user_id', advance_cursor.user_id)::text
+    );
+  end if;
   return v_read_seq;
 end
 $$;

@@ -1,0 +1,67 @@
+-- What the gateway needs beyond what everybody reads: who comes and goes, and tickets.
+
+create function headway.subscription_after_change() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if headway.notify_mode() <> 'off' then
+    perform pg_notify(
+      'headway_events',
+      json_build_object(
+        'kind', case tg_op when 'INSERT' then 'subscribed' else 'unsubscribed' end, 'channel', g.channel, 'user_ids', g.user_ids
+      )::text
+    )
+    from (
+      select c.channel, json_agg(c.user_id) as user_ids
+      from (
+        select r.channel, r.user_id, (row_number() over (partition by r.channel order by r.user_id) - 1) / 200 as batch
+        from changed_rows r
+        -- Nobody waits for the channels that come and go with a person.
+        where r.channel not in ('broadcast', 'user_' || r.user_id)
+      ) c
+      group by c.channel, c.batch
+    ) g;
+  end if;
+  return null;
+end
+$$;
+comment on function headway.subscription_after_change() is
+  'Notifies who was subscribed to a channel, or is no longer: {"kind": "unsubscribed", "channel": "project_1", "user_ids": [2]}.';
+
+create trigger subscription_after_insert after insert on headway.subscription
+referencing new table as changed_rows
+for each statement execute function headway.subscription_after_change();
+
+create trigger subscription_after_delete after delete on headway.subscription
+referencing old table as changed_rows
+for each statement execute function headway.subscription_after_change();
+
+create function headway.issue_ticket(expires_at timestamptz) returns uuid
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id uuid;
+begin
+  delete from headway.ticket t where t.issued_at < now() - interval '1 minute';
+  insert into headway.ticket (user_id, expires_at) values (headway.identity(), issue_ticket.expires_at) returning id into v_id;
+  return v_id;
+end
+$$;
+comment on function headway.issue_ticket(timestamptz) is
+  'Makes a ticket for headway.uid(), whose token expires then. Errors: invalid_authorization_specification.';
+
+create function headway.redeem_ticket(id uuid) returns table (user_id bigint, expires_at timestamptz)
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  delete from headway.ticket t
+  where t.id = redeem_ticket.id and t.issued_at > now() - interval '30 seconds'
+  returning t.user_id, t.expires_at
+$$;
+comment on function headway.redeem_ticket(uuid) is 'Says whom a ticket is for, once. No row: it was used, is older than half a minute, or never was.';

@@ -1,0 +1,317 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// maxBody bounds a request.
+const maxBody = 1 << 20
+
+// Handler serves the API below /api/.
+func (g *Gateway) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/ws", g.serveWebSocket)
+	mux.HandleFunc("GET /api/events", g.serveEvents)
+	for _, o := range operations {
+		mux.HandleFunc(o.pattern, func(w http.ResponseWriter, r *http.Request) { g.operate(w, r, o) })
+	}
+	mux.HandleFunc("POST /api/ticket", g.serveTicket)
+	mux.HandleFunc("OPTIONS /api/", func(w http.ResponseWriter, r *http.Request) {
+		if g.admitPage(w, r) {
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, http.StatusNotFound, "there is no such address", "GET /api/openapi.json lists them.")
+	})
+	return mux
+}
+
+// operation is something that can be asked of the API: one query as the person whom the token is for.
+type operation struct {
+	pattern string
+	query   string // returns one row of one JSON column; null or no row: not found
+
+	// arguments takes the query's arguments from a request.
+	arguments func(r request) ([]any, error)
+}
+
+// request is what a query's arguments are taken from.
+type request struct {
+	*http.Request
+	user int64
+	body struct {
+		UserID     *int64           `json:"user_id"`
+		Reason     *string          `json:"reason"`
+		Content    *string          `json:"content"`
+		ThroughSeq *int64           `json:"through_seq"`
+		MessageIDs []int64          `json:"message_ids"`
+		Muted      *bool            `json:"muted"`
+		Account    *json.RawMessage `json:"account"`
+	}
+}
+
+// operations is the API. What a person may not see is not there.
+var operations = []operation{
+	{"GET /api/snapshot", `select headway.snapshot($1)`, func(r request) ([]any, error) { return []any{r.user}, nil }},
+	{"GET /api/account", `select to_json(a) from headway.my_account() a`, nothing},
+	{"GET /api/projects/{id}/tasks", `
+select coalesce(json_agg(t order by t.position, t.id), '[]')
+from (
+  select t.id, t.title, t.detail, t.weight, t.shared, t.audience, t.due_at, t.position,
+    headway.is_complete(t.id, t.shared, u.id) as complete,
+    coalesce((
+      select o.blocked_by from headway.outstanding_task o
+      where o.task_id = t.id and o.project_id = t.project_id and o.user_id = u.id
+    ), '{}') as blocked_by
+  from headway.task t
+  cross join (select $2::bigint as id) u
+  where t.project_id = $1 and headway.is_for(t.id, t.audience, u.id)
+) t`, func(r request) ([]any, error) { return r.ids("id", "user_id") }},
+	{"GET /api/projects/{id}/progress", `
+select coalesce(json_agg(json_build_object(
+  'user_id', p.user_id, 'fullname', u.fullname, 'done', p.done, 'total', p.total, 'percent', p.percent, 'version', p.version
+) order by u.fullname, p.user_id), '[]')
+from headway.progress p
+join headway.appuser u on u.id = p.user_id
+where p.project_id = $1`, func(r request) ([]any, error) { return r.id("id") }},
+	{"GET /api/projects/{id}/people", `
+select coalesce(json_agg(json_build_object('user_id', m.user_id, 'fullname', u.fullname, 'role', m.role) order by u.fullname, m.user_id), '[]')
+from headway.member m
+join headway.appuser u on u.id = m.user_id
+where m.project_id = $1`, func(r request) ([]any, error) { return r.id("id") }},
+	{"GET /api/channels/{name}/messages", `
+select coalesce(json_agg(json_build_object(
+  'type', 'message', 'id', m.id, 'channel', m.channel, 'seq', m.seq, 'kind', m.kind, 'sender', m.sender,
+  'fullname', u.fullname, 'content', m.content, 'task_id', m.task_id, 'data', m.data, 'sent_at', m.sent_at
+) order by m.seq), '[]')
+from (
+  select m.* from headway.message m
+  where m.channel = $1 and m.seq > $2 and m.seq < $3
+  order by case when $2 > 0 then m.seq else -m.seq end
+  limit $4
+) m
+left join headway.appuser u on u.id = m.sender`, func(r request) ([]any, error) {
+		after, err1 := r.number("after", 0)
+		before, err2 := r.number("before", 1<<62)
+		limit, err3 := r.number("limit", 50)
+		return []any{r.PathValue("name"), after, before, min(max(limit, 1), 500)}, errors.Join(err1, err2, err3)
+	}},
+	{"POST /api/tasks/{id}/complete", `select json_build_object('changed', headway.complete_task($1, $2, $3))`, func(r request) ([]any, error) {
+		ids, err := r.target()
+		return append(ids, r.user), err
+	}},
+	{"POST /api/tasks/{id}/reopen", `select json_build_object('changed', headway.reopen_task($1, $2, $3, $4))`, func(r request) ([]any, error) {
+		ids, err := r.target()
+		return append(ids, r.user, r.body.Reason), err
+	}},
+	{"POST /api/channels/{name}/messages", `select to_json(headway.post($1, $2, $3))`, func(r request) ([]any, error) {
+		if r.body.Content == nil || strings.TrimSpace(*r.body.Content) == "" {
+			return nil, errors.New(`want {"content": "…"} with something in it`)
+		}
+		return []any{r.user, r.PathValue("name"), *r.body.Content}, nil
+	}},
+	{"POST /api/channels/{name}/read", `select json_build_object('read_seq', headway.mark_read($1, $2, $3))`, func(r request) ([]any, error) {
+		return []any{r.user, r.PathValue("name"), r.body.ThroughSeq}, nil
+	}},
+	{"POST /api/seen", `select json_build_object('marked', headway.mark_seen($1, $2))`, func(r request) ([]any, error) {
+		if len(r.body.MessageIDs) == 0 {
+			return nil, errors.New(`want {"message_ids": […]}`)
+		}
+		return []any{r.user, r.body.MessageIDs}, nil
+	}},
+	{"PUT /api/channels/{name}/muted", `select json_build_object('muted', headway.mute($1, $2, $3))`, func(r request) ([]any, error) {
+		if r.body.Muted == nil {
+			return nil, errors.New(`want {"muted": true} or {"muted": false}`)
+		}
+		return []any{r.user, r.PathValue("name"), *r.body.Muted}, nil
+	}},
+	{"PATCH /api/account", `
+with new as (
+  update headway.appuser u
+  set digest_after = case when a.j ? 'digest_after' then (a.j ->> 'digest_after')::interval else c.digest_after end,
+    time_zone = coalesce(a.j ->> 'time_zone', c.time_zone),
+    quiet_from = case when a.j ? 'quiet_from' then (a.j ->> 'quiet_from')::time else c.quiet_from end,
+    quiet_until = case when a.j ? 'quiet_until' then (a.j ->> 'quiet_until')::time else c.quiet_until end
+  from headway.my_account() c, (select $2::jsonb as j) a
+  where u.id = $1 and c.id = $1
+  returning u.id
+)
+select json_build_object('id', n.id) from new n`, func(r request) ([]any, error) {
+		if r.body.Account == nil {
+			return nil, errors.New(`want {"account": {"digest_after": "2 hours", "time_zone": "Europe/Lisbon", "quiet_from": null, "quiet_until": null}}, or some of it`)
+		}
+		return []any{r.user, string(*r.body.Account)}, nil
+	}},
+}
+
+func nothing(request) ([]any, error) { return nil, nil }
+
+// id returns the number in the path.
+func (r request) id(name string) ([]any, error) {
+	id, err := strconv.ParseInt(r.PathValue(name), 10, 64)
+	if err != nil {
+		return nil, errors.New("want a whole number in the address in place of " + strconv.Quote(r.PathValue(name)))
+	}
+	return []any{id}, nil
+}
+
+// ids returns the number in the path and a person in the query, by default who asks.
+func (r request) ids(path, query string) ([]any, error) {
+	ids, err1 := r.id(path)
+	user, err2 := r.number(query, r.user)
+	return append(ids, user), errors.Join(err1, err2)
+}
+
+// target returns the task in the path and the customer in the body, by default who asks.
+func (r request) target() ([]any, error) {
+	ids, err := r.id("id")
+	if r.body.UserID != nil {
+		return append(ids, *r.body.UserID), err
+	}
+	return append(ids, r.user), err
+}
+
+func (r request) number(name string, otherwise int64) (int64, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, errors.New(name + " is " + strconv.Quote(text) + ", want a whole number")
+	}
+	return n, nil
+}
+
+// operate answers a request with what a query returns.
+func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
+	identity, ok := g.identify(w, r)
+	if !ok {
+		return
+	}
+	asked := request{Request: r, user: identity.UserID}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&asked.body); err != nil && !errors.Is(err, io.EOF) {
+		refuse(w, http.StatusBadRequest, "the request cannot be read", "Send JSON, at most 1 MiB of it.")
+		return
+	}
+	arguments, err := o.arguments(asked)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "the request lacks something", err.Error())
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), reach)
+	defer cancel()
+	var answer []byte
+	err = g.hub.store.as(ctx, identity.UserID, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, o.query, arguments...).Scan(&answer)
+	})
+	switch {
+	case err == nil && answer != nil:
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(answer)
+	case err == nil || errors.Is(err, pgx.ErrNoRows):
+		refuse(w, http.StatusNotFound, "there is nothing of that kind", "Or it is not yours to see.")
+	default:
+		g.explain(w, err)
+	}
+}
+
+// statuses of errors that the database gives a reason for.
+var statuses = map[string]int{
+	"42501": http.StatusForbidden,           // insufficient_privilege, also of a policy
+	"28000": http.StatusUnauthorized,        // invalid_authorization_specification
+	"P0002": http.StatusNotFound,            // no_data_found
+	"23503": http.StatusNotFound,            // foreign_key_violation
+	"55000": http.StatusConflict,            // object_not_in_prerequisite_state
+	"23514": http.StatusUnprocessableEntity, // check_violation
+	"22023": http.StatusUnprocessableEntity, // invalid_parameter_value
+	"22007": http.StatusUnprocessableEntity, // invalid_datetime_format
+	"22008": http.StatusUnprocessableEntity, // datetime_field_overflow
+	"22P02": http.StatusUnprocessableEntity, // invalid_text_representation
+	"22P05": http.StatusUnprocessableEntity, // untranslatable_character
+	"40001": http.StatusServiceUnavailable,  // serialization_failure
+	"40P01": http.StatusServiceUnavailable,  // deadlock_detected
+	"55P03": http.StatusServiceUnavailable,  // lock_not_available
+}
+
+// explain answers with an error of the database. What is nobody's business is logged and not told.
+func (g *Gateway) explain(w http.ResponseWriter, err error) {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		if status, known := statuses[pgErr.Code]; known {
+			refuse(w, status, pgErr.Message, pgErr.Hint)
+			return
+		}
+	}
+	g.Log.Error("a request failed", slog.Any("error", err))
+	refuse(w, http.StatusServiceUnavailable, "the request could not be served", "Try again.")
+}
+
+// identify returns who asks, or answers that nobody does.
+func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (Identity, bool) {
+	if !g.admitPage(w, r) {
+		return Identity{}, false
+	}
+	token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	identity, err := g.Verifier.Verify(token)
+	if !found || err != nil {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		refuse(w, http.StatusUnauthorized, "the token is not valid", "Send Authorization: Bearer with a token of the application's backend.")
+		return Identity{}, false
+	}
+	return identity, true
+}
+
+// admitPage answers to pages that may not ask, and tells the browser of those that may.
+func (g *Gateway) admitPage(w http.ResponseWriter, r *http.Request) bool {
+	if !g.allowed(r) {
+		refuse(w, http.StatusForbidden, "the page may not connect", "HEADWAY_ALLOWED_ORIGINS has to list its origin.")
+		return false
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Add("Vary", "Origin")
+	if origin := r.Header.Get("Origin"); origin != "" {
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+		h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH")
+		h.Set("Access-Control-Max-Age", "600")
+	}
+	return true
+}
+
+// serveTicket exchanges a token for a ticket.
+func (g *Gateway) serveTicket(w http.ResponseWriter, r *http.Request) {
+	identity, ok := g.identify(w, r)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), reach)
+	defer cancel()
+	ticket, err := g.hub.store.issue(ctx, identity)
+	if err != nil {
+		g.explain(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]string{"ticket": ticket})
+}
+
+// refuse answers with a problem (RFC 9457).
+func refuse(w http.ResponseWriter, status int, title, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": status, "title": title, "detail": detail})
+}

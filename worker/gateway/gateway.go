@@ -1,0 +1,176 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Gateway serves browsers. [New] makes one with its defaults; fields may be changed until it is used.
+type Gateway struct {
+	Pool     *pgxpool.Pool
+	Verifier *Verifier
+	Log      *slog.Logger
+
+	// Connect opens the connection that listens: a direct one.
+	Connect func(ctx context.Context) (*pgx.Conn, error)
+
+	// Origins are the pages that may connect, as scheme://host[:port], beside those of the gateway's own host.
+	Origins []string
+
+	// MaxConnections bounds how many clients listen at a time. Default: 20,000.
+	MaxConnections int
+
+	// MaxPerPerson bounds how many of them one person may have. Default: 30.
+	MaxPerPerson int
+
+	// MaxWaiting bounds the bytes that wait for a client that reads slowly. Default: 256 KiB.
+	MaxWaiting int
+
+	// HelloTimeout is how long a WebSocket may stay without a token. Default: 10s.
+	HelloTimeout time.Duration
+
+	// PingInterval is how often a client is asked whether it is there. Default: 25s.
+	PingInterval time.Duration
+
+	// LookInterval is how often the server is asked whether it is there and would notify. Default: 5s.
+	LookInterval time.Duration
+
+	// Now is the clock for what expires. Default: [time.Now].
+	Now func() time.Time
+
+	hub *hub
+
+	mu     sync.Mutex
+	counts map[int64]int // connections by person
+	total  int
+}
+
+// New makes a gateway.
+func New(pool *pgxpool.Pool, connect func(ctx context.Context) (*pgx.Conn, error), verifier *Verifier, log *slog.Logger) *Gateway {
+	return &Gateway{
+		Pool:           pool,
+		Verifier:       verifier,
+		Log:            log,
+		Connect:        connect,
+		MaxConnections: 20_000,
+		MaxPerPerson:   30,
+		MaxWaiting:     256 << 10,
+		HelloTimeout:   10 * time.Second,
+		PingInterval:   25 * time.Second,
+		LookInterval:   5 * time.Second,
+		Now:            time.Now,
+		hub:            newHub(&store{pool: pool}, log),
+		counts:         map[int64]int{},
+	}
+}
+
+// Run listens for what happens until ctx is done, which is no error, and then ends all connections.
+func (g *Gateway) Run(ctx context.Context) error {
+	g.hub.open(ctx)
+	defer g.hub.close()
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		began := time.Now()
+		err := g.listen(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		g.Log.Warn("the gateway hears nothing and connects anew", slog.Any("error", err))
+		if time.Since(began) > time.Minute {
+			attempt = 0
+		}
+		pause(ctx, min(100*time.Millisecond<<min(attempt, 10), 10*time.Second))
+	}
+	return nil
+}
+
+// pause waits between half of d and one and a half, or until ctx is done.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d/2 + rand.N(d)):
+	case <-ctx.Done():
+	}
+}
+
+// listen hears notifications over one connection, until it is lost.
+func (g *Gateway) listen(ctx context.Context) error {
+	conn, err := g.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if _, err := conn.Exec(ctx, "listen headway_events"); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	g.hub.look() // for what was not heard before
+	for {
+		wait, cancel := context.WithTimeout(ctx, g.LookInterval)
+		notification, err := conn.WaitForNotification(wait)
+		cancel()
+		switch {
+		case err == nil:
+			g.hub.hear(notification.Payload)
+		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+			return fmt.Errorf("wait for a notification: %w", err)
+		default:
+			if err := g.ping(ctx, conn); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// ping asks whether the server is there, and looks for itself where it would not notify.
+func (g *Gateway) ping(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, g.LookInterval)
+	defer cancel()
+	var mode string
+	if err := conn.QueryRow(ctx, "select headway.notify_mode()").Scan(&mode); err != nil {
+		return fmt.Errorf("ask whether anything is notified: %w", err)
+	}
+	if mode == "off" {
+		g.hub.look()
+	}
+	return nil
+}
+
+var errTooMany = errors.New("too many connections")
+
+// admit counts a connection in, unless there are too many. release counts it out.
+func (g *Gateway) admit(userID int64) (release func(), err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.total >= g.MaxConnections || g.counts[userID] >= g.MaxPerPerson {
+		return nil, errTooMany
+	}
+	g.total++
+	g.counts[userID]++
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.total--
+		if g.counts[userID]--; g.counts[userID] == 0 {
+			delete(g.counts, userID)
+		}
+	}, nil
+}
+
+// allowed reports whether a page of this origin may connect.
+func (g *Gateway) allowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || slices.Contains(g.Origins, origin) {
+		return true
+	}
+	parsed, err := url.Parse(origin)
+	return err == nil && parsed.Host == r.Host
+}

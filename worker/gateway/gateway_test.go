@@ -1,0 +1,380 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+const secret = "a secret of thirty-two bytes, or more"
+
+// bench is a gateway on a database of its own with Abe, Bob and Charlie as customers and Dora as staff of a project.
+type bench struct {
+	*Gateway
+	db     *pgtest.DB
+	conn   *pgx.Conn
+	server *httptest.Server
+}
+
+func setup(t *testing.T, change ...func(*Gateway)) *bench {
+	t.Helper()
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	exec(t, conn, `
+insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob'), (3, 'Charlie'), (4, 'Dora'), (5, 'Eve');
+insert into headway.project (id, name) values (1, 'Website'), (2, 'Other');
+insert into headway.member (project_id, user_id, role) values
+  (1, 1, 'customer'), (1, 2, 'customer'), (1, 3, 'customer'), (1, 4, 'staff'), (2, 5, 'customer');
+insert into headway.task (id, project_id, title, shared) values (1, 1, 'Domain', true), (2, 1, 'Profile', false), (3, 2, 'Hidden', true);
+select headway.fold();`)
+	verifier, err := NewVerifier([]byte(secret), "", "headway", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := New(db.Pool(t), func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, db.URL) }, verifier, slog.New(slog.DiscardHandler))
+	for _, c := range change {
+		c(g)
+	}
+	b := &bench{Gateway: g, db: db, conn: conn, server: httptest.NewServer(g.Handler())}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := g.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+		b.server.Close()
+	})
+	pgtest.Eventually(t, 20*time.Second, func() bool {
+		var listens bool
+		err := conn.QueryRow(t.Context(), "select exists (select from pg_stat_activity where datname = current_database() and query = 'listen headway_events')").Scan(&listens)
+		return err == nil && listens
+	}, "the gateway does not listen")
+	return b
+}
+
+func exec(t *testing.T, conn *pgx.Conn, script string) {
+	t.Helper()
+	if err := conn.PgConn().Exec(t.Context(), script).Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// token is one that the application's backend would mint.
+func token(t *testing.T, userID int64, expires time.Time) string {
+	t.Helper()
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
+		Subject: fmt.Sprint(userID), Audience: jwt.ClaimStrings{"headway"}, ExpiresAt: jwt.NewNumericDate(expires),
+	}).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+// client is a WebSocket and what has come over it.
+type client struct {
+	t  *testing.T
+	ws *websocket.Conn
+}
+
+func (b *bench) dial(t *testing.T, userID int64, has *Positions) *client {
+	t.Helper()
+	return b.dialUntil(t, userID, has, time.Now().Add(time.Hour))
+}
+
+func (b *bench) dialUntil(t *testing.T, userID int64, has *Positions, expires time.Time) *client {
+	t.Helper()
+	ws, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ws.CloseNow() })
+	ws.SetReadLimit(1 << 20)
+	text, err := json.Marshal(hello{Token: token(t, userID, expires), Position: has})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ws.Write(t.Context(), websocket.MessageText, text); err != nil {
+		t.Fatal(err)
+	}
+	return &client{t: t, ws: ws}
+}
+
+// told is an event as a client reads it.
+type told struct {
+	Type      string `json:"type"`
+	Channel   string `json:"channel"`
+	Seq       int64  `json:"seq"`
+	Content   string `json:"content"`
+	ProjectID int64  `json:"project_id"`
+	Version   int64  `json:"version"`
+	Shared    struct{ Done, Total int64 }
+	Progress  *bar            `json:"progress"`
+	ReadSeq   int64           `json:"read_seq"`
+	Unread    int64           `json:"unread"`
+	Snapshot  json.RawMessage `json:"snapshot"`
+}
+
+func (c *client) next() (told, error) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	defer cancel()
+	_, text, err := c.ws.Read(ctx)
+	if err != nil {
+		return told{}, err
+	}
+	var e told
+	return e, json.Unmarshal(text, &e)
+}
+
+// want reads until an event of a type comes.
+func (c *client) want(kind string) told {
+	c.t.Helper()
+	for {
+		e, err := c.next()
+		if err != nil {
+			c.t.Fatalf("waiting for %s: %v", kind, err)
+		}
+		if e.Type == kind {
+			return e
+		}
+	}
+}
+
+// do asks the API and returns the status and the answer.
+func (b *bench) do(t *testing.T, userID int64, method, path, body string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, b.server.URL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if userID != 0 {
+		r.Header.Set("Authorization", "Bearer "+token(t, userID, time.Now().Add(time.Hour)))
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
+}
+
+func TestTwoPeopleSeeEachOther(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bob, charlie := b.dial(t, 2, nil), b.dial(t, 3, nil)
+	bob.want("snapshot")
+	charlie.want("snapshot")
+
+	if status, answer := b.do(t, 3, "POST", "/api/channels/project_1/messages", `{"content": "Hello Bob"}`); status != http.StatusOK {
+		t.Fatal(status, answer)
+	}
+	if e := bob.want("message"); e.Content != "Hello Bob" || e.Channel != "project_1" || e.Seq != 1 {
+		t.Errorf("Bob is told %+v", e)
+	}
+	if status, answer := b.do(t, 3, "POST", "/api/tasks/1/complete", ""); status != http.StatusOK || answer != `{"changed" : true}` {
+		t.Fatal(status, answer)
+	}
+	exec(t, b.conn, "select headway.fold()")
+	if e := bob.want("progress"); e.ProjectID != 1 || e.Shared.Done != 1 || e.Shared.Total != 2 {
+		t.Errorf("Bob is told %+v", e)
+	}
+	if status, answer := b.do(t, 3, "POST", "/api/tasks/2/complete", ""); status != http.StatusOK {
+		t.Fatal(status, answer)
+	}
+	exec(t, b.conn, "select headway.fold()")
+	charlie.want("progress")
+	if e := charlie.want("progress"); e.Progress == nil || e.Progress.Percent != 100 {
+		t.Errorf("Charlie is told %+v of what is his own", e)
+	}
+	if status, answer := b.do(t, 2, "POST", "/api/channels/project_1/read", ""); status != http.StatusOK {
+		t.Fatal(status, answer)
+	}
+	if e := bob.want("read"); e.Channel != "project_1" || e.ReadSeq != 1 || e.Unread != 0 {
+		t.Errorf("Bob's other window is told %+v", e)
+	}
+}
+
+func TestWhoComesBackGetsWhatTheyMissed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bob := b.dial(t, 2, nil)
+	var snap snapshot
+	if err := json.Unmarshal(bob.want("snapshot").Snapshot, &snap); err != nil {
+		t.Fatal(err)
+	}
+	has := Positions{Channels: map[string]int64{}, Projects: map[int64]int64{}}
+	for _, c := range snap.Channels {
+		has.Channels[c.Channel] = c.LastSeq
+	}
+	for _, p := range snap.Projects {
+		has.Projects[p.ProjectID] = p.Version
+	}
+	_ = bob.ws.CloseNow()
+	exec(t, b.conn, "select headway.post(1, 'project_1', 'one'), headway.post(1, 'project_1', 'two')")
+	bob = b.dial(t, 2, &has)
+	bob.want("resumed")
+	exec(t, b.conn, "select headway.post(1, 'project_1', 'three')")
+	for i, want := range []string{"one", "two", "three"} {
+		if e := bob.want("message"); e.Content != want || e.Seq != int64(i+1) {
+			t.Errorf("message %d is %+v", i+1, e)
+		}
+	}
+
+	has.Channels["project_1"] = 1000
+	bob = b.dial(t, 2, &has)
+	bob.want("resync")
+	bob.want("snapshot")
+}
+
+func TestWhoLosesTheProjectIsToldNothingMore(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bob, charlie := b.dial(t, 2, nil), b.dial(t, 3, nil)
+	bob.want("snapshot")
+	charlie.want("snapshot")
+	exec(t, b.conn, "delete from headway.member where user_id = 2; select headway.post(1, 'project_1', 'not for Bob')")
+	charlie.want("message")
+	exec(t, b.conn, "select headway.post(1, 'broadcast', 'for all')")
+	for {
+		e, err := bob.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Type == "message" {
+			if e.Channel != "broadcast" {
+				t.Errorf("Bob is told %+v", e)
+			}
+			break
+		}
+	}
+	exec(t, b.conn, "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')")
+	if e := bob.want("joined"); e.Channel != "project_1" {
+		t.Errorf("Bob is told %+v", e)
+	}
+	exec(t, b.conn, "select headway.post(1, 'project_1', 'welcome back')")
+	if e := bob.want("message"); e.Content != "welcome back" {
+		t.Errorf("Bob is told %+v", e)
+	}
+}
+
+func TestATokenThatExpiresEndsTheConnection(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	now := time.Now()
+	b := setup(t, func(g *Gateway) {
+		g.Now = func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
+	})
+	bob := b.dialUntil(t, 2, nil, time.Now().Add(time.Hour))
+	bob.want("snapshot")
+	mu.Lock()
+	now = now.Add(2 * time.Hour)
+	mu.Unlock()
+	exec(t, b.conn, "select headway.post(1, 'project_1', 'too late')")
+	if e, err := bob.next(); websocket.CloseStatus(err) != statusUnauthorized {
+		t.Errorf("Bob is told %+v, %v", e, err)
+	}
+}
+
+func TestNobodyElseGetsIn(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for what, tokenText := range map[string]string{
+		"expired":      token(t, 2, time.Now().Add(-time.Minute)),
+		"nothing":      "",
+		"of no person": token(t, 99, time.Now().Add(time.Hour)),
+		"not a number": strings.Repeat("x", 100),
+	} {
+		ws, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := json.Marshal(hello{Token: tokenText})
+		if err := ws.Write(t.Context(), websocket.MessageText, text); err != nil {
+			t.Fatal(err)
+		}
+		c := &client{t: t, ws: ws}
+		if e, err := c.next(); websocket.CloseStatus(err) != statusUnauthorized {
+			t.Errorf("%s: told %+v, %v", what, e, err)
+		}
+		_ = ws.CloseNow()
+	}
+	if _, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", &websocket.DialOptions{
+		HTTPHeader: http.Header{"Origin": {"https://elsewhere.example.com"}},
+	}); err == nil {
+		t.Error("a page from elsewhere may connect")
+	}
+	if status, _ := b.do(t, 0, "GET", "/api/snapshot", ""); status != http.StatusUnauthorized {
+		t.Errorf("without a token: %d", status)
+	}
+}
+
+func TestTheAPIShowsNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+	}{
+		{"GET", "/api/snapshot", "", 200},
+		{"GET", "/api/account", "", 200},
+		{"GET", "/api/projects/1/tasks", "", 200},
+		{"GET", "/api/projects/1/progress", "", 200},
+		{"GET", "/api/projects/1/people", "", 200},
+		{"GET", "/api/channels/project_1/messages", "", 200},
+		{"GET", "/api/channels/project_1/messages?limit=x", "", 400},
+		{"POST", "/api/tasks/3/complete", "", 404},
+		{"POST", "/api/tasks/999/complete", "", 404},
+		{"POST", "/api/tasks/2/complete", `{"user_id": 3}`, 403},
+		{"POST", "/api/tasks/x/complete", "", 400},
+		{"POST", "/api/channels/project_2/messages", `{"content": "Hi"}`, 404},
+		{"POST", "/api/channels/nowhere/messages", `{"content": "Hi"}`, 404},
+		{"POST", "/api/channels/project_1/messages", `{"content": " "}`, 400},
+		{"POST", "/api/channels/project_1/messages", `{`, 400},
+		{"POST", "/api/channels/project_2/read", "", 404},
+		{"PUT", "/api/channels/project_1/muted", `{"muted": true}`, 200},
+		{"PATCH", "/api/account", `{"account": {"digest_after": "2 hours"}}`, 200},
+		{"PATCH", "/api/account", `{"account": {"digest_after": "soon"}}`, 422},
+		{"PATCH", "/api/account", `{"account": {"time_zone": "Mars"}}`, 422},
+		{"POST", "/api/seen", `{"message_ids": [1]}`, 200},
+		{"GET", "/api/nowhere", "", 404},
+	} {
+		status, answer := b.do(t, 2, c.method, c.path, c.body)
+		if status != c.status {
+			t.Errorf("%s %s %s: %d %s", c.method, c.path, c.body, status, answer)
+		}
+		if strings.Contains(answer, "Hidden") || strings.Contains(answer, "Eve") {
+			t.Errorf("%s %s %s tells of others: %s", c.method, c.path, c.body, answer)
+		}
+	}
+	for _, path := range []string{"/api/projects/2/tasks", "/api/projects/2/progress", "/api/channels/project_2/messages"} {
+		if _, answer := b.do(t, 2, "GET", path, ""); strings.TrimSpace(answer) != "[]" {
+			t.Errorf("%s: %s", path, answer)
+		}
+	}
+}

@@ -1,0 +1,215 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// store reads and writes as an end user.
+type store struct {
+	pool *pgxpool.Pool
+}
+
+const (
+	sqlIdentify = `select set_config('headway.user_id', $1, true)`
+
+	sqlChannels = `
+select c.name, c.last_seq, coalesce(p.version, 0)
+from headway.subscription s
+join headway.channel c on c.name = s.channel
+left join headway.shared_progress p on p.project_id = c.project_id
+where s.user_id = $1`
+
+	sqlCursor = `
+select json_build_object(
+  'type', 'read', 'channel', s.channel, 'read_seq', s.read_seq, 'unread', coalesce(u.messages, 0)
+)
+from headway.subscription s
+left join headway.unread u on u.user_id = s.user_id and u.channel = s.channel
+where s.user_id = $1 and s.channel = $2`
+
+	sqlSnapshot = `select headway.snapshot($1)`
+
+	sqlMessages = `
+select m.channel, m.seq, json_build_object(
+  'type', 'message', 'id', m.id, 'channel', m.channel, 'seq', m.seq, 'kind', m.kind, 'sender', m.sender,
+  'content', m.content, 'task_id', m.task_id, 'data', m.data, 'sent_at', m.sent_at
+)
+from headway.messages_since($1, $2, $3) m`
+
+	sqlShared = `
+select s.version, p.done, p.total
+from headway.shared_progress s
+join headway.current_progress p on p.project_id = s.project_id and p.user_id is null
+where s.project_id = $1`
+
+	sqlOwn = `select done, total, percent from headway.progress where project_id = $1 and user_id = $2`
+)
+
+// as runs do in a transaction as an end user, so that the policies of the database decide what it sees and may do.
+func (s *store) as(ctx context.Context, userID int64, do func(tx pgx.Tx) error) error {
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		var batch pgx.Batch
+		batch.Queue("set local role headway_user")
+		batch.Queue(sqlIdentify, fmt.Sprint(userID))
+		if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+			return fmt.Errorf("act as an end user: %w", err)
+		}
+		return do(tx)
+	})
+	return err
+}
+
+// message is a row of a channel, ready to be sent.
+type message struct {
+	Channel string
+	Seq     int64
+	JSON    []byte
+}
+
+// messages returns up to limit messages of a channel after seq, in order; none where the person may not read it.
+func (s *store) messages(ctx context.Context, userID int64, channel string, seq int64, limit int) (found []message, err error) {
+	err = s.as(ctx, userID, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, sqlMessages, channel, seq, limit)
+		if err != nil {
+			return err
+		}
+		found, err = pgx.CollectRows(rows, pgx.RowToStructByPos[message])
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read messages of %s: %w", channel, err)
+	}
+	return found, nil
+}
+
+// position is where a channel and its project are.
+type position struct {
+	seq, version int64
+}
+
+// channels returns what a person is subscribed to.
+func (s *store) channels(ctx context.Context, userID int64) (map[string]position, error) {
+	found := map[string]position{}
+	err := s.as(ctx, userID, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, sqlChannels, userID)
+		if err != nil {
+			return err
+		}
+		var name string
+		var p position
+		_, err = pgx.ForEachRow(rows, []any{&name, &p.seq, &p.version}, func() error {
+			found[name] = p
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read subscriptions: %w", err)
+	}
+	return found, nil
+}
+
+// cursor returns the event that tells how far a person has read a channel.
+func (s *store) cursor(ctx context.Context, userID int64, channel string) (text []byte, err error) {
+	err = s.as(ctx, userID, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, sqlCursor, userID, channel).Scan(&text)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the cursor in %s: %w", channel, err)
+	}
+	return text, nil
+}
+
+// own returns a customer's progress, nil where the person is none.
+func (s *store) own(ctx context.Context, userID, projectID int64) (*bar, error) {
+	found := &bar{}
+	err := s.as(ctx, userID, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, sqlOwn, projectID, userID).Scan(&found.Done, &found.Total, &found.Percent)
+	})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read progress: %w", err)
+	}
+	return found, nil
+}
+
+// snapshot is what headway.snapshot() returns: the text, and what of it the gateway needs.
+type snapshot struct {
+	text     json.RawMessage
+	Projects []struct {
+		ProjectID int64 `json:"project_id"`
+		Version   int64 `json:"version"`
+	} `json:"projects"`
+	Channels []struct {
+		Channel string `json:"channel"`
+		LastSeq int64  `json:"last_seq"`
+	} `json:"channels"`
+}
+
+// errNobody says that there is no such person.
+var errNobody = errors.New("the token is for nobody who is in headway.appuser")
+
+func (s *store) snapshot(ctx context.Context, userID int64) (*snapshot, error) {
+	snap := &snapshot{}
+	err := s.as(ctx, userID, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, sqlSnapshot, userID).Scan(&snap.text)
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read the snapshot: %w", err)
+	case snap.text == nil:
+		return nil, errNobody
+	}
+	if err := json.Unmarshal(snap.text, snap); err != nil {
+		return nil, fmt.Errorf("read the snapshot: %w", err)
+	}
+	return snap, nil
+}
+
+// share is the part of a project's progress that all its customers have in common.
+type share struct {
+	Version     int64
+	Done, Total int64
+}
+
+// shared returns it, or [pgx.ErrNoRows] where the person is no member.
+func (s *store) shared(ctx context.Context, userID, projectID int64) (found share, err error) {
+	err = s.as(ctx, userID, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, sqlShared, projectID).Scan(&found.Version, &found.Done, &found.Total)
+	})
+	if err != nil {
+		return share{}, fmt.Errorf("read the progress of project %d: %w", projectID, err)
+	}
+	return found, nil
+}
+
+// redeem returns whom a ticket is for. A ticket is good once.
+func (s *store) redeem(ctx context.Context, ticket string) (found Identity, err error) {
+	var id pgtype.UUID
+	if err := id.Scan(ticket); err != nil {
+		return Identity{}, errors.New("not a ticket")
+	}
+	err = s.pool.QueryRow(ctx, "select user_id, expires_at from headway.redeem_ticket($1)", id).Scan(&found.UserID, &found.Expires)
+	return found, err
+}
+
+// issue makes a ticket that lets a person listen until their token expires.
+func (s *store) issue(ctx context.Context, identity Identity) (ticket string, err error) {
+	err = s.as(ctx, identity.UserID, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, "select headway.issue_ticket($1)::text", identity.Expires).Scan(&ticket)
+	})
+	return ticket, err
+}
+
+// reach bounds what the database may take for one request.
+const reach = 10 * time.Second

@@ -1,0 +1,74 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/MicahParks/keyfunc/v3"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Identity is who acts, and until when.
+type Identity struct {
+	UserID  int64
+	Expires time.Time
+}
+
+// Verifier checks tokens (RFC 7519) that the application's backend mints: sub is the id in headway.appuser, exp is
+// required, aud is checked. The algorithms are pinned by the kind of key, so that no token chooses its own.
+type Verifier struct {
+	parser *jwt.Parser
+	key    jwt.Keyfunc
+}
+
+// MinSecret is the least length of an HS256 key in bytes (RFC 7518, section 3.2).
+const MinSecret = 32
+
+// NewVerifier takes HS256 tokens made with a secret, or, where jwks names a file with a JSON Web Key Set (RFC 7517),
+// RS256 and EdDSA tokens of those keys. One of the two is needed. now is the clock; nil: the real one.
+func NewVerifier(secret []byte, jwks, audience string, now func() time.Time) (*Verifier, error) {
+	v := &Verifier{}
+	var methods []string
+	switch {
+	case len(secret) > 0 && jwks != "":
+		return nil, errors.New("tokens are checked with a secret or with a key set, not with both")
+	case jwks != "":
+		text, err := os.ReadFile(jwks)
+		if err != nil {
+			return nil, fmt.Errorf("read the key set: %w", err)
+		}
+		keys, err := keyfunc.NewJWKSetJSON(text)
+		if err != nil {
+			return nil, fmt.Errorf("read the key set %s: %w", jwks, err)
+		}
+		v.key = keys.Keyfunc
+		methods = []string{jwt.SigningMethodRS256.Alg(), jwt.SigningMethodEdDSA.Alg()}
+	case len(secret) >= MinSecret:
+		v.key = func(*jwt.Token) (any, error) { return secret, nil }
+		methods = []string{jwt.SigningMethodHS256.Alg()}
+	default:
+		return nil, fmt.Errorf("the secret has %d bytes, want %d or more", len(secret), MinSecret)
+	}
+	options := []jwt.ParserOption{jwt.WithValidMethods(methods), jwt.WithExpirationRequired(), jwt.WithAudience(audience)}
+	if now != nil {
+		options = append(options, jwt.WithTimeFunc(now))
+	}
+	v.parser = jwt.NewParser(options...)
+	return v, nil
+}
+
+// Verify returns who a token speaks for. The error does not contain the token.
+func (v *Verifier) Verify(token string) (Identity, error) {
+	var claims jwt.RegisteredClaims
+	if _, err := v.parser.ParseWithClaims(token, &claims, v.key); err != nil {
+		return Identity{}, fmt.Errorf("token: %w", err)
+	}
+	id, err := strconv.ParseInt(claims.Subject, 10, 64)
+	if err != nil || id < 1 {
+		return Identity{}, errors.New("token: sub is not the id of a person: want a positive whole number")
+	}
+	return Identity{UserID: id, Expires: claims.ExpiresAt.Time}, nil
+}
