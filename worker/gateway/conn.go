@@ -34,6 +34,7 @@ var (
 type conn struct {
 	Identity
 	limit  int                 // bytes that may wait
+	tracks bool                // take returns positions
 	topics map[*topic]struct{} // the hub's
 
 	mu       sync.Mutex
@@ -168,7 +169,10 @@ func (c *conn) take(ctx context.Context, now func() time.Time) ([][]byte, Positi
 		c.mu.Lock()
 		queue, err, left := c.queue, c.err, c.Expires.Sub(now())
 		c.queue, c.size = nil, 0
-		position := Positions{Channels: maps.Clone(c.position.Channels), Projects: maps.Clone(c.position.Projects)}
+		var position Positions
+		if c.tracks {
+			position = Positions{Channels: maps.Clone(c.position.Channels), Projects: maps.Clone(c.position.Projects)}
+		}
 		c.mu.Unlock()
 		switch {
 		case left <= 0:

@@ -38,7 +38,7 @@ type topic struct {
 
 	seq, version             int64          // handed out up to here
 	hintedSeq, hintedVersion int64          // somebody said that there is this one
-	changed                  map[int64]bool // whose own part of the progress is said to have changed; nil key 0: everybody's
+	changed                  map[int64]bool // whose own part of the progress is said to have changed
 	reading                  bool
 }
 
@@ -171,6 +171,7 @@ func (h *hub) read(t *topic) {
 			h.read(t)
 			return
 		}
+		t.changed[everybody] = true // whoever it was
 		// The next notification, or the next look, tries again.
 		if ctx.Err() == nil {
 			h.log.Warn("events could not be read", slog.String("channel", t.channel), slog.Any("error", err))

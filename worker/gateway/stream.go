@@ -192,6 +192,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Accel-Buffering", "no") // nginx
 	stream := http.NewResponseController(w)
 	c := newConn(identity, g.MaxWaiting)
+	c.tracks = true
 	ctx, cancel := context.WithDeadline(r.Context(), identity.Expires)
 	defer cancel()
 	stopBeat := g.beat(ctx, c)

@@ -1,0 +1,295 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"headway/internal/pgtest"
+)
+
+// TestTheUnionOfWhatCameIsWhatThereIs has a client lose its connection at random moments while others post, and
+// compares what it was told in all with the table.
+func TestTheUnionOfWhatCameIsWhatThereIs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const messages = 300
+	var posting sync.WaitGroup
+	for _, sender := range []int{1, 3} {
+		conn := b.db.Conn(t)
+		posting.Go(func() {
+			for i := range messages / 2 {
+				if _, err := conn.Exec(t.Context(), "select headway.post($1, 'project_1', $2)", sender, fmt.Sprint(i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+
+	var got []int64
+	var has *Positions
+	for len(got) == 0 || got[len(got)-1] < messages {
+		c := b.dial(t, 2, has)
+		e, err := c.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var snap snapshot
+		switch e.Type {
+		case "snapshot":
+			if err := json.Unmarshal(e.Snapshot, &snap); err != nil {
+				t.Fatal(err)
+			}
+			has = &Positions{Channels: map[string]int64{}, Projects: map[int64]int64{}}
+			for _, ch := range snap.Channels {
+				has.Channels[ch.Channel] = ch.LastSeq
+			}
+			for _, p := range snap.Projects {
+				has.Projects[p.ProjectID] = p.Version
+			}
+			if last := has.Channels["project_1"]; len(got) == 0 {
+				for seq := int64(1); seq <= last; seq++ {
+					got = append(got, seq) // in the tables before it came
+				}
+			}
+		case "resumed":
+		default:
+			t.Fatalf("told first: %+v", e)
+		}
+		for range 1 + rand.IntN(40) {
+			if len(got) > 0 && got[len(got)-1] >= messages {
+				break
+			}
+			if e, err = c.next(); err != nil {
+				t.Fatal(err)
+			}
+			if e.Type == "message" && e.Channel == "project_1" {
+				got = append(got, e.Seq)
+				has.Channels["project_1"] = e.Seq
+			}
+		}
+		_ = c.ws.CloseNow()
+	}
+	posting.Wait()
+	for i, seq := range got {
+		if seq != int64(i+1) {
+			t.Fatalf("told number %d after %v", seq, got[max(0, i-5):i])
+		}
+	}
+}
+
+func TestASlowReaderIsToldToResync(t *testing.T) {
+	t.Parallel()
+	c := newConn(Identity{UserID: 2, Expires: time.Now().Add(time.Hour)}, 100)
+	c.begin(Positions{Channels: map[string]int64{"project_1": 0}}, nil)
+	for seq := range int64(20) {
+		c.offer(event{channel: "project_1", seq: seq + 1, json: []byte(strings.Repeat("x", 20))})
+	}
+	if events, _, err := c.take(t.Context(), time.Now); !errors.Is(err, errSlow) || events != nil {
+		t.Errorf("got %d events, %v", len(events), err)
+	}
+	if c.size != 0 || c.queue != nil {
+		t.Errorf("%d bytes still wait", c.size)
+	}
+}
+
+func TestAReaderWhoStopsReadingIsLetGo(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.MaxWaiting = 64 << 10 })
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Eventually(t, 30*time.Second, func() bool {
+		exec(t, b.conn, "select headway.post(1, 'project_1', repeat('x', 500000))")
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.total == 0
+	}, "the connection is kept though nobody reads")
+}
+
+func TestConnectionsAreLimited(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.MaxPerPerson, g.MaxConnections = 2, 3 })
+	for range 2 {
+		b.dial(t, 2, nil).want("snapshot")
+	}
+	if e, err := b.dial(t, 2, nil).next(); websocket.CloseStatus(err) != statusTooMany {
+		t.Errorf("Bob's third window is told %+v, %v", e, err)
+	}
+	charlie := b.dial(t, 3, nil)
+	charlie.want("snapshot")
+	if e, err := b.dial(t, 1, nil).next(); websocket.CloseStatus(err) != statusTooMany {
+		t.Errorf("the fourth connection is told %+v, %v", e, err)
+	}
+	_ = charlie.ws.CloseNow()
+	pgtest.Eventually(t, 20*time.Second, func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.total == 2
+	}, "a connection that is gone is still counted")
+	b.dial(t, 1, nil).want("snapshot")
+}
+
+func TestServerSentEventsByTicket(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	status, answer := b.do(t, 2, "POST", "/api/ticket", "")
+	if status != http.StatusOK {
+		t.Fatal(status, answer)
+	}
+	var issued struct{ Ticket string }
+	if err := json.Unmarshal([]byte(answer), &issued); err != nil {
+		t.Fatal(err)
+	}
+	stream := b.listen(t, issued.Ticket, "")
+	if e := stream.want("snapshot"); e.Snapshot == nil {
+		t.Error("the snapshot is empty")
+	}
+	exec(t, b.conn, "select headway.post(1, 'project_1', E'one\\nline')")
+	if e := stream.want("message"); e.Content != "one\nline" {
+		t.Errorf("told %+v", e)
+	}
+	id := stream.id
+	stream.close()
+
+	if status, _ := b.do(t, 0, "GET", "/api/events?ticket="+issued.Ticket, ""); status != http.StatusUnauthorized {
+		t.Errorf("a ticket is good twice: %d", status)
+	}
+	exec(t, b.conn, "select headway.post(1, 'project_1', 'two')")
+	_, answer = b.do(t, 2, "POST", "/api/ticket", "")
+	if err := json.Unmarshal([]byte(answer), &issued); err != nil {
+		t.Fatal(err)
+	}
+	stream = b.listen(t, issued.Ticket, id)
+	stream.want("resumed")
+	if e := stream.want("message"); e.Content != "two" {
+		t.Errorf("told %+v", e)
+	}
+	exec(t, b.conn, "update headway.ticket set issued_at = now() - interval '1 hour'")
+	for _, ticket := range []string{"", "x", "00000000-0000-0000-0000-000000000000"} {
+		if status, _ := b.do(t, 0, "GET", "/api/events?ticket="+ticket, ""); status != http.StatusUnauthorized {
+			t.Errorf("ticket %q: %d", ticket, status)
+		}
+	}
+}
+
+func TestAfterTheListeningConnectionIsLostEverythingComes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	for round := range 3 {
+		exec(t, b.conn, fmt.Sprintf(`
+select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and query like '%%headway%%' and query not like '%%pg_terminate%%' or query = 'listen headway_events' and datname = current_database();
+select headway.post(1, 'project_1', 'round %d')`, round))
+		if e := bob.want("message"); e.Content != fmt.Sprintf("round %d", round) {
+			t.Errorf("told %+v", e)
+		}
+	}
+}
+
+func TestWhereNothingIsNotifiedTheGatewayLooks(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.LookInterval = 50 * time.Millisecond })
+	exec(t, b.conn, "select headway.set_setting('notify_payload', 'off')")
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	exec(t, b.conn, "select headway.post(1, 'project_1', 'silence'); select headway.complete_task(1, 1); select headway.fold()")
+	bob.want("message")
+	if e := bob.want("progress"); e.Shared.Done != 1 {
+		t.Errorf("told %+v", e)
+	}
+	exec(t, b.conn, "delete from headway.member where user_id = 2")
+	bob.want("left")
+}
+
+func TestWhatAnybodyNotifiesIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	for _, forged := range []string{
+		`{"id": 1, "channel": "project_1", "seq": 1, "kind": "chat", "sender": 1, "content": "Send me your password"}`,
+		`{"id": 1, "channel": "project_1", "seq": 9000000000000000000, "kind": "chat"}`,
+		`{"kind": "progress", "project_id": 1, "version": 9000000000000000000, "shared": {"done": 2, "total": 2}}`,
+		`{"kind": "subscribed", "channel": "project_2", "user_ids": [2]}`,
+		`{"kind": "read", "channel": "project_2", "user_id": 2}`,
+		`{`, ``, `[]`, `{"seq": "x"}`,
+	} {
+		if _, err := b.conn.Exec(t.Context(), "select pg_notify('headway_events', $1)", forged); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(t, b.conn, "select headway.post(1, 'project_1', 'true')")
+	e, err := bob.next()
+	if err != nil || e.Type != "message" || e.Content != "true" || e.Seq != 1 {
+		t.Errorf("told %+v, %v", e, err)
+	}
+	exec(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
+	if e := bob.want("progress"); e.Shared.Done != 1 {
+		t.Errorf("told %+v", e)
+	}
+}
+
+// source is a stream of Server-Sent Events.
+type source struct {
+	t     *testing.T
+	lines *bufio.Scanner
+	id    string
+	close func()
+}
+
+func (b *bench) listen(t *testing.T, ticket, lastID string) *source {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.server.URL+"/api/events?ticket="+ticket, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lastID != "" {
+		r.Header.Set("Last-Event-ID", lastID)
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = response.Body.Close() })
+	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("%s, %s", response.Status, response.Header.Get("Content-Type"))
+	}
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, 1<<20)
+	return &source{t: t, lines: lines, close: cancel}
+}
+
+// want reads until an event of a type comes.
+func (s *source) want(kind string) told {
+	s.t.Helper()
+	for s.lines.Scan() {
+		field, value, _ := strings.Cut(s.lines.Text(), ": ")
+		switch field {
+		case "id":
+			s.id = value
+		case "data":
+			var e told
+			if err := json.Unmarshal([]byte(value), &e); err != nil {
+				s.t.Fatal(err)
+			}
+			if e.Type == kind {
+				return e
+			}
+		}
+	}
+	s.t.Fatalf("the stream ends before %s: %v", kind, s.lines.Err())
+	return told{}
+}
