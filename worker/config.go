@@ -58,6 +58,13 @@ type Config struct {
 	// TokenSecret is the key of the HS256 tokens that the gateway accepts, 32 bytes or more. Empty: no gateway.
 	TokenSecret Secret `env:"HEADWAY_TOKEN_SECRET"`
 
+	// TokenKeys is a file with the JSON Web Key Set of the RS256 or EdDSA tokens that the gateway accepts, in place of
+	// TokenSecret.
+	TokenKeys string `env:"HEADWAY_TOKEN_JWKS"`
+
+	// TokenAudience is what the gateway's tokens have to name as their audience.
+	TokenAudience string `env:"HEADWAY_TOKEN_AUDIENCE, default=headway"`
+
 	// AllowedOrigins are the pages that may connect to the gateway, such as https://app.example.com.
 	AllowedOrigins []string `env:"HEADWAY_ALLOWED_ORIGINS"`
 
@@ -163,6 +170,12 @@ func (c *Config) check() (problems []error) {
 	}
 	if len(c.TokenSecret) > 0 && c.HTTPAddr == "" {
 		report("HEADWAY_HTTP_ADDR", "", "HEADWAY_TOKEN_SECRET asks for the gateway: set where it listens, such as :8080")
+	}
+	if c.TokenKeys != "" && c.HTTPAddr == "" {
+		report("HEADWAY_HTTP_ADDR", "", "HEADWAY_TOKEN_JWKS asks for the gateway: set where it listens, such as :8080")
+	}
+	if c.TokenKeys != "" && len(c.TokenSecret) > 0 {
+		report("HEADWAY_TOKEN_JWKS", c.TokenKeys, "HEADWAY_TOKEN_SECRET is set too: tokens are checked with one of them")
 	}
 	for _, origin := range c.AllowedOrigins {
 		u, err := url.Parse(origin)

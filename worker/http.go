@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"headway/web"
 	"headway/worker/mail"
 )
 
@@ -35,6 +36,10 @@ func (w *Worker) handler() http.Handler {
 		ErrorLog: slog.NewLogLogger(w.Log.Handler(), slog.LevelWarn),
 	}))
 	mux.Handle("/headway/unsubscribe/", &mail.Unsubscriber{DB: w.pool, Log: w.Log})
+	if w.gateway != nil {
+		mux.Handle("/api/", w.gateway.Handler())
+		mux.Handle("/", web.Handler())
+	}
 	for pattern, handler := range w.Handlers {
 		mux.Handle(pattern, handler)
 	}
@@ -48,8 +53,8 @@ func (w *Worker) staleAfter() time.Duration {
 
 // listen opens the HTTP listener, if there is to be one.
 func (w *Worker) listen(ctx context.Context) (net.Listener, error) {
-	if w.Config.HTTPAddr == "" {
-		return nil, nil
+	if w.Listener != nil || w.Config.HTTPAddr == "" {
+		return w.Listener, nil
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", w.Config.HTTPAddr)
 	if err != nil {

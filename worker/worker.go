@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"headway/sql"
+	"headway/worker/gateway"
 )
 
 // Worker folds, sends digests, says that it is alive, and serves health and metrics. [New] makes one; its fields may be
@@ -49,6 +50,9 @@ type Worker struct {
 	// Observe is told every step of the loop that folds, which waits for it. Nil: nobody is.
 	Observe func(Event)
 
+	// Listener is where HTTP is served, in place of Config.HTTPAddr. Run closes it. Nil: Config.HTTPAddr.
+	Listener net.Listener
+
 	// Handlers are served beside /healthz, /readyz and /metrics, by pattern as [http.ServeMux] takes it.
 	Handlers map[string]http.Handler
 
@@ -57,7 +61,8 @@ type Worker struct {
 
 	id         string
 	pool       *pgxpool.Pool
-	mailer     *Mailer // nil: no mail
+	mailer     *Mailer          // nil: no mail
+	gateway    *gateway.Gateway // nil: none
 	metrics    *metrics
 	status     *status
 	background sync.WaitGroup // what uses the pool beside the loops
@@ -105,6 +110,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.mailer = NewMailer(w.Config, w.pool, w.id, w.Log)
 		w.mailer.Observe = func(_ int64, outcome string, _ error) { w.metrics.digests.WithLabelValues(outcome).Inc() }
 		defer w.mailer.Sender.Close()
+	}
+	if w.gateway, err = w.newGateway(); err != nil {
+		return err
 	}
 	session, err := w.open(ctx)
 	if err != nil {
@@ -189,6 +197,9 @@ func (w *Worker) loops(first *session, listener net.Listener) []loop {
 	}
 	if w.mailer != nil {
 		loops = append(loops, loop{"digests", w.digests})
+	}
+	if w.gateway != nil {
+		loops = append(loops, loop{"gateway", w.gateway.Run})
 	}
 	if listener != nil {
 		loops = append(loops, loop{"http", func(ctx context.Context) error { return w.serveHTTP(ctx, listener) }})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,6 +57,7 @@ type demo struct {
 	smtpURL   string
 	catcher   *smtptest.Server // nil: HEADWAY_SMTP_URL
 	conn      *pgx.Conn        // the application's
+	page      net.Listener     // where the live page is served
 	view      *view
 	screen    atomic.Pointer[view] // the view while it stands on a terminal
 	stage     *stage
@@ -195,8 +197,17 @@ func execute(ctx context.Context, url string, statements ...string) error {
 
 // withWorker runs a worker in this process while do runs, and begins with do once the worker has nothing left to do.
 func (d *demo) withWorker(ctx context.Context, do func(context.Context) error) error {
+	tokens := newDemoTokens(d.cast)
+	var err error
+	if d.page, err = listenForPage(); err != nil {
+		return err
+	}
 	config, err := worker.LoadConfig(func(name string) string {
 		switch name {
+		case "HEADWAY_TOKEN_SECRET":
+			return tokens.secret
+		case "HEADWAY_HTTP_ADDR":
+			return d.page.Addr().String()
 		case "DATABASE_URL":
 			return d.url
 		case "HEADWAY_LISTEN_URL":
@@ -217,6 +228,8 @@ func (d *demo) withWorker(ctx context.Context, do func(context.Context) error) e
 	}
 	idle := make(chan struct{}, 1)
 	w := worker.New(config, slog.New(slog.NewTextHandler(demoLog{d}, &slog.HandlerOptions{Level: slog.LevelWarn})), programVersion())
+	d.say("The live page: http://%s/ - be Bob in one tab, Charlie in another and Dora in a third.", d.page.Addr())
+	w.Listener, w.Handlers = d.page, tokens.handlers()
 	w.Observe = func(event worker.Event) {
 		if event == worker.Asleep || event == worker.Deaf {
 			select {
@@ -328,7 +341,14 @@ func (d *demo) print(text string) {
 func (d *demo) invitation() string {
 	p := d.view.palette
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nThe story is over, the database still runs. In another terminal:\n\n")
+	fmt.Fprintf(&b, "\nThe story is over, the database still runs. In a browser, each of these in a tab of its own:\n\n")
+	for _, who := range []struct {
+		name string
+		id   int64
+	}{{"Bob", d.bob}, {"Charlie", d.charlie}, {"Dora", d.dora}} {
+		fmt.Fprintf(&b, "  %s  %s\n", p.Strong(fmt.Sprintf("http://%s/#%d", d.page.Addr(), who.id)), who.name)
+	}
+	fmt.Fprintf(&b, "\nIn another terminal:\n\n")
 	command, missing := d.psql()
 	fmt.Fprintf(&b, "  %s\n", p.Strong(command))
 	if missing {
