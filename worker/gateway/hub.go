@@ -28,6 +28,15 @@ type hub struct {
 	topics map[string]*topic
 
 	background sync.WaitGroup
+
+	// reached is told how far something has come, and may keep it there. Nil: nobody is.
+	reached func(step string)
+}
+
+func (h *hub) at(step string) {
+	if h.reached != nil {
+		h.reached(step)
+	}
 }
 
 // topic is a channel that somebody is connected to, and where it is a project's, the project's progress.
@@ -351,6 +360,7 @@ func (h *hub) visit(userID int64) {
 		return
 	}
 	h.later(func(ctx context.Context) {
+		h.at("visit")
 		subscribed, err := h.store.channels(ctx, userID)
 		if err != nil {
 			h.log.Warn("subscriptions could not be read", slog.Any("error", err))
@@ -425,6 +435,7 @@ func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 		if err != nil {
 			return err
 		}
+		h.at("snapshot read")
 		position := Positions{Channels: map[string]int64{}, Projects: map[int64]int64{}}
 		late := false
 		h.mu.Lock()

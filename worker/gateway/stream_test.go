@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/jackc/pgx/v5"
 
 	"headway/internal/pgtest"
 )
@@ -85,6 +86,106 @@ func TestTheUnionOfWhatCameIsWhatThereIs(t *testing.T) {
 		if seq != int64(i+1) {
 			t.Fatalf("told number %d after %v", seq, got[max(0, i-5):i])
 		}
+	}
+}
+
+// TestWhatHappensAfterTheSnapshotIsNotLost posts between the reading of the snapshot and its sending.
+func TestWhatHappensAfterTheSnapshotIsNotLost(t *testing.T) {
+	t.Parallel()
+	var b *bench
+	var once sync.Once
+	b = setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step != "snapshot read" {
+				return
+			}
+			once.Do(func() {
+				exec(t, b.conn, "select headway.post(1, 'project_1', 'in between')")
+				// Charlie's connection has it, so it has been handed out.
+				pgtest.Eventually(t, 20*time.Second, func() bool {
+					b.hub.mu.Lock()
+					defer b.hub.mu.Unlock()
+					return b.hub.topics["project_1"].seq == 1
+				}, "the message is not handed out")
+			})
+		}
+	})
+	b.hub.mu.Lock()
+	b.hub.topics["project_1"] = &topic{channel: "project_1", project: 1, conns: map[*conn]struct{}{}, changed: map[int64]bool{}}
+	b.hub.mu.Unlock()
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	if e := bob.want("message"); e.Content != "in between" {
+		t.Errorf("told %+v", e)
+	}
+}
+
+// TestWhoLeavesIsToldNothingBeforeTheGatewayHasAsked keeps the gateway from asking the database who belongs to what.
+func TestWhoLeavesIsToldNothingBeforeTheGatewayHasAsked(t *testing.T) {
+	t.Parallel()
+	ask := make(chan struct{})
+	b := setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step == "visit" {
+				<-ask
+			}
+		}
+	})
+	defer close(ask)
+	bob, charlie := b.dial(t, 2, nil), b.dial(t, 3, nil)
+	bob.want("snapshot")
+	charlie.want("snapshot")
+	exec(t, b.conn, "delete from headway.member where user_id = 2; select headway.post(1, 'project_1', 'not for Bob')")
+	charlie.want("message")
+	exec(t, b.conn, "select headway.post(1, 'broadcast', 'for all')")
+	for e, err := bob.next(); e.Channel != "broadcast"; e, err = bob.next() {
+		if err != nil || e.Type == "message" {
+			t.Fatalf("told %+v, %v", e, err)
+		}
+	}
+}
+
+// TestWhatHappenedBeforeAnythingWasHeardIsLookedFor connects the listening connection late.
+func TestWhatHappenedBeforeAnythingWasHeardIsLookedFor(t *testing.T) {
+	t.Parallel()
+	listen := make(chan struct{}, 1)
+	listen <- struct{}{}
+	b := setup(t, func(g *Gateway) {
+		connect := g.Connect
+		g.Connect = func(ctx context.Context) (*pgx.Conn, error) {
+			<-listen
+			return connect(ctx)
+		}
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	exec(t, b.conn, "select pg_terminate_backend(pid) from pg_stat_activity where query = 'listen headway_events' and datname = current_database()")
+	pgtest.Eventually(t, 20*time.Second, func() bool {
+		var listening int
+		err := b.conn.QueryRow(t.Context(), "select count(*) from pg_stat_activity where query = 'listen headway_events' and datname = current_database()").Scan(&listening)
+		return err == nil && listening == 0
+	}, "the gateway still listens")
+	exec(t, b.conn, "select headway.post(1, 'project_1', 'unheard')")
+	close(listen)
+	if e := bob.want("message"); e.Content != "unheard" {
+		t.Errorf("told %+v", e)
+	}
+}
+
+func TestNothingIsToldTwice(t *testing.T) {
+	t.Parallel()
+	c := newConn(Identity{UserID: 2, Expires: time.Now().Add(time.Hour)}, 1000)
+	c.begin(Positions{Channels: map[string]int64{"project_1": 5}, Projects: map[int64]int64{1: 3}}, nil)
+	for _, e := range []event{
+		{channel: "project_1", seq: 5}, {channel: "project_1", seq: 6}, {channel: "project_1", seq: 6}, {channel: "project_1", seq: 4},
+		{channel: "elsewhere", seq: 1}, {project: 1, version: 3}, {project: 1, version: 4}, {project: 1, version: 4}, {project: 2, version: 9},
+	} {
+		e.json = []byte(fmt.Sprintf("%s%d/%d/%d", e.channel, e.seq, e.project, e.version))
+		c.offer(e)
+	}
+	events, _, err := c.take(t.Context(), time.Now)
+	if err != nil || len(events) != 2 || string(events[0]) != "project_16/0/0" || string(events[1]) != "0/1/4" {
+		t.Errorf("told %q, %v", events, err)
 	}
 }
 
