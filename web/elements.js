@@ -1,0 +1,20 @@
+// Ready-made elements on top of headway.js. Importing this defines them.
+//
+//   import { Headway } from "./headway.js";
+//   import { use } from "./elements.js";
+//   const headway = new Headway({ token });
+//   use(headway);
+//   headway.connect();
+
+import { HeadwayChat } from "./elements/chat.js";
+import { HeadwayInbox } from "./elements/inbox.js";
+import { HeadwayProgress } from "./elements/progress.js";
+import { HeadwayTasks } from "./elements/tasks.js";
+
+export { translate, use } from "./elements/base.js";
+export { HeadwayChat, HeadwayInbox, HeadwayProgress, HeadwayTasks };
+
+customElements.define("headway-chat", HeadwayChat);
+customElements.define("headway-inbox", HeadwayInbox);
+customElements.define("headway-progress", HeadwayProgress);
+customElements.define("headway-tasks", HeadwayTasks);

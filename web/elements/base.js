@@ -1,0 +1,301 @@
+// What the elements have in common: the client they use, the language they speak, and how they look.
+
+/** @typedef {import("../headway.js").Headway} Headway */
+
+/** What all elements share. It tells `change` when that changes. */
+const shared = new EventTarget();
+
+/** @type {?Headway} */
+let standard = null;
+
+/**
+ * Sets the client of all elements that have none of their own.
+ * @param {?Headway} headway
+ */
+export function use(headway) {
+  standard = headway;
+  shared.dispatchEvent(new Event("change"));
+}
+
+/**
+ * What the elements say. Words in braces are replaced; where there is a choice, `count` decides by the plural rules of
+ * the language.
+ * @type {Record<string, string | Partial<Record<Intl.LDMLPluralRule, string>>>}
+ */
+const messages = {
+  progress_of: "Progress of {name}",
+  done_of: "Done {done} of {total}",
+  all_done: "All {total} done",
+  nothing_to_do: "No tasks yet",
+  customers: { one: "{count} customer", other: "{count} customers" },
+
+  open_tasks: "To do",
+  done_tasks: "Done",
+  no_open_tasks: "Nothing is left to do.",
+  no_tasks: "No tasks yet.",
+  due: "Due {date}",
+  overdue: "Was due {date}",
+  shared_task: "Done once for everybody",
+  waits_for: "Waits for {tasks}",
+  now_done: { one: "“{title}” is done. {count} task left.", other: "“{title}” is done. {count} tasks left." },
+  now_open: "“{title}” is open again.",
+  customers_list: "Customers",
+  no_customers: "Nobody has joined yet.",
+  tasks_of: "Tasks of {name}",
+
+  conversation: "Conversation",
+  message: "Message",
+  write: "Write a message",
+  send: "Send",
+  older: "Show older messages",
+  no_messages: "No messages yet.",
+  you: "You",
+  somebody: "Somebody",
+  today: "Today",
+  yesterday: "Yesterday",
+  task_completed: "{name} completed “{title}”",
+  task_completed_for: "{name} completed “{title}” for {other}",
+  task_reopened: "{name} reopened “{title}”",
+  task_assigned: "You were assigned “{title}”",
+  because: "{what}: {reason}",
+
+  inbox: "Inbox",
+  inbox_unread: { one: "Inbox, {count} unread message", other: "Inbox, {count} unread messages" },
+  unread: { one: "{count} unread", other: "{count} unread" },
+  mark_all_read: "Mark all read",
+  all_read: "Everything is read.",
+  announcements: "Announcements",
+  activity: "{name}, activity",
+  for_you: "For you",
+
+  failed: "That did not work: {reason}",
+  offline: "The server cannot be reached.",
+};
+
+/**
+ * Has the elements say things differently: all of it in another language, or some of it in other words.
+ * @param {typeof messages} changes
+ */
+export function translate(changes) {
+  Object.assign(messages, changes);
+  shared.dispatchEvent(new Event("change"));
+}
+
+/** A style sheet that a Content-Security-Policy without unsafe-inline lets in. @param {string} css */
+export function sheet(css) {
+  const made = new CSSStyleSheet();
+  made.replaceSync(css);
+  return made;
+}
+
+const base = sheet(`
+  :host {
+    --accent: var(--headway-accent, light-dark(#0b6b5d, #5fd0b8));
+    --on-accent: var(--headway-on-accent, light-dark(#ffffff, #06231e));
+    --surface: var(--headway-surface, light-dark(#ffffff, #1a1d1f));
+    --raised: var(--headway-raised, light-dark(#f3f4f2, #26292c));
+    --text: var(--headway-text, light-dark(#1b1f1e, #eceeed));
+    --quiet: var(--headway-quiet, light-dark(#5b6361, #a4adaa));
+    --line: var(--headway-line, light-dark(#dfe2df, #363b3e));
+    --warning: var(--headway-warning, light-dark(#9a3412, #fdba74));
+    --radius: var(--headway-radius, 0.625rem);
+    color: var(--text);
+    display: block;
+    font: inherit;
+    line-height: 1.5;
+    min-inline-size: 0;
+    overflow-wrap: anywhere;
+  }
+  :host([hidden]), [hidden] { display: none !important; }
+  * { box-sizing: border-box; }
+  h3, p, ul, ol { margin: 0; padding: 0; }
+  ul, ol { list-style: none; }
+  button, textarea, input { color: inherit; font: inherit; }
+  button { background: none; border: 0; border-radius: var(--radius); cursor: pointer; padding: 0; text-align: start; }
+  :disabled { cursor: default; }
+  :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+  .quiet { color: var(--quiet); font-size: 0.875em; }
+  .alert { color: var(--warning); font-size: 0.875em; margin-block-start: 0.5rem; }
+  .alert:empty { margin: 0; }
+  .unseen { block-size: 1px; clip-path: inset(50%); inline-size: 1px; overflow: hidden; position: absolute; white-space: nowrap; }
+  .track { background: var(--line); border-radius: 99px; block-size: var(--bar, 0.375rem); overflow: hidden; }
+  .fill { background: var(--accent); block-size: 100%; border-radius: inherit; inline-size: 0; transition: inline-size 0.6s cubic-bezier(0.2, 0.8, 0.2, 1); }
+  .count { background: var(--accent); border-radius: 99px; color: var(--on-accent); font-size: 0.75rem; font-variant-numeric: tabular-nums; font-weight: 600; line-height: 1.25rem; min-inline-size: 1.25rem; padding-inline: 0.375rem; text-align: center; }
+  @media (prefers-reduced-motion: reduce) { * { transition: none !important; } }
+`);
+
+/**
+ * Makes an HTML element. What comes from people is only ever set as text.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, any>} [properties] properties, and where there is a hyphen, `class` or `role`, attributes
+ * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
+export function make(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes("-") || name === "class" || name === "role") made.setAttribute(name, value);
+    else Object.assign(made, { [name]: value });
+  }
+  made.append(...children);
+  return made;
+}
+
+/** Brings the children of a list into an order without touching those that are in place. @param {Element} list @param {Element[]} wanted */
+export function arrange(list, wanted) {
+  for (const child of [...list.children]) if (!wanted.includes(child)) child.remove();
+  wanted.forEach((child, i) => {
+    if (list.children[i] !== child) list.insertBefore(child, list.children[i] ?? null);
+  });
+}
+
+// How long to wait before reading again, in milliseconds: when there is always something new, and after a failure.
+const PAUSE = 250;
+const PAUSE_AFTER_FAILURE = 3000;
+
+/**
+ * Returns a function that has something read: once at a time, and once more if it was called meanwhile. What fails is
+ * tried again until the signal says that nobody wants it any more.
+ * @param {AbortSignal} signal
+ * @param {() => Promise<void>} read
+ */
+export function reader(signal, read) {
+  let reading = false;
+  let again = false;
+  return async () => {
+    again = true;
+    if (reading) return;
+    reading = true;
+    while (again && !signal.aborted) {
+      again = false;
+      let pause = PAUSE;
+      try {
+        await read();
+      } catch (error) {
+        const refused = error instanceof Error && "status" in error && Number(error.status) < 500;
+        again ||= !refused;
+        pause = PAUSE_AFTER_FAILURE;
+      }
+      if (again) await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+    reading = false;
+  };
+}
+
+/** An element that shows what a client knows. It is drawn anew when its client, language or attributes change. */
+export class HeadwayElement extends HTMLElement {
+  /** @type {CSSStyleSheet[]} */ static sheets = [];
+  /** @type {?Headway} */ #own = null;
+  /** @type {?AbortController} */ #life = null;
+
+  constructor() {
+    super();
+    this.root = this.attachShadow({ mode: "open" });
+    this.root.adoptedStyleSheets = [base, .../** @type {typeof HeadwayElement} */ (this.constructor).sheets];
+  }
+
+  /** The client, by default that of use(). @returns {?Headway} */
+  get headway() {
+    return this.#own ?? standard;
+  }
+  set headway(headway) {
+    this.#own = headway;
+    this.#restart();
+  }
+
+  connectedCallback() {
+    // Set before the element was defined, as frameworks do.
+    if (Object.hasOwn(this, "headway")) {
+      const { headway } = this;
+      delete (/** @type {any} */ (this).headway);
+      this.headway = headway;
+    }
+    shared.addEventListener("change", this.#restart);
+    this.#restart();
+  }
+
+  disconnectedCallback() {
+    shared.removeEventListener("change", this.#restart);
+    this.#life?.abort();
+  }
+
+  /** @param {string} _ @param {?string} before @param {?string} now */
+  attributeChangedCallback(_, before, now) {
+    if (before !== now) this.#restart();
+  }
+
+  #restart = () => {
+    this.#life?.abort();
+    if (!this.isConnected) return;
+    this.#life = new AbortController();
+    this.root.replaceChildren();
+    const { headway } = this;
+    if (!headway) return;
+    const { signal } = this.#life;
+    this.start(headway, {
+      signal,
+      on: (type, act) => headway.addEventListener(type, (event) => act(/** @type {CustomEvent} */ (event).detail), { signal }),
+    });
+  };
+
+  /**
+   * Draws the element, and keeps it so until the signal says that it ends.
+   * @param {Headway} _headway
+   * @param {{signal: AbortSignal, on: (type: string, act: (detail: any) => void) => void}} _life
+   */
+  start(_headway, _life) {}
+
+  /** The number in an attribute, 0 where there is none. @param {string} name */
+  number(name) {
+    return Number(this.getAttribute(name)) || 0;
+  }
+
+  /** The language that the element is in. */
+  get language() {
+    const lang = /** @type {?HTMLElement} */ (this.closest("[lang]"))?.lang;
+    const [known] = Intl.DateTimeFormat.supportedLocalesOf(lang ? [lang] : []);
+    // Whoever has set their browser to en-GB reads a page in en with their own dates.
+    return known && !navigator.language.startsWith(`${known}-`) ? known : navigator.language;
+  }
+
+  /** Says something. @param {string} key @param {Record<string, string | number>} [values] */
+  say(key, values = {}) {
+    const found = messages[key];
+    const text = typeof found === "string" ? found : (found[new Intl.PluralRules(this.language).select(Number(values.count))] ?? found.other ?? "");
+    return text.replace(/\{(\w+)\}/g, (whole, name) => {
+      const value = values[name];
+      return typeof value === "number" ? new Intl.NumberFormat(this.language).format(value) : (value ?? whole);
+    });
+  }
+
+  /** Why something failed, to be said. @param {unknown} error */
+  failure(error) {
+    const told = error instanceof Error && error.name === "HeadwayError";
+    return told ? this.say("failed", { reason: error.message }) : this.say("offline");
+  }
+
+  /** @param {string | number | Date} when @param {Intl.DateTimeFormatOptions} options */
+  date(when, options) {
+    return new Intl.DateTimeFormat(this.language, options).format(new Date(when));
+  }
+
+  /** @param {number} percent */
+  percent(percent) {
+    return new Intl.NumberFormat(this.language, { style: "percent" }).format(percent / 100);
+  }
+
+  /** @param {import("../headway.js").Bar} bar */
+  share({ done, total }) {
+    if (total === 0) return this.say("nothing_to_do");
+    return this.say(done === total ? "all_done" : "done_of", { done, total });
+  }
+
+  /** The name of a channel. @param {import("../headway.js").Channel} channel */
+  title(channel) {
+    const name = (channel.project_id && this.headway?.projects.get(channel.project_id)?.name) || channel.channel;
+    if (channel.channel === "broadcast") return this.say("announcements");
+    if (channel.channel.startsWith("user_")) return this.say("for_you");
+    return /^project_\d+_staff$/.test(channel.channel) ? this.say("activity", { name }) : name;
+  }
+}

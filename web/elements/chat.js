@@ -1,0 +1,269 @@
+import { HeadwayElement, make, reader, sheet } from "./base.js";
+
+/** @typedef {import("../headway.js").Message} Message */
+
+// How many messages are read at a time.
+const PAGE = 50;
+
+// Messages of one person are shown as one piece if there are no more than so many milliseconds between them.
+const PIECE = 5 * 60_000;
+
+// How near its end a conversation counts as read to the end, in pixels.
+const NEAR = 48;
+
+/**
+ * `<headway-chat channel="project_1">`: a channel, and with it a field to write in unless `readonly` is set. It is marked
+ * read when its end is in view, in a window that has the focus.
+ */
+export class HeadwayChat extends HeadwayElement {
+  static observedAttributes = ["channel", "readonly"];
+  static sheets = [
+    sheet(`
+      :host { display: flex; flex-direction: column; block-size: var(--headway-chat-size, 32rem); }
+      .log { flex: 1 1 auto; min-block-size: 0; overflow-y: auto; overscroll-behavior: contain; padding: 0.25rem; }
+      .older { color: var(--accent); display: block; font-size: 0.875em; margin: 0.25rem auto 0.75rem; padding: 0.25rem 0.75rem; }
+      .day { color: var(--quiet); font-size: 0.8125em; margin-block: 1.25rem 0.5rem; text-align: center; }
+      .entry { display: flex; flex-direction: column; align-items: flex-start; margin-block-start: 0.875rem; }
+      .entry.more { margin-block-start: 0.1875rem; }
+      .entry.own { align-items: flex-end; }
+      .who { color: var(--quiet); font-size: 0.8125em; margin-block-end: 0.1875rem; padding-inline: 0.25rem; }
+      .more .who { display: none; }
+      .own .by { display: none; }
+      .text { background: var(--raised); border-radius: var(--radius); max-inline-size: min(85%, 36rem); padding: 0.5rem 0.8125rem; white-space: pre-wrap; }
+      .own .text { background: var(--accent); color: var(--on-accent); }
+      .activity { align-items: center; color: var(--quiet); font-size: 0.875em; text-align: center; }
+      .activity .text { background: none; max-inline-size: 100%; padding-block: 0; }
+      .activity.more { margin-block-start: 0.375rem; }
+      :host([readonly]) .activity { align-items: flex-start; text-align: start; }
+      :host([readonly]) .activity .text { padding-inline: 0.25rem; }
+      .none { color: var(--quiet); padding-block: 2rem; text-align: center; }
+      form { align-items: flex-end; display: flex; gap: 0.5rem; margin-block-start: 0.75rem; }
+      textarea { background: var(--surface); border: 1px solid var(--line); border-radius: var(--radius); field-sizing: content; flex: 1; max-block-size: 10rem; min-block-size: 2.75rem; min-inline-size: 0; padding: 0.5625rem 0.8125rem; resize: none; }
+      textarea::placeholder { color: var(--quiet); opacity: 1; }
+      .send { background: var(--accent); color: var(--on-accent); font-weight: 600; min-block-size: 2.75rem; padding-inline: 1rem; }
+      .send:disabled { opacity: 0.6; }
+    `),
+  ];
+
+  /** @type {HeadwayElement["start"]} */
+  start(headway, { signal, on }) {
+    const channel = this.getAttribute("channel") ?? "";
+    const older = make("button", { type: "button", class: "older", hidden: true });
+    const list = make("div");
+    const none = make("p", { class: "none", hidden: true });
+    const log = make("div", { class: "log", role: "log", "aria-live": "polite", tabIndex: 0 }, older, none, list);
+    const { form, alert } = this.#composer(headway, channel);
+    log.setAttribute("aria-label", this.say("conversation"));
+    older.textContent = this.say("older");
+    none.textContent = this.say("no_messages");
+    this.root.append(log, form, alert);
+
+    /** @type {Message[]} */ let known = [];
+    let loaded = false;
+    const last = () => known.at(-1)?.seq ?? 0;
+    /** Whether the end stays in view whatever comes. */ let follow = true;
+    const toEnd = () => {
+      if (follow) log.scrollTop = log.scrollHeight;
+      markRead();
+    };
+    const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
+
+    // Read again from where one is: at the start, after a gap, and after a snapshot that left something out.
+    const catchUp = reader(signal, async () => {
+      const page = await headway.messages(channel, loaded ? { after: last(), limit: 500 } : { limit: PAGE });
+      if (signal.aborted) return;
+      const first = !loaded;
+      loaded = true;
+      await append(page, first);
+      if (page.length === 500) catchUp();
+    });
+
+    /** @param {Message[]} messages @param {boolean} [jump] */
+    const append = async (messages, jump = false) => {
+      const names = await this.#names(headway, channel, messages);
+      if (signal.aborted) return;
+      if (jump) follow = true;
+      for (const message of messages) {
+        if (message.seq <= last()) continue;
+        list.append(...this.#entry(headway, message, known.at(-1), names));
+        known.push(message);
+      }
+      frame();
+      toEnd();
+    };
+
+    const frame = () => {
+      older.hidden = !loaded || (known[0]?.seq ?? 1) <= 1;
+      none.hidden = !loaded || known.length > 0;
+      form.hidden = this.hasAttribute("readonly") || !headway.channels.has(channel);
+    };
+
+    older.addEventListener("click", async () => {
+      older.disabled = true;
+      try {
+        const page = await headway.messages(channel, { before: known[0].seq, limit: PAGE });
+        const names = await this.#names(headway, channel, [...page, ...known]);
+        if (signal.aborted) return;
+        const below = log.scrollHeight - log.scrollTop;
+        known = [...page, ...known];
+        // Anew, as the first of what was there may now go on with somebody's piece. That is nothing to read out.
+        log.setAttribute("aria-live", "off");
+        list.replaceChildren(...known.flatMap((m, i) => this.#entry(headway, m, known[i - 1], names)));
+        log.scrollTop = log.scrollHeight - below;
+        requestAnimationFrame(() => log.setAttribute("aria-live", "polite"));
+        if (page.length === 0) older.hidden = true;
+        else frame();
+        if (older.hidden) log.focus();
+      } catch (error) {
+        alert.textContent = this.failure(error);
+      }
+      older.disabled = false;
+    });
+
+    let inView = false;
+    let marking = false;
+    const markRead = async () => {
+      const state = headway.channels.get(channel);
+      const seen = inView && document.visibilityState === "visible" && document.hasFocus() && atEnd();
+      if (!seen || !state || marking || state.unread === 0 || last() <= state.read_seq) return;
+      marking = true;
+      // The gateway tells all windows, this one included.
+      await headway.markRead(channel, last()).catch(() => {});
+      marking = false;
+    };
+    const watching = new IntersectionObserver((entries) => {
+      inView = entries[entries.length - 1].isIntersecting;
+      markRead();
+    });
+    watching.observe(log);
+    const sizing = new ResizeObserver(toEnd);
+    sizing.observe(log);
+    sizing.observe(list);
+    signal.addEventListener("abort", () => {
+      watching.disconnect();
+      sizing.disconnect();
+    });
+    let height = 0;
+    log.addEventListener("scroll", () => {
+      // A change of size scrolls too, and nobody has meant it.
+      if (log.clientHeight === height) follow = atEnd();
+      height = log.clientHeight;
+      markRead();
+    }, { passive: true });
+    addEventListener("focus", markRead, { signal });
+    document.addEventListener("visibilitychange", markRead, { signal });
+
+    let queue = Promise.resolve();
+    on("snapshot", () => {
+      frame();
+      if (headway.channels.has(channel) && (!loaded || (headway.channels.get(channel)?.last_seq ?? 0) > last())) catchUp();
+    });
+    on("message", ({ message }) => {
+      if (message.channel !== channel || !loaded) return;
+      // One after the other, as names may have to be asked for.
+      queue = queue.then(() => (message.seq > last() + 1 ? catchUp() : append([message])));
+    });
+    on("channel", ({ channel: changed }) => changed.channel === channel && markRead());
+    if (headway.userId !== null) catchUp();
+    frame();
+  }
+
+  /** @param {import("./base.js").Headway} headway @param {string} channel */
+  #composer(headway, channel) {
+    const field = make("textarea", { rows: 1, placeholder: this.say("write"), "aria-label": this.say("message") });
+    const send = make("button", { class: "send" }, this.say("send"));
+    const form = make("form", {}, field, send);
+    const alert = make("p", { class: "alert", role: "alert" });
+    field.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      form.requestSubmit();
+    });
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const content = field.value.trim();
+      if (!content || send.disabled) return;
+      send.disabled = true;
+      alert.textContent = "";
+      try {
+        await headway.post(channel, content);
+        field.value = "";
+      } catch (error) {
+        alert.textContent = this.failure(error);
+      }
+      send.disabled = false;
+    });
+    return { form, alert };
+  }
+
+  /**
+   * The names of all whom messages are of or speak of.
+   * @param {import("./base.js").Headway} headway @param {string} channel @param {Message[]} messages
+   */
+  async #names(headway, channel, messages) {
+    const project = headway.channels.get(channel)?.project_id;
+    const people = new Set(messages.flatMap((m) => [m.sender, m.data?.user_id]));
+    /** @type {Map<?number, string>} */ const names = new Map();
+    await Promise.all([...people].map(async (id) => names.set(id, (await headway.name(id, project)) || this.say("somebody"))));
+    return names;
+  }
+
+  /**
+   * What to add for a message: itself, and before it the day if it is the first of one.
+   * @param {import("./base.js").Headway} headway
+   * @param {Message} message
+   * @param {Message | undefined} previous
+   * @param {Map<?number, string>} names
+   */
+  #entry(headway, message, previous, names) {
+    const sent = new Date(message.sent_at);
+    const before = previous && new Date(previous.sent_at);
+    const newDay = sent.toDateString() !== before?.toDateString();
+    const own = message.sender === headway.userId;
+    const chat = message.kind === "chat";
+    const goesOn =
+      !newDay && before && previous && (chat ? previous.sender === message.sender && +sent - +before < PIECE : true) && (previous.kind === "chat") === chat;
+
+    const time = make("time", { dateTime: sent.toISOString() }, this.date(sent, { hour: "numeric", minute: "2-digit" }));
+    const text = make("div", { class: "text", dir: "auto" });
+    const entry = make("div", { class: ["entry", chat ? "" : "activity", own && chat ? "own" : "", goesOn ? "more" : ""].join(" ") });
+    if (chat) {
+      const name = own ? this.say("you") : (names.get(message.sender) ?? "");
+      // Unseen where the piece has its name above: who hears it needs it with each message.
+      entry.append(make("div", { class: "who" }, make("span", { class: "by" }, `${name} · `), time), text);
+      if (own || goesOn) entry.prepend(make("span", { class: "unseen" }, `${name}: `));
+      text.textContent = message.content;
+    } else {
+      text.append(this.#activity(message, names), make("span", { class: "quiet" }, " · ", time));
+    }
+    return newDay ? [make("div", { class: "day" }, this.#day(sent)), entry] : [entry];
+  }
+
+  /** What a message that nobody wrote says. @param {Message} message @param {Map<?number, string>} names */
+  #activity({ kind, content, sender, data }, names) {
+    const told = /** @type {any} */ (data) ?? {};
+    const values = { name: names.get(sender) ?? "", title: told.title ?? "", other: names.get(told.user_id) ?? "" };
+    const forOther = told.user_id !== undefined && told.user_id !== sender;
+    switch (kind) {
+      case "task_completed":
+        return this.say(forOther ? "task_completed_for" : "task_completed", values);
+      case "task_reopened": {
+        const what = this.say("task_reopened", values);
+        return told.reason ? this.say("because", { what, reason: told.reason }) : what;
+      }
+      case "task_assigned":
+        return this.say("task_assigned", values);
+      default:
+        return content;
+    }
+  }
+
+  /** @param {Date} day */
+  #day(day) {
+    const yesterday = new Date();
+    yesterday.setDate(yesterday.getDate() - 1);
+    if (day.toDateString() === new Date().toDateString()) return this.say("today");
+    if (day.toDateString() === yesterday.toDateString()) return this.say("yesterday");
+    return this.date(day, { weekday: "long", day: "numeric", month: "long" });
+  }
+}

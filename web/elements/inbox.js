@@ -1,0 +1,88 @@
+import { HeadwayElement, make, sheet } from "./base.js";
+
+/**
+ * `<headway-inbox>`: how much is unread, and where. Choosing a channel tells `headway-open`, whose detail is
+ * `{channel, project_id}`; what shows it is the page's.
+ */
+export class HeadwayInbox extends HeadwayElement {
+  static sheets = [
+    sheet(`
+      :host { display: inline-block; position: relative; }
+      .open { align-items: center; border: 1px solid var(--line); display: flex; gap: 0.5rem; min-block-size: 2.25rem; padding-inline: 0.75rem; }
+      .open:hover, .channel:hover { background: var(--raised); }
+      .panel { background: var(--surface); border: 1px solid var(--line); border-radius: var(--radius); box-shadow: 0 0.75rem 2rem rgb(0 0 0 / 0.16); inline-size: max-content; inset-block-start: calc(100% + 0.5rem); inset-inline-end: 0; max-block-size: min(28rem, 70vh); max-inline-size: min(22rem, calc(100vw - 2rem)); min-inline-size: min(16rem, calc(100vw - 2rem)); overflow-y: auto; padding: 0.375rem; position: absolute; z-index: 10; }
+      @media (max-width: 30rem) { .panel { inline-size: auto; inset-block-start: auto; inset-inline: 1rem; margin-block-start: 0.5rem; max-inline-size: none; position: fixed; } }
+      .channel, .all { align-items: center; display: flex; gap: 0.75rem; inline-size: 100%; justify-content: space-between; padding: 0.5rem 0.75rem; }
+      .unread { font-weight: 600; }
+      .all { color: var(--accent); font-size: 0.875em; }
+      .all:disabled { color: var(--quiet); }
+    `),
+  ];
+
+  /** @type {HeadwayElement["start"]} */
+  start(headway, { signal, on }) {
+    const badge = make("span", { class: "count", "aria-hidden": "true" });
+    const button = make("button", { type: "button", class: "open", "aria-expanded": "false", "aria-controls": "panel" });
+    button.append(make("span", { "aria-hidden": "true" }, this.say("inbox")), badge);
+    const list = make("ul");
+    const all = make("button", { type: "button", class: "all" });
+    const panel = make("div", { class: "panel", id: "panel", role: "group", hidden: true }, list, all);
+    panel.setAttribute("aria-label", this.say("inbox"));
+    this.root.append(button, panel);
+
+    /** @param {boolean} open */
+    const toggle = (open) => {
+      panel.hidden = !open;
+      button.setAttribute("aria-expanded", String(open));
+    };
+    const unread = () => [...headway.channels.values()].filter((c) => c.unread > 0);
+    const draw = () => {
+      const count = unread().reduce((sum, c) => sum + c.unread, 0);
+      badge.textContent = count > 999 ? "999+" : new Intl.NumberFormat(this.language).format(count);
+      badge.hidden = count === 0;
+      button.setAttribute("aria-label", count ? this.say("inbox_unread", { count }) : this.say("inbox"));
+      all.disabled = count === 0;
+      all.textContent = this.say(count ? "mark_all_read" : "all_read");
+      if (panel.hidden) return;
+      const focused = /** @type {?HTMLElement} */ (this.root.activeElement)?.dataset.channel;
+      list.replaceChildren(...[...headway.channels.values()].map((channel) => this.#row(channel, () => {
+        toggle(false);
+        button.focus();
+        this.dispatchEvent(new CustomEvent("headway-open", { bubbles: true, composed: true, detail: { channel: channel.channel, project_id: channel.project_id } }));
+      })));
+      if (focused) /** @type {?HTMLElement} */ (list.querySelector(`[data-channel="${CSS.escape(focused)}"]`))?.focus();
+    };
+    button.addEventListener("click", () => {
+      toggle(panel.hidden);
+      draw();
+    });
+    all.addEventListener("click", async () => {
+      button.focus(); // as this one is about to be disabled
+      await Promise.allSettled(unread().map((c) => headway.markRead(c.channel)));
+    });
+    this.root.addEventListener("keydown", (event) => {
+      if (/** @type {KeyboardEvent} */ (event).key !== "Escape" || panel.hidden) return;
+      toggle(false);
+      button.focus();
+    }, { signal });
+    document.addEventListener("pointerdown", (event) => event.composedPath().includes(this) || toggle(false), { signal });
+    this.addEventListener("focusout", (event) => event.relatedTarget && event.relatedTarget !== this && toggle(false), { signal });
+    on("snapshot", draw);
+    on("channel", draw);
+    draw();
+  }
+
+  /** @param {import("../headway.js").Channel} channel @param {() => void} open */
+  #row(channel, open) {
+    const name = make("span", { class: channel.unread ? "unread" : "" }, this.title(channel));
+    const row = make("button", { type: "button", class: "channel", onclick: open }, name);
+    row.dataset.channel = channel.channel;
+    if (channel.unread) {
+      const count = make("span", { class: "count" }, new Intl.NumberFormat(this.language).format(channel.unread));
+      count.setAttribute("aria-hidden", "true");
+      row.append(count);
+      row.setAttribute("aria-label", `${name.textContent}, ${this.say("unread", { count: channel.unread })}`);
+    }
+    return make("li", {}, row);
+  }
+}

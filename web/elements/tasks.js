@@ -1,0 +1,245 @@
+import { HeadwayElement, arrange, make, reader, sheet } from "./base.js";
+
+/**
+ * `<headway-tasks project="1">`: what is left to do, and what is done. Customers see and tick off their own tasks; staff
+ * see the customers, and choose one to do so for.
+ */
+export class HeadwayTasks extends HeadwayElement {
+  static observedAttributes = ["project"];
+  static sheets = [
+    sheet(`
+      h3 { color: var(--quiet); font-size: 0.8125em; font-weight: 600; letter-spacing: 0.04em; margin-block: 1.5rem 0.5rem; text-transform: uppercase; }
+      h3:first-child { margin-block-start: 0; }
+      .tasks > li + li { border-block-start: 1px solid var(--line); }
+      label { cursor: pointer; display: flex; gap: 0.875rem; padding-block: 0.75rem; }
+      .blocked label { cursor: default; }
+      input { accent-color: var(--accent); block-size: 1.25rem; cursor: inherit; flex: none; inline-size: 1.25rem; margin: 0.125rem 0 0; }
+      .body { min-inline-size: 0; }
+      .title { display: block; font-weight: 500; }
+      .done .title, .blocked .title { color: var(--quiet); font-weight: 400; }
+      .detail, .notes { display: block; }
+      .notes > * + *::before { content: " · "; }
+      .date { white-space: nowrap; }
+      .late { color: var(--warning); }
+      .customers > li + li { border-block-start: 1px solid var(--line); }
+      .customer { display: block; inline-size: 100%; padding-block: 0.875rem; }
+      .customer .line { align-items: baseline; display: flex; gap: 0.75rem; margin-block-end: 0.5rem; }
+      .customer .name { flex: 1; font-weight: 500; }
+      .customer .name::before { block-size: 0.4em; border: solid var(--quiet); border-width: 0 0.125em 0.125em 0; content: ""; display: inline-block; inline-size: 0.4em; margin-inline-end: 0.75em; rotate: -45deg; transition: rotate 0.2s; vertical-align: 0.125em; }
+      .customer:dir(rtl) .name::before { rotate: 135deg; }
+      .customer[aria-expanded="true"] .name::before { rotate: 45deg; }
+      .customer:hover .name { color: var(--accent); }
+      .figures { font-variant-numeric: tabular-nums; }
+      .panel { margin-inline-start: 1.125em; padding-block: 0.5rem 1.25rem; }
+    `),
+  ];
+
+  /** @type {HeadwayElement["start"]} */
+  start(headway, life) {
+    const project = this.number("project");
+    const status = make("p", { class: "unseen", role: "status" });
+    const alert = make("p", { class: "alert", role: "alert" });
+    const place = make("div");
+    /** @type {?string} */ let role = null;
+    /** @type {() => void} */ let read = () => {};
+    this.root.append(place, alert, status);
+
+    const update = () => {
+      const now = headway.projects.get(project)?.role ?? null;
+      if (now !== role) {
+        role = now;
+        place.replaceChildren();
+        if (role === "customer") read = this.#list(headway, life.signal, { project, place, status, alert });
+        else if (role === "staff") read = this.#customers(headway, life.signal, { project, place, status, alert });
+        else read = () => {};
+      }
+      read();
+    };
+    life.on("snapshot", update);
+    life.on("progress", ({ project: changed }) => changed.project_id === project && read());
+    // Assigned, or reopened: the bar may stand where it was.
+    life.on("message", ({ message }) => message.task_id && message.data?.project_id === project && read());
+    update();
+  }
+
+  /**
+   * Shows the tasks of a customer, by default one's own, and returns what reads them.
+   * @param {import("./base.js").Headway} headway
+   * @param {AbortSignal} signal
+   * @param {{project: number, user?: number, place: HTMLElement, status: HTMLElement, alert: HTMLElement}} where
+   */
+  #list(headway, signal, { project, user, place, status, alert }) {
+    const open = make("ul", { class: "tasks" });
+    const done = make("ul", { class: "tasks" });
+    const openTitle = make("h3", { id: `open-${user ?? 0}`, tabIndex: -1 });
+    const doneTitle = make("h3", { id: `done-${user ?? 0}` });
+    open.setAttribute("aria-labelledby", openTitle.id);
+    done.setAttribute("aria-labelledby", doneTitle.id);
+    const none = make("p", { class: "quiet" });
+    /** @type {Map<number, ReturnType<HeadwayTasks["row"]>>} */ const rows = new Map();
+    let left = 0;
+
+    const read = reader(signal, async () => {
+      const tasks = await headway.tasks(project, user);
+      if (signal.aborted) return;
+      const titles = new Map(tasks.map((t) => [t.id, t.title]));
+      const focused = this.root.activeElement;
+      for (const task of tasks) {
+        let row = rows.get(task.id);
+        if (!row) rows.set(task.id, (row = this.row(`${user ?? 0}-${task.id}`, change)));
+        row.draw(task, titles);
+      }
+      /** @param {boolean} complete */
+      const those = (complete) => tasks.filter((t) => t.complete === complete).map((t) => /** @type {any} */ (rows.get(t.id)).item);
+      const waiting = (/** @type {import("../headway.js").Task} */ t) => Number(t.blocked_by.length > 0);
+      tasks.sort((a, b) => waiting(a) - waiting(b)); // what can be done now is first
+      left = those(false).length;
+      arrange(open, those(false));
+      arrange(done, those(true));
+      openTitle.textContent = this.say("open_tasks");
+      doneTitle.textContent = this.say("done_tasks");
+      none.textContent = this.say(tasks.length ? "no_open_tasks" : "no_tasks");
+      none.hidden = left > 0;
+      doneTitle.hidden = tasks.length === left;
+      if (!openTitle.isConnected) place.append(openTitle, none, open, doneTitle, done);
+      // Whoever ticks off with the keyboard stays where they are in the list.
+      if (focused && this.root.activeElement !== focused && place.contains(focused)) {
+        const next = /** @type {?HTMLElement} */ (open.querySelector("input:enabled"));
+        (next ?? openTitle).focus();
+      }
+    });
+
+    /** @param {import("../headway.js").Task} task @param {boolean} complete */
+    const change = async (task, complete) => {
+      alert.textContent = "";
+      try {
+        await (complete ? headway.complete(task.id, user) : headway.reopen(task.id, undefined, user));
+        status.textContent = complete ? this.say("now_done", { title: task.title, count: Math.max(0, left - 1) }) : this.say("now_open", { title: task.title });
+      } catch (error) {
+        alert.textContent = this.failure(error);
+      }
+      read();
+    };
+    return read;
+  }
+
+  /**
+   * A task in a list.
+   * @param {string} id
+   * @param {(task: import("../headway.js").Task, complete: boolean) => Promise<void>} change
+   */
+  row(id, change) {
+    const box = make("input", { type: "checkbox" });
+    const title = make("span", { class: "title", id: `title-${id}` });
+    const detail = make("span", { class: "detail quiet" });
+    const notes = make("span", { class: "notes quiet" });
+    const about = make("span", { id: `about-${id}` }, detail, notes);
+    const item = make("li", {}, make("label", {}, box, make("span", { class: "body" }, title, about)));
+    box.setAttribute("aria-labelledby", title.id);
+    box.setAttribute("aria-describedby", about.id);
+    /** @type {?import("../headway.js").Task} */ let shown = null;
+    let busy = false;
+    box.addEventListener("change", async () => {
+      if (!shown || busy) return;
+      busy = true;
+      await change(shown, box.checked);
+      busy = false;
+    });
+
+    /** @param {import("../headway.js").Task} task @param {Map<number, string>} titles */
+    const draw = (task, titles) => {
+      shown = task;
+      const blocked = !task.complete && task.blocked_by.length > 0;
+      item.className = task.complete ? "done" : blocked ? "blocked" : "";
+      title.textContent = task.title;
+      detail.textContent = task.complete ? "" : (task.detail ?? "");
+      box.checked = task.complete;
+      box.disabled = blocked;
+      notes.replaceChildren();
+      if (blocked) {
+        const quoted = task.blocked_by.map((id) => `“${titles.get(id) ?? `#${id}`}”`);
+        notes.append(make("span", {}, this.say("waits_for", { tasks: new Intl.ListFormat(this.language).format(quoted) })));
+      }
+      if (task.due_at && !task.complete) {
+        const late = new Date(task.due_at) < new Date();
+        const date = this.date(task.due_at, { day: "numeric", month: "long" });
+        notes.append(make("span", { class: late ? "date late" : "date" }, this.say(late ? "overdue" : "due", { date })));
+      }
+      if (task.shared && !task.complete) notes.append(make("span", {}, this.say("shared_task")));
+    };
+    return { item, draw };
+  }
+
+  /**
+   * Shows the customers of a project and returns what reads them.
+   * @param {import("./base.js").Headway} headway
+   * @param {AbortSignal} signal
+   * @param {{project: number, place: HTMLElement, status: HTMLElement, alert: HTMLElement}} where
+   */
+  #customers(headway, signal, { project, place, status, alert }) {
+    const list = make("ul", { class: "customers" });
+    const none = make("p", { class: "quiet" });
+    /** @type {Map<number, ReturnType<HeadwayTasks["customer"]>>} */ const rows = new Map();
+    list.setAttribute("aria-label", this.say("customers_list"));
+    none.textContent = this.say("no_customers");
+
+    /** @type {?{user: number, stop: AbortController, read: () => void}} */ let chosen = null;
+    /** @param {number} user */
+    const choose = (user) => {
+      const again = chosen?.user === user;
+      chosen?.stop.abort();
+      chosen = null;
+      for (const row of rows.values()) row.fold();
+      const panel = rows.get(user)?.unfold;
+      if (again || !panel) return;
+      const stop = new AbortController();
+      chosen = { user, stop, read: this.#list(headway, AbortSignal.any([signal, stop.signal]), { project, user, place: panel(), status, alert }) };
+      chosen.read();
+    };
+
+    return reader(signal, async () => {
+      const bars = await headway.progress(project);
+      if (signal.aborted) return;
+      for (const bar of bars) {
+        let row = rows.get(bar.user_id);
+        if (!row) rows.set(bar.user_id, (row = this.customer(bar.user_id, () => choose(bar.user_id))));
+        row.draw(bar);
+      }
+      arrange(list, bars.map((bar) => /** @type {any} */ (rows.get(bar.user_id)).item));
+      none.hidden = bars.length > 0;
+      if (!list.isConnected) place.append(none, list);
+      chosen?.read();
+    });
+  }
+
+  /** A customer in the list. @param {number} user @param {() => void} choose */
+  customer(user, choose) {
+    const name = make("span", { class: "name" });
+    const figures = make("span", { class: "figures quiet" });
+    const fill = make("div", { class: "fill" });
+    const button = make("button", { type: "button", class: "customer", "aria-expanded": "false", onclick: choose },
+      make("span", { class: "line" }, name, figures), make("div", { class: "track" }, fill));
+    const panel = make("div", { class: "panel", id: `panel-${user}`, role: "group", hidden: true });
+    button.setAttribute("aria-controls", panel.id);
+    const item = make("li", {}, button, panel);
+
+    /** @param {import("../headway.js").Bar & {fullname: string}} bar */
+    const draw = (bar) => {
+      name.textContent = bar.fullname;
+      figures.textContent = bar.total ? `${this.share(bar)} · ${this.percent(bar.percent)}` : this.share(bar);
+      fill.style.inlineSize = `${bar.percent}%`;
+      panel.setAttribute("aria-label", this.say("tasks_of", { name: bar.fullname }));
+    };
+    const fold = () => {
+      button.setAttribute("aria-expanded", "false");
+      panel.hidden = true;
+      panel.replaceChildren();
+    };
+    const unfold = () => {
+      button.setAttribute("aria-expanded", "true");
+      panel.hidden = false;
+      return panel;
+    };
+    return { item, draw, fold, unfold };
+  }
+}

@@ -1,0 +1,449 @@
+// The browser's side of headway's gateway: one connection, kept alive, and what is known through it.
+//
+//   import { Headway } from "./headway.js";
+//   const headway = new Headway({
+//     url: "https://headway.example.com",
+//     token: async () => (await fetch("/token")).text(),
+//   });
+//   headway.addEventListener("progress", (event) => console.log(event.detail.project));
+//   headway.connect();
+//
+// No dependencies. Nothing here draws anything: elements.js does.
+
+/**
+ * @typedef {{done: number, total: number}} Share
+ * @typedef {{done: number, total: number, percent: number, customers?: number}} Bar
+ * @typedef {{project_id: number, name: string, archived_at: ?string, role: "staff" | "customer", version: number, shared: Share, progress: Bar}} Project
+ * @typedef {{channel: string, project_id: ?number, last_seq: number, read_seq: number, unread: number, muted: boolean}} Channel
+ * @typedef {{id: number, channel: string, seq: number, kind: string, sender: ?number, fullname?: ?string, content: string, task_id: ?number, data: ?object, sent_at: string}} Message
+ * @typedef {{id: number, title: string, detail: ?string, weight: number, shared: boolean, audience: string, due_at: ?string, position: number, complete: boolean, blocked_by: number[]}} Task
+ * @typedef {"connecting" | "open" | "waiting" | "unauthorized" | "closed"} State
+ * @typedef {object} Options
+ * @property {string} [url] where the gateway is; by default where the page is from
+ * @property {() => Promise<?string>} token returns a new token of the application's backend; asked when the last one
+ *   has run out or was refused. Null: nobody is signed in.
+ */
+
+const UNAUTHORIZED = 4401;
+const RESYNC = 4409;
+
+// How often in a row new tokens may be refused.
+const MAX_REFUSED = 3;
+
+/** What a request to the gateway was refused for. */
+export class HeadwayError extends Error {
+  /** @param {number} status @param {{title?: string, detail?: string}} problem */
+  constructor(status, problem) {
+    super(problem.title ?? `HTTP ${status}`);
+    this.name = "HeadwayError";
+    this.status = status;
+    this.hint = problem.detail ?? "";
+  }
+}
+
+/**
+ * A connection to the gateway. It tells, as events:
+ *
+ * - `state`: detail is a State; `open` means that what is known is up to date, `unauthorized` that connect() is to be
+ *   called when there is somebody to connect for
+ * - `snapshot`: everything may have changed
+ * - `progress`: detail is `{project}`; for staff it says that somebody's bar has moved, and progress() tells whose
+ * - `message`: detail is `{message}`; each message once, in order within its channel
+ * - `channel`: detail is `{channel}`, of which the cursor or the number of unread messages has changed, or which came or went
+ */
+export class Headway extends EventTarget {
+  /** @type {?number} */ userId = null;
+  /** @type {string} */ fullname = "";
+  /** @type {State} */ state = "closed";
+  /** @type {Map<number, Project>} */ projects = new Map();
+  /** @type {Map<string, Channel>} */ channels = new Map();
+
+  #url;
+  #ask;
+  /** @type {?Promise<?string>} */ #token = null;
+  /** @type {?WebSocket} */ #socket = null;
+  /** @type {?{channels: Record<string, number>, projects: Record<number, number>}} */ #position = null;
+  /** @type {?symbol} */ #opening = null;
+  #attempts = 0;
+  #refused = 0;
+  /** @type {?ReturnType<typeof setTimeout>} */ #timer = null;
+  /** @type {?ReturnType<typeof setTimeout>} */ #renewal = null;
+  #refreshing = false;
+  #stale = false;
+  /** @type {Map<number, string>} */ #names = new Map();
+  /** @type {Map<number, Promise<void>>} */ #people = new Map();
+
+  /** @param {Options} options */
+  constructor({ url = "", token }) {
+    super();
+    // A folder, whether it ends with a slash or not.
+    const base = new URL(url || ".", globalThis.location?.href ?? url);
+    if (!base.pathname.endsWith("/")) base.pathname += "/";
+    this.#url = base;
+    this.#ask = token;
+  }
+
+  /** Connects, and connects again whenever the connection is lost, until close() is called. */
+  connect() {
+    if (this.state !== "closed" && this.state !== "unauthorized") return;
+    this.#refused = this.#attempts = 0;
+    this.#token = null;
+    this.#open();
+  }
+
+  /** Ends the connection. connect() takes it up where it was. */
+  close() {
+    this.#end();
+    this.#tell("closed");
+  }
+
+  #end() {
+    this.#opening = null;
+    clearTimeout(this.#timer ?? undefined);
+    clearTimeout(this.#renewal ?? undefined);
+    globalThis.removeEventListener?.("online", this.#online);
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(1000);
+  }
+
+  #online = () => {
+    clearTimeout(this.#timer ?? undefined);
+    this.#open();
+  };
+
+  async #open() {
+    globalThis.removeEventListener?.("online", this.#online);
+    this.#tell("connecting");
+    const opening = (this.#opening = Symbol("opening"));
+    const token = await this.#current().catch(() => undefined);
+    if (opening !== this.#opening) return; // closed meanwhile
+    if (token === null) return this.#refuse();
+    if (token === undefined) return this.#again(); // the backend is out of reach
+    const address = new URL("api/ws", this.#url);
+    address.protocol = address.protocol.replace("http", "ws");
+    const socket = new WebSocket(address);
+    this.#socket = socket;
+    socket.onopen = () => {
+      socket.send(JSON.stringify({ token, position: this.#position }));
+      this.#renewLater(socket, token);
+    };
+    socket.onmessage = (event) => {
+      if (socket === this.#socket) this.#take(JSON.parse(event.data));
+    };
+    socket.onclose = (event) => {
+      if (socket !== this.#socket) return;
+      this.#socket = null;
+      clearTimeout(this.#renewal ?? undefined);
+      if (event.code === RESYNC) this.#position = null;
+      if (event.code === UNAUTHORIZED) {
+        this.#token = null;
+        if (++this.#refused >= MAX_REFUSED) return this.#refuse();
+      }
+      this.#again();
+    };
+  }
+
+  #refuse() {
+    this.#end();
+    this.#token = null;
+    this.#tell("unauthorized");
+  }
+
+  // Many clients lose their connection at the same moment: most of the delay is by chance.
+  #again() {
+    const delay = Math.min(30_000, 500 * 2 ** this.#attempts++);
+    this.#tell("waiting");
+    this.#timer = setTimeout(() => this.#open(), delay * (0.5 + Math.random()));
+    globalThis.addEventListener?.("online", this.#online);
+  }
+
+  /** The token in use, or a new one. @returns {Promise<?string>} */
+  #current() {
+    if (!this.#token) {
+      const asked = Promise.resolve(this.#ask());
+      this.#token = asked;
+      asked.catch(() => {
+        if (this.#token === asked) this.#token = null;
+      });
+    }
+    return this.#token;
+  }
+
+  // A connection outlives its first token: the gateway takes the next before the one in use runs out.
+  /** @param {WebSocket} socket @param {string} token */
+  #renewLater(socket, token) {
+    const left = expiry(token) - Date.now();
+    if (Number.isNaN(left)) return; // then the gateway says when
+    const delay = Math.min(Math.max(left * 0.8, 5_000), 2 ** 31 - 1);
+    this.#renewal = setTimeout(async () => {
+      this.#token = null;
+      const next = await this.#current().catch(() => undefined);
+      if (socket !== this.#socket) return;
+      if (next === null) return this.#refuse();
+      if (next) socket.send(JSON.stringify({ token: next }));
+      this.#renewLater(socket, next ?? token);
+    }, delay);
+  }
+
+  /** @param {State} state */
+  #tell(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.#emit("state", state);
+  }
+
+  /** @param {string} type @param {any} detail */
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  /** @param {any} event */
+  #take(event) {
+    switch (event.type) {
+      case "snapshot":
+      case "resumed":
+        this.#load(event.snapshot, event.type === "snapshot");
+        break;
+      case "message":
+        this.#takeMessage(event);
+        break;
+      case "progress":
+        this.#takeProgress(event);
+        break;
+      case "read":
+        this.#takeCursor(event);
+        break;
+      case "left":
+        this.channels.delete(event.channel);
+        delete this.#position?.channels[event.channel];
+        this.#refresh();
+        break;
+      case "joined":
+        if (this.#position) this.#position.channels[event.channel] = event.last_seq;
+        this.#refresh();
+        break;
+      case "resync":
+        this.#position = null;
+        break;
+    }
+  }
+
+  /** @param {any} snapshot @param {boolean} anew */
+  #load(snapshot, anew) {
+    this.#know(snapshot);
+    const known = anew ? {} : (this.#position?.channels ?? {});
+    this.#position = {
+      channels: Object.fromEntries(snapshot.channels.map((c) => [c.channel, known[c.channel] ?? c.last_seq])),
+      projects: Object.fromEntries(snapshot.projects.map((p) => [p.project_id, p.version])),
+    };
+    this.#attempts = this.#refused = 0;
+    this.#tell("open");
+    this.#emit("snapshot", { anew });
+  }
+
+  /** @param {any} snapshot */
+  #know(snapshot) {
+    this.userId = snapshot.user_id;
+    this.fullname = snapshot.fullname;
+    this.projects = new Map(snapshot.projects.map((/** @type {Project} */ p) => [p.project_id, p]));
+    this.channels = new Map(snapshot.channels.map((/** @type {Channel} */ c) => [c.channel, c]));
+    this.#people.clear(); // somebody new may be among them
+  }
+
+  // What one belongs to has changed: ask for it, beside what is told.
+  async #refresh() {
+    this.#stale = true;
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    const socket = this.#socket;
+    try {
+      while (this.#stale && socket === this.#socket) {
+        this.#stale = false;
+        const snapshot = await this.snapshot();
+        if (socket !== this.#socket) break; // the next connection brings its own
+        if (this.#overtook(snapshot)) this.#stale = true;
+        else if (!this.#stale) {
+          this.#know(snapshot);
+          for (const p of snapshot.projects) if (this.#position) this.#position.projects[p.project_id] ??= p.version;
+          this.#emit("snapshot", { anew: false });
+        }
+      }
+    } catch {
+      socket?.close(4000); // comes back with a snapshot
+    } finally {
+      this.#refreshing = false;
+    }
+  }
+
+  // Whether something was told while a snapshot was on its way that is not in it.
+  /** @param {any} snapshot */
+  #overtook(snapshot) {
+    return (
+      snapshot.channels.some((/** @type {Channel} */ c) => (this.#position?.channels[c.channel] ?? 0) > c.last_seq) ||
+      snapshot.projects.some((/** @type {Project} */ p) => (this.projects.get(p.project_id)?.version ?? 0) > p.version)
+    );
+  }
+
+  /** @param {Message} message */
+  #takeMessage(message) {
+    const channel = this.channels.get(message.channel);
+    if (this.#position) {
+      if (message.seq <= (this.#position.channels[message.channel] ?? 0)) return;
+      this.#position.channels[message.channel] = message.seq;
+    }
+    // After "resumed" the snapshot has counted what is told now.
+    if (channel && message.seq > channel.last_seq) {
+      channel.last_seq = message.seq;
+      if (message.sender !== this.userId) channel.unread++;
+      else if (channel.read_seq === message.seq - 1) channel.read_seq = message.seq;
+      this.#emit("channel", { channel });
+    }
+    this.#emit("message", { message });
+  }
+
+  /** @param {any} event */
+  #takeProgress(event) {
+    const project = this.projects.get(event.project_id);
+    // What is one's own may come after the part of the same version that all share.
+    if (!project || event.version < project.version || (event.version === project.version && !event.progress)) return;
+    if (project.role === "customer") {
+      // What is one's own is told only when it changed: otherwise it stays beside what all share.
+      const own = { done: project.progress.done - project.shared.done, total: project.progress.total - project.shared.total };
+      const done = event.shared.done + own.done;
+      const total = event.shared.total + own.total;
+      project.progress = event.progress ?? { done, total, percent: total > 0 ? Math.floor((100 * done) / total) : 0 };
+    }
+    project.shared = event.shared;
+    project.version = event.version;
+    if (this.#position) this.#position.projects[event.project_id] = event.version;
+    this.#emit("progress", { project });
+  }
+
+  // The cursor was read at another moment than the last message: what has not been told yet is not unread yet.
+  /** @param {{channel: string, read_seq: number, unread: number}} event */
+  #takeCursor(event) {
+    const channel = this.channels.get(event.channel);
+    if (!channel || event.read_seq < channel.read_seq) return;
+    const unread = Math.min(event.unread, Math.max(0, channel.last_seq - event.read_seq));
+    this.#change(event.channel, { read_seq: event.read_seq, unread });
+  }
+
+  /** @param {string} name @param {Partial<Channel>} change */
+  #change(name, change) {
+    const channel = this.channels.get(name);
+    if (!channel) return;
+    Object.assign(channel, change);
+    this.#emit("channel", { channel });
+  }
+
+  /** Asks the gateway. @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
+  async request(method, path, body) {
+    for (let attempt = 0; ; attempt++) {
+      const response = await fetch(new URL(path, this.#url), {
+        method,
+        headers: { authorization: `Bearer ${await this.#current()}`, ...(body && { "content-type": "application/json" }) },
+        body: body && JSON.stringify(body),
+      });
+      if (response.status === 401 && attempt === 0) {
+        this.#token = null; // it has run out: once more with a new one
+        continue;
+      }
+      const answer = await response.json().catch(() => ({}));
+      if (!response.ok) throw new HeadwayError(response.status, answer);
+      return answer;
+    }
+  }
+
+  /** Everything about oneself, at this moment. */
+  snapshot() {
+    return this.request("GET", "api/snapshot");
+  }
+
+  /** The tasks that are for a customer, by default oneself. @param {number} project @param {number} [user] @returns {Promise<Task[]>} */
+  tasks(project, user) {
+    return this.request("GET", `api/projects/${project}/tasks${user ? `?user_id=${user}` : ""}`);
+  }
+
+  /** The bars that one may see: one's own, or as staff everybody's. @param {number} project @returns {Promise<(Bar & {user_id: number, fullname: string, version: number})[]>} */
+  progress(project) {
+    return this.request("GET", `api/projects/${project}/progress`);
+  }
+
+  /** Who is in a project. @param {number} project @returns {Promise<{user_id: number, fullname: string, role: string}[]>} */
+  people(project) {
+    return this.request("GET", `api/projects/${project}/people`);
+  }
+
+  /** Completes a task, as staff for a customer. @param {number} task @param {number} [user] */
+  complete(task, user) {
+    return this.request("POST", `api/tasks/${task}/complete`, user ? { user_id: user } : undefined);
+  }
+
+  /** Opens a task again. @param {number} task @param {string} [reason] @param {number} [user] */
+  reopen(task, reason, user) {
+    return this.request("POST", `api/tasks/${task}/reopen`, { reason, ...(user && { user_id: user }) });
+  }
+
+  /** A page of a channel: the newest messages, or those before or after one. @param {string} channel @param {{after?: number, before?: number, limit?: number}} [page] @returns {Promise<Message[]>} */
+  async messages(channel, page = {}) {
+    const query = new URLSearchParams(Object.entries(page).filter(([, n]) => n !== undefined).map(([k, n]) => [k, String(n)]));
+    const messages = await this.request("GET", `api/channels/${channel}/messages?${query}`);
+    for (const m of messages) if (m.sender && m.fullname) this.#names.set(m.sender, m.fullname);
+    return messages;
+  }
+
+  /** Posts to a channel. @param {string} channel @param {string} content @returns {Promise<Message>} */
+  post(channel, content) {
+    return this.request("POST", `api/channels/${channel}/messages`, { content });
+  }
+
+  /** Marks a channel read, by default all of it. @param {string} channel @param {number} [through] */
+  async markRead(channel, through) {
+    const { read_seq } = await this.request("POST", `api/channels/${channel}/read`, { through_seq: through });
+    return read_seq;
+  }
+
+  /** Keeps a channel out of one's mail, or lets it in again. @param {string} channel @param {boolean} muted */
+  async mute(channel, muted) {
+    await this.request("PUT", `api/channels/${channel}/muted`, { muted });
+    this.#change(channel, { muted });
+  }
+
+  /**
+   * The name of somebody in one's projects, or nothing where they have left.
+   * @param {?number} user @param {?number} [project] where to look, by default everywhere
+   * @returns {Promise<string>}
+   */
+  async name(user, project) {
+    if (!user) return "";
+    if (user === this.userId) return this.fullname;
+    if (!this.#names.has(user)) {
+      await Promise.all((project ? [project] : [...this.projects.keys()]).map((id) => this.#meet(id)));
+    }
+    return this.#names.get(user) ?? "";
+  }
+
+  /** Learns the names of a project, once. @param {number} project */
+  #meet(project) {
+    let met = this.#people.get(project);
+    if (!met) {
+      met = this.people(project).then(
+        (people) => people.forEach((p) => this.#names.set(p.user_id, p.fullname)),
+        () => void this.#people.delete(project),
+      );
+      this.#people.set(project, met);
+    }
+    return met;
+  }
+}
+
+/** When a token runs out, in milliseconds; NaN where it does not say. @param {string} token */
+function expiry(token) {
+  try {
+    const claims = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+    return JSON.parse(atob(claims)).exp * 1000;
+  } catch {
+    return NaN;
+  }
+}

@@ -1,0 +1,183 @@
+// The page: who is here, and for them one project at a time.
+
+import { Headway, HeadwayError } from "./headway.js";
+import { use } from "./elements.js";
+
+/** @typedef {{id: number, name: string, role: string}} Person */
+
+/** Where a token that was pasted is kept, for this tab alone. */
+const TOKEN = "headway-token";
+
+/** @type {<T extends HTMLElement>(id: string) => T} */
+const by = (id) => /** @type {any} */ (document.getElementById(id));
+
+/** What the server says of itself: in a demo, who one may be. @type {{people?: Person[], token_url?: string}} */
+const config = await fetch("page.json").then((r) => (r.ok ? r.json() : {})).catch(() => ({}));
+
+/** @type {?Headway} */ let headway = null;
+/** The project in view. */
+let project = 0;
+/** The channel in view. */
+let channel = "";
+
+/** The person that the address names. */
+function person() {
+  return config.people?.find((p) => `#${p.id}` === location.hash);
+}
+
+/** Returns a token, or null where nobody is signed in. */
+async function token() {
+  const chosen = person();
+  if (!config.people || !config.token_url) return sessionStorage.getItem(TOKEN);
+  if (!chosen) return null;
+  const response = await fetch(config.token_url, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ user_id: chosen.id }),
+  });
+  const answer = await response.json();
+  if (!response.ok) throw new HeadwayError(response.status, answer);
+  return answer.token;
+}
+
+/** @param {"sign-in" | "nothing" | "view" | ""} id */
+function show(id) {
+  for (const main of document.querySelectorAll("main")) main.hidden = main.id !== id;
+  by("inbox").hidden = by("who").hidden = id === "" || id === "sign-in";
+  if (id !== "view") by("switcher").hidden = true;
+}
+
+/** @param {string} [hint] */
+function signIn(hint) {
+  document.title = "headway";
+  by("state").textContent = "";
+  by("sign-in-hint").textContent = hint ?? (config.people ? "Choose a person. Another tab can be somebody else." : "Paste a token that your backend has made.");
+  by("token-form").hidden = Boolean(config.people);
+  by("people").replaceChildren(...(config.people ?? []).map(button));
+  show("sign-in");
+}
+
+/** @param {Person} someone */
+function button(someone) {
+  const name = Object.assign(document.createElement("span"), { className: "name", textContent: someone.name });
+  const role = Object.assign(document.createElement("span"), { className: "quiet", textContent: someone.role });
+  const made = Object.assign(document.createElement("button"), { type: "button", onclick: () => (location.hash = `#${someone.id}`) });
+  made.append(name, " ", role);
+  const item = document.createElement("li");
+  item.append(made);
+  return item;
+}
+
+/** Begins as whoever is signed in now. */
+function start() {
+  headway?.close();
+  headway = null;
+  use(null);
+  project = 0;
+  if (config.people ? !person() : !sessionStorage.getItem(TOKEN)) return signIn();
+  show("");
+  const client = new Headway({ token });
+  headway = client;
+  client.addEventListener("state", () => client === headway && tell(client));
+  for (const type of ["snapshot", "channel"]) client.addEventListener(type, () => client === headway && draw(client));
+  use(client);
+  client.connect();
+}
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */ let worry;
+
+/** Says how the connection is, where it is not as it should be for more than a moment. @param {Headway} client */
+function tell(client) {
+  clearTimeout(worry);
+  if (client.state === "unauthorized") {
+    sessionStorage.removeItem(TOKEN);
+    client.close();
+    use(null);
+    signIn(config.people ? "The sign-in is not valid any more. Choose a person." : "The token is not valid any more. Paste a new one.");
+  } else if (client.state === "open" || client.state === "closed") {
+    by("state").textContent = "";
+  } else {
+    worry = setTimeout(() => (by("state").textContent = client.userId === null ? "Connecting…" : "Reconnecting…"), 400);
+  }
+}
+
+/** @param {Headway} client */
+function draw(client) {
+  by("who").textContent = client.fullname;
+  by("who").title = config.people ? "Be somebody else" : "Sign out";
+  const found = client.projects.get(project) ?? [...client.projects.values()].find((p) => !p.archived_at) ?? [...client.projects.values()][0];
+  if (!found) return show("nothing");
+  if (found.project_id !== project) choose(found.project_id);
+  const staff = found.role === "staff";
+  const unread = [...client.channels.values()].reduce((sum, c) => sum + c.unread, 0);
+  document.title = `${unread ? `(${unread}) ` : ""}${found.name}`;
+  by("title").textContent = found.name;
+  by("greeting").textContent = staff ? "All customers together" : `Where you are, ${client.fullname}`;
+  by("tasks-title").textContent = staff ? "Customers" : "Your tasks";
+  document.body.classList.toggle("staff", staff);
+  by("activity-section").hidden = !staff;
+  put("activity", "channel", staff ? `project_${project}_staff` : null);
+  title(client);
+
+  const select = /** @type {HTMLSelectElement} */ (by("project"));
+  select.replaceChildren(...[...client.projects.values()].map((p) => new Option(p.name, String(p.project_id), false, p.project_id === project)));
+  by("switcher").hidden = client.projects.size < 2;
+  show("view");
+}
+
+/** Shows a project, and a channel, by default its own. @param {number} id @param {string} [name] */
+function choose(id, name = `project_${id}`) {
+  project = id;
+  channel = name;
+  put("progress", "project", String(id));
+  put("tasks", "project", String(id));
+  put("chat", "channel", channel);
+}
+
+/** @param {string} id @param {string} name @param {?string} value */
+function put(id, name, value) {
+  if (value === null) by(id).removeAttribute(name);
+  else if (by(id).getAttribute(name) !== value) by(id).setAttribute(name, value);
+}
+
+/** @param {Headway} client */
+function title(client) {
+  const own = `user_${client.userId}`;
+  const titles = { broadcast: "Announcements", [own]: "For you", [`project_${project}`]: "Conversation" };
+  by("chat-title").textContent = titles[channel] ?? client.channels.get(channel)?.channel ?? "";
+  by("back").hidden = channel === `project_${project}`;
+  by("chat").toggleAttribute("readonly", channel === own);
+}
+
+addEventListener("hashchange", start);
+by("project").addEventListener("change", (event) => {
+  choose(Number(/** @type {HTMLSelectElement} */ (event.target).value));
+  if (headway) draw(headway);
+});
+by("inbox").addEventListener("headway-open", (event) => {
+  const { channel: name, project_id } = /** @type {CustomEvent} */ (event).detail;
+  const activity = name.endsWith("_staff") && name !== "project_staff";
+  choose(project_id ?? project, activity ? undefined : name);
+  if (headway) draw(headway);
+  by(activity ? "activity" : "chat").scrollIntoView({ block: "nearest" });
+});
+by("back").addEventListener("click", () => {
+  choose(project);
+  if (headway) draw(headway);
+});
+by("who").addEventListener("click", () => {
+  if (config.people) {
+    location.hash = "";
+  } else {
+    sessionStorage.removeItem(TOKEN);
+    start();
+  }
+});
+by("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const field = /** @type {HTMLTextAreaElement} */ (by("token"));
+  sessionStorage.setItem(TOKEN, field.value.trim());
+  field.value = "";
+  start();
+});
+start();
