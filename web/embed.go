@@ -62,6 +62,7 @@ func serve(contentType string, content []byte) http.Handler {
 		h.Set("Content-Security-Policy", policy(r.Host))
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Access-Control-Allow-Origin", "*") // pages from elsewhere import the modules; there is nothing secret in them
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 	})
 }

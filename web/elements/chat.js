@@ -234,7 +234,8 @@ export class HeadwayChat extends HeadwayElement {
       if (own || goesOn) entry.prepend(make("span", { class: "unseen" }, `${name}: `));
       text.textContent = message.content;
     } else {
-      text.append(this.#activity(message, names), make("span", { class: "quiet" }, " · ", time));
+      text.append(this.#activity(message, names), " · ", time);
+      entry.append(text);
     }
     return newDay ? [make("div", { class: "day" }, this.#day(sent)), entry] : [entry];
   }

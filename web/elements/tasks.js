@@ -8,7 +8,7 @@ export class HeadwayTasks extends HeadwayElement {
   static observedAttributes = ["project"];
   static sheets = [
     sheet(`
-      h3 { color: var(--quiet); font-size: 0.8125em; font-weight: 600; letter-spacing: 0.04em; margin-block: 1.5rem 0.5rem; text-transform: uppercase; }
+      h3 { color: var(--quiet); font-size: 0.8125em; font-weight: 600; margin-block: 1.5rem 0.5rem; }
       h3:first-child { margin-block-start: 0; }
       .tasks > li + li { border-block-start: 1px solid var(--line); }
       label { cursor: pointer; display: flex; gap: 0.875rem; padding-block: 0.75rem; }
@@ -18,7 +18,6 @@ export class HeadwayTasks extends HeadwayElement {
       .title { display: block; font-weight: 500; }
       .done .title, .blocked .title { color: var(--quiet); font-weight: 400; }
       .detail, .notes { display: block; }
-      .notes > * + *::before { content: " · "; }
       .date { white-space: nowrap; }
       .late { color: var(--warning); }
       .customers > li + li { border-block-start: 1px solid var(--line); }
@@ -155,17 +154,18 @@ export class HeadwayTasks extends HeadwayElement {
       detail.textContent = task.complete ? "" : (task.detail ?? "");
       box.checked = task.complete;
       box.disabled = blocked;
-      notes.replaceChildren();
+      /** @type {HTMLElement[]} */ const said = [];
       if (blocked) {
         const quoted = task.blocked_by.map((id) => `“${titles.get(id) ?? `#${id}`}”`);
-        notes.append(make("span", {}, this.say("waits_for", { tasks: new Intl.ListFormat(this.language).format(quoted) })));
+        said.push(make("span", {}, this.say("waits_for", { tasks: new Intl.ListFormat(this.language).format(quoted) })));
       }
       if (task.due_at && !task.complete) {
         const late = new Date(task.due_at) < new Date();
         const date = this.date(task.due_at, { day: "numeric", month: "long" });
-        notes.append(make("span", { class: late ? "date late" : "date" }, this.say(late ? "overdue" : "due", { date })));
+        said.push(make("span", { class: late ? "date late" : "date" }, this.say(late ? "overdue" : "due", { date })));
       }
-      if (task.shared && !task.complete) notes.append(make("span", {}, this.say("shared_task")));
+      if (task.shared && !task.complete) said.push(make("span", {}, this.say("shared_task")));
+      notes.replaceChildren(...said.flatMap((part, i) => (i ? [" · ", part] : [part])));
     };
     return { item, draw };
   }

@@ -1,0 +1,67 @@
+package web
+
+import (
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func get(t *testing.T, path string, header http.Header) *http.Response {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+	r.Header = header
+	w := httptest.NewRecorder()
+	Handler().ServeHTTP(w, r)
+	response := w.Result()
+	t.Cleanup(func() { _ = response.Body.Close() })
+	return response
+}
+
+func TestEveryFileIsServed(t *testing.T) {
+	t.Parallel()
+	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		response := get(t, "/"+strings.TrimSuffix(name, "index.html"), nil)
+		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") == "" {
+			t.Errorf("%s: %s, %q", name, response.Status, response.Header.Get("Content-Type"))
+		}
+		policy := response.Header.Get("Content-Security-Policy")
+		if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+			t.Errorf("%s: policy %q", name, policy)
+		}
+		again := get(t, "/"+strings.TrimSuffix(name, "index.html"), http.Header{"If-None-Match": {response.Header.Get("ETag")}})
+		if again.StatusCode != http.StatusNotModified {
+			t.Errorf("%s: asked again, %s", name, again.Status)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNobodyIsKnown(t *testing.T) {
+	t.Parallel()
+	text, err := io.ReadAll(get(t, "/page.json", nil).Body)
+	if err != nil || strings.TrimSpace(string(text)) != "{}" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if response := get(t, "/nowhere", nil); response.StatusCode != http.StatusNotFound {
+		t.Error(response.Status)
+	}
+}
+
+func TestAHostCannotWidenThePolicy(t *testing.T) {
+	t.Parallel()
+	if p := policy("x.example.com; script-src *"); strings.Contains(p, "example.com") {
+		t.Error(p)
+	}
+	if p := policy("[::1]:8080"); !strings.Contains(p, "connect-src 'self' ws://[::1]:8080 wss://[::1]:8080;") {
+		t.Error(p)
+	}
+}
