@@ -1,7 +1,6 @@
 package web
 
 import (
-	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -9,15 +8,13 @@ import (
 	"testing"
 )
 
-func get(t *testing.T, path string, header http.Header) *http.Response {
+func get(t *testing.T, path string, header http.Header) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 	r.Header = header
 	w := httptest.NewRecorder()
 	Handler().ServeHTTP(w, r)
-	response := w.Result()
-	t.Cleanup(func() { _ = response.Body.Close() })
-	return response
+	return w
 }
 
 func TestEveryFileIsServed(t *testing.T) {
@@ -27,16 +24,16 @@ func TestEveryFileIsServed(t *testing.T) {
 			return err
 		}
 		response := get(t, "/"+strings.TrimSuffix(name, "index.html"), nil)
-		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") == "" {
-			t.Errorf("%s: %s, %q", name, response.Status, response.Header.Get("Content-Type"))
+		if response.Code != http.StatusOK || response.Header().Get("Content-Type") == "" {
+			t.Errorf("%s: %d, %q", name, response.Code, response.Header().Get("Content-Type"))
 		}
-		policy := response.Header.Get("Content-Security-Policy")
+		policy := response.Header().Get("Content-Security-Policy")
 		if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
 			t.Errorf("%s: policy %q", name, policy)
 		}
-		again := get(t, "/"+strings.TrimSuffix(name, "index.html"), http.Header{"If-None-Match": {response.Header.Get("ETag")}})
-		if again.StatusCode != http.StatusNotModified {
-			t.Errorf("%s: asked again, %s", name, again.Status)
+		again := get(t, "/"+strings.TrimSuffix(name, "index.html"), http.Header{"If-None-Match": {response.Header().Get("ETag")}})
+		if again.Code != http.StatusNotModified {
+			t.Errorf("%s: asked again, %d", name, again.Code)
 		}
 		return nil
 	})
@@ -47,12 +44,11 @@ func TestEveryFileIsServed(t *testing.T) {
 
 func TestNobodyIsKnown(t *testing.T) {
 	t.Parallel()
-	text, err := io.ReadAll(get(t, "/page.json", nil).Body)
-	if err != nil || strings.TrimSpace(string(text)) != "{}" {
-		t.Errorf("%q, %v", text, err)
+	if text := get(t, "/page.json", nil).Body.String(); strings.TrimSpace(text) != "{}" {
+		t.Errorf("%q", text)
 	}
-	if response := get(t, "/nowhere", nil); response.StatusCode != http.StatusNotFound {
-		t.Error(response.Status)
+	if response := get(t, "/nowhere", nil); response.Code != http.StatusNotFound {
+		t.Error(response.Code)
 	}
 }
 

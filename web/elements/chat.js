@@ -22,6 +22,8 @@ export class HeadwayChat extends HeadwayElement {
       :host { display: flex; flex-direction: column; block-size: var(--headway-chat-size, 32rem); }
       .log { flex: 1 1 auto; min-block-size: 0; overflow-y: auto; overscroll-behavior: contain; padding: 0.25rem; }
       .older { color: var(--accent); display: block; font-size: 0.875em; margin: 0.25rem auto 0.75rem; padding: 0.25rem 0.75rem; }
+      time { white-space: nowrap; }
+      .day:first-child { margin-block-start: 0; }
       .day { color: var(--quiet); font-size: 0.8125em; margin-block: 1.25rem 0.5rem; text-align: center; }
       .entry { display: flex; flex-direction: column; align-items: flex-start; margin-block-start: 0.875rem; }
       .entry.more { margin-block-start: 0.1875rem; }
