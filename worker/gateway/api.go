@@ -20,12 +20,9 @@ const maxBody = 1 << 20
 // Handler serves the API below /api/.
 func (g *Gateway) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /api/ws", g.serveWebSocket)
-	mux.HandleFunc("GET /api/events", g.serveEvents)
-	for _, o := range operations {
-		mux.HandleFunc(o.pattern, func(w http.ResponseWriter, r *http.Request) { g.operate(w, r, o) })
+	for pattern, serve := range g.routes() {
+		mux.HandleFunc(pattern, serve)
 	}
-	mux.HandleFunc("POST /api/ticket", g.serveTicket)
 	mux.HandleFunc("OPTIONS /api/", func(w http.ResponseWriter, r *http.Request) {
 		if g.admitPage(w, r) {
 			w.WriteHeader(http.StatusNoContent)
@@ -35,6 +32,20 @@ func (g *Gateway) Handler() http.Handler {
 		refuse(w, http.StatusNotFound, "there is no such address", "GET /api/openapi.json lists them.")
 	})
 	return mux
+}
+
+// routes is what openapi.json describes.
+func (g *Gateway) routes() map[string]http.HandlerFunc {
+	routes := map[string]http.HandlerFunc{
+		"GET /api/openapi.json": g.serveDescription,
+		"GET /api/ws":           g.serveWebSocket,
+		"GET /api/events":       g.serveEvents,
+		"POST /api/ticket":      g.serveTicket,
+	}
+	for _, o := range operations {
+		routes[o.pattern] = func(w http.ResponseWriter, r *http.Request) { g.operate(w, r, o) }
+	}
+	return routes
 }
 
 // operation is something that can be asked of the API: one query as the person whom the token is for.
@@ -240,6 +251,7 @@ var statuses = map[string]int{
 	"22008": http.StatusUnprocessableEntity, // datetime_field_overflow
 	"22P02": http.StatusUnprocessableEntity, // invalid_text_representation
 	"22P05": http.StatusUnprocessableEntity, // untranslatable_character
+	"22021": http.StatusUnprocessableEntity, // character_not_in_repertoire
 	"40001": http.StatusServiceUnavailable,  // serialization_failure
 	"40P01": http.StatusServiceUnavailable,  // deadlock_detected
 	"55P03": http.StatusServiceUnavailable,  // lock_not_available
