@@ -69,7 +69,8 @@ func (d *demoTokens) serveToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	fmt.Fprint(w, token)
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]string{"token": token})
 }
 
 // demoPort is where the page is, if it is free: an address to remember.

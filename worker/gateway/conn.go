@@ -21,6 +21,7 @@ type event struct {
 	seq     int64
 	project int64
 	version int64
+	own     bool // with what is the client's own, which may come after what all share of the same version
 	json    []byte
 }
 
@@ -122,7 +123,7 @@ func (c *conn) push(e event) {
 		}
 		c.position.Channels[e.channel] = e.seq
 	case e.project != 0:
-		if have, member := c.position.Projects[e.project]; !member || e.version <= have {
+		if have, member := c.position.Projects[e.project]; !member || e.version < have || e.version == have && !e.own {
 			return
 		}
 		c.position.Projects[e.project] = e.version

@@ -262,24 +262,26 @@ func (h *hub) handOutProgress(ctx context.Context, t *topic, readers, changed ma
 	for c := range t.conns {
 		if id := c.UserID; (changed[everybody] || changed[id]) && !asked[id] {
 			asked[id] = true
-			h.later(func(ctx context.Context) { h.tellOwn(ctx, t, id, found) })
+			h.later(func(ctx context.Context) { h.tellOwn(ctx, t, id) })
 		}
 	}
 	return nil
 }
 
-// tellOwn tells one person their progress in a project.
-func (h *hub) tellOwn(ctx context.Context, t *topic, userID int64, found share) {
-	own, err := h.store.own(ctx, userID, t.project)
+// tellOwn tells one person their progress in a project, as it is when they are told.
+func (h *hub) tellOwn(ctx context.Context, t *topic, userID int64) {
+	all, own, err := h.store.own(ctx, userID, t.project)
 	if err != nil {
-		h.log.Warn("progress could not be read", slog.Int64("project", t.project), slog.Any("error", err))
+		if !errors.Is(err, pgx.ErrNoRows) { // they have just left
+			h.log.Warn("progress could not be read", slog.Int64("project", t.project), slog.Any("error", err))
+		}
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for c := range h.people[userID] {
 		if _, in := t.conns[c]; in {
-			c.offer(progressEvent(t.project, found, own))
+			c.offer(progressEvent(t.project, all, own))
 		}
 	}
 }
@@ -297,7 +299,7 @@ func progressEvent(project int64, s share, own *bar) event {
 		"shared":   map[string]int64{"done": s.Done, "total": s.Total},
 		"progress": own,
 	})
-	return event{project: project, version: s.Version, json: text}
+	return event{project: project, version: s.Version, own: own != nil, json: text}
 }
 
 func (t *topic) offer(e event) {

@@ -29,9 +29,10 @@ where s.user_id = $1`
 
 	sqlCursor = `
 select json_build_object(
-  'type', 'read', 'channel', s.channel, 'read_seq', s.read_seq, 'unread', coalesce(u.messages, 0)
+  'type', 'read', 'channel', s.channel, 'last_seq', c.last_seq, 'read_seq', s.read_seq, 'unread', coalesce(u.messages, 0)
 )
 from headway.subscription s
+join headway.channel c on c.name = s.channel
 left join headway.unread u on u.user_id = s.user_id and u.channel = s.channel
 where s.user_id = $1 and s.channel = $2`
 
@@ -50,7 +51,12 @@ from headway.shared_progress s
 join headway.current_progress p on p.project_id = s.project_id and p.user_id is null
 where s.project_id = $1`
 
-	sqlOwn = `select done, total, percent from headway.progress where project_id = $1 and user_id = $2`
+	sqlOwn = `
+select s.version, p.done, p.total, o.done, o.total, o.percent
+from headway.shared_progress s
+join headway.current_progress p on p.project_id = s.project_id and p.user_id is null
+left join headway.progress o on o.project_id = s.project_id and o.user_id = $2
+where s.project_id = $1`
 )
 
 // as runs do in a transaction as an end user, so that the policies of the database decide what it sees and may do.
@@ -128,19 +134,21 @@ func (s *store) cursor(ctx context.Context, userID int64, channel string) (text 
 	return text, nil
 }
 
-// own returns a customer's progress, nil where the person is none.
-func (s *store) own(ctx context.Context, userID, projectID int64) (*bar, error) {
-	found := &bar{}
-	err := s.as(ctx, userID, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, sqlOwn, projectID, userID).Scan(&found.Done, &found.Total, &found.Percent)
+// own returns what all share and what is a customer's, at one moment; nil for staff.
+func (s *store) own(ctx context.Context, userID, projectID int64) (all share, own *bar, err error) {
+	err = s.as(ctx, userID, func(tx pgx.Tx) error {
+		var done, total *int64
+		var percent *int
+		err := tx.QueryRow(ctx, sqlOwn, projectID, userID).Scan(&all.Version, &all.Done, &all.Total, &done, &total, &percent)
+		if err == nil && done != nil {
+			own = &bar{Done: *done, Total: *total, Percent: *percent}
+		}
+		return err
 	})
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("read progress: %w", err)
+	if err != nil {
+		return share{}, nil, fmt.Errorf("read progress: %w", err)
 	}
-	return found, nil
+	return all, own, nil
 }
 
 // snapshot is what headway.snapshot() returns: the text, and what of it the gateway needs.

@@ -73,6 +73,7 @@ func (g *Gateway) talk(ctx context.Context, ws *websocket.Conn) (websocket.Statu
 	defer stop(nil)
 	go func() { stop(g.renew(ctx, ws, c)) }()
 	go func() { stop(g.pings(ctx, ws)) }()
+	defer g.beat(ctx, c)()
 	err = g.serve(ctx, c, first.Position, func(events [][]byte, _ Positions) error {
 		for _, text := range events {
 			ctx, cancel := context.WithTimeout(ctx, g.PingInterval)
