@@ -27,6 +27,8 @@ grant execute on function
   headway.messages_since(text, bigint, integer),
   headway.percent(bigint, bigint),
   headway.recount_at(timestamptz),
+  headway.recount_project(bigint),
+  headway.recount_person(bigint, bigint),
   headway.is_for(bigint, text, bigint),
   headway.is_complete(bigint, boolean, bigint),
   headway.is_blocked_by(bigint, boolean, text, bigint),
