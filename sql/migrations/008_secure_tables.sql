@@ -3,13 +3,12 @@ set local lock_timeout = '3s';
 
 -- Policies stand on these functions, so they are made here and not with the others, which are made anew by every
 -- release.
+-- Parsed here rather than where it is called, it means the same whatever stands in the caller's search_path. After
+-- set_config(…, true) the setting is not unset but empty.
 create function headway.uid() returns bigint
 language sql
 stable
-as $$
-  -- After set_config(…, true) the setting is not unset but empty.
-  select nullif(pg_catalog.current_setting('headway.user_id', true), '')::bigint
-$$;
+return nullif(pg_catalog.current_setting('headway.user_id', true), '')::bigint;
 comment on function headway.uid() is
   'The end user who acts in this transaction: select set_config(''headway.user_id'', ''7'', true). Null: nobody said who.';
 
@@ -111,7 +110,8 @@ create policy own_and_staff on headway.member for select to headway_user
   );
 
 -- Tasks: all members of a project see them all. Whom one is assigned to, and who completed one that everybody
--- completes for themselves, concerns that person and the staff.
+-- completes for themselves, concerns that person and the staff. Where a policy asks for the task, it asks whether the
+-- end user sees it: nothing is theirs any more in a project that they have left.
 grant select, insert, update, delete on headway.task, headway.assignment, headway.prerequisite, headway.completion to headway_app;
 grant select on headway.task, headway.assignment, headway.prerequisite, headway.completion to headway_user;
 grant insert (task_id, user_id, completed_by), delete on headway.completion to headway_user;
@@ -121,7 +121,7 @@ create policy joined on headway.prerequisite for select to headway_user
   using (exists (select from headway.task t where t.id = task_id));
 create policy own_and_staffed on headway.assignment for select to headway_user
   using (
-    user_id = (select headway.uid())
+    user_id = (select headway.uid()) and exists (select from headway.task t where t.id = task_id)
     or exists (
       select from headway.task t
       where t.id = task_id and t.project_id = any ((select headway.my_staffed_projects())::bigint[])
@@ -129,7 +129,7 @@ create policy own_and_staffed on headway.assignment for select to headway_user
   );
 create policy shared_own_and_staffed on headway.completion for select to headway_user
   using (
-    user_id = (select headway.uid())
+    user_id = (select headway.uid()) and exists (select from headway.task t where t.id = task_id)
     or exists (
       select from headway.task t
       where t.id = task_id and (t.shared or t.project_id = any ((select headway.my_staffed_projects())::bigint[]))
@@ -141,12 +141,17 @@ create policy by_oneself on headway.completion for insert to headway_user
     and exists (
       select from headway.task t
       where t.id = task_id
-        and (user_id = (select headway.uid()) or t.project_id = any ((select headway.my_staffed_projects())::bigint[]))
+        and (
+          user_id = (select headway.uid())
+          or t.project_id = any ((select headway.my_staffed_projects())::bigint[])
+          -- Or else the foreign key would tell staff who is there and belongs to other projects.
+          and exists (select from headway.member m where m.project_id = t.project_id and m.user_id = completion.user_id)
+        )
     )
   );
 create policy own_and_staffed on headway.completion for delete to headway_user
   using (
-    user_id = (select headway.identity())
+    user_id = (select headway.identity()) and exists (select from headway.task t where t.id = task_id)
     or exists (
       select from headway.task t
       where t.id = task_id and t.project_id = any ((select headway.my_staffed_projects())::bigint[])
@@ -221,7 +226,7 @@ grant select on headway.setting to headway_app, headway_worker, headway_user, he
 grant update (value) on headway.setting to headway_admin;
 grant select on headway.worker to headway_app, headway_worker, headway_monitor;
 create policy everybody on headway.setting for select to headway_user
-  using (true);
+  using ((select headway.uid()) is not null);
 
 revoke execute on all functions in schema headway from public;
 grant execute on function headway.uid(), headway.identity()
