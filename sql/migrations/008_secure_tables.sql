@@ -94,6 +94,7 @@ grant select, insert, update, delete on headway.appuser, headway.project, headwa
 grant select (id, fullname) on headway.appuser to headway_user;
 grant update (digest_after, time_zone, quiet_from, quiet_until, mail_suspended_at, mail_suspended_reason)
   on headway.appuser to headway_user;
+grant update (mail_suspended_at, mail_suspended_reason) on headway.appuser to headway_admin;
 grant select on headway.project, headway.member to headway_user;
 create policy people on headway.appuser for select to headway_user
   using (id = any ((select headway.my_people())::bigint[]));
@@ -160,9 +161,8 @@ create policy own_and_staffed on headway.completion for delete to headway_user
 
 -- Progress: the views count in what waits, so whoever reads them reads the queue.
 grant select on headway.pending_fact, headway.shared_progress, headway.personal_progress to headway_app;
-grant select on headway.pending_fact to headway_worker;
 grant select (kind, project_id, task_id, user_id) on headway.pending_fact to headway_user;
-grant select (id, at) on headway.pending_fact to headway_monitor;
+grant select (id, at) on headway.pending_fact to headway_worker, headway_monitor;
 grant select on headway.shared_progress, headway.personal_progress to headway_user;
 create policy joined on headway.shared_progress for select to headway_user
   using (project_id = any ((select headway.my_projects())::bigint[]));
@@ -228,6 +228,7 @@ grant select on headway.worker to headway_app, headway_worker, headway_monitor;
 create policy everybody on headway.setting for select to headway_user
   using ((select headway.uid()) is not null);
 
+revoke usage on type headway.fact_kind from public;
 revoke execute on all functions in schema headway from public;
 grant execute on function headway.uid(), headway.identity()
   to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
@@ -260,6 +261,7 @@ reassign owned by headway_owner to current_user;
 revoke all on all tables in schema headway from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 revoke all on schema headway from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 revoke all on public.headway_schema_version from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
+grant usage on type headway.fact_kind to public;
 drop function headway.my_people();
 drop function headway.my_staffed_projects();
 drop function headway.my_projects();

@@ -47,8 +47,9 @@ grant execute on function
   headway.refuse_stranger(bigint, text)
 to headway_app, headway_user;
 
+grant execute on function headway.open_channel(text, bigint, bigint[]) to headway_app;
+
 grant execute on function
-  headway.open_channel(text, bigint, bigint[]),
   headway.forget_user(bigint),
   headway.resume_mail(bigint)
 to headway_app, headway_admin;
