@@ -24,7 +24,8 @@ begin
       (w + 3, w + 1, x || 'contract', null, 3, true, 'assigned', null),
       (w + 4, w + 1, x || 'introduction', null, 4, false, 'assigned', null),
       (w + 5, w + 1, x || 'copy', null, 5, true, 'everyone', null),
-      (w + 6, w + 1, x || 'news', null, 6, false, 'everyone', null);
+      (w + 6, w + 1, x || 'news', null, 6, false, 'everyone', null),
+      (w + 8, w + 1, x || 'interview', null, 8, false, 'assigned', null);
     insert into headway.prerequisite (task_id, requires_id) values (w + 5, w + 1);
     insert into headway.assignment (task_id, user_id) values (w + 3, w + 2), (w + 3, w + 3), (w + 4, w + 2), (w + 4, w + 3);
     insert into headway.completion (task_id, user_id, completed_by) values
@@ -44,6 +45,7 @@ begin
     perform headway.mark_seen(w + 2, array[w + 1003]), headway.mark_read(w + 1, 'project_' || w + 1, 1);
 
     -- Mail: some was sent, some waits.
+    perform setval('headway.digest_id_seq', w + 1000);
     v_digest := headway.reserve_digest(w + 1);
     perform headway.claim_digest(v_worker, '1 hour');
     assert headway.freeze_digest(v_digest, v_worker, x || 'abe@example.com', 'hidden'), 'a digest is claimed that should not be';
