@@ -115,6 +115,161 @@ func TestTheCatalogKeepsTheConventions(t *testing.T) {
 	}
 }
 
+// TestTheCatalogGivesNothingAway runs queries that each find a way around the roles and their policies, as it is, and
+// after something was done that it has to find.
+func TestTheCatalogGivesNothingAway(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	const granted = `
+		with granted (thing, grantee, privilege, grantable) as (
+		  select 'schema ' || n.nspname, a.grantee, a.privilege_type, a.is_grantable
+		  from pg_namespace n cross join lateral aclexplode(n.nspacl) a
+		  where n.nspname = 'headway' and a.grantee <> n.nspowner
+		  union all
+		  select c.oid::regclass::text, a.grantee, a.privilege_type, a.is_grantable
+		  from pg_class c cross join lateral aclexplode(c.relacl) a
+		  where c.relnamespace = 'headway'::regnamespace and a.grantee <> c.relowner
+		  union all
+		  select c.oid::regclass || '.' || t.attname, a.grantee, a.privilege_type, a.is_grantable
+		  from pg_class c join pg_attribute t on t.attrelid = c.oid cross join lateral aclexplode(t.attacl) a
+		  where c.relnamespace = 'headway'::regnamespace and a.grantee <> c.relowner
+		  union all
+		  select p.oid::regprocedure::text, a.grantee, a.privilege_type, a.is_grantable
+		  from pg_proc p cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+		  where p.pronamespace = 'headway'::regnamespace and a.grantee <> p.proowner
+		  union all
+		  -- The types of tables are nobody's to grant.
+		  select t.oid::regtype::text, a.grantee, a.privilege_type, a.is_grantable
+		  from pg_type t cross join lateral aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) a
+		  where t.typnamespace = 'headway'::regnamespace and t.typtype in ('e', 'd') and a.grantee <> t.typowner
+		)`
+	const policies = `
+		with policy as (
+		  select p.polrelid::regclass || ': ' || p.polname as name, p.polroles as roles, p.polcmd as command,
+		    pg_get_expr(p.polqual, p.polrelid) as qual, pg_get_expr(p.polwithcheck, p.polrelid) as with_check
+		  from pg_policy p join pg_class c on c.oid = p.polrelid
+		  where c.relnamespace = 'headway'::regnamespace
+		)`
+	for rule, c := range map[string]struct{ query, breach string }{
+		"nothing is granted to everybody": {
+			granted + "select g.thing from granted g where g.grantee = 0",
+			"grant select (title) on headway.task to public",
+		},
+		"functions are not for everybody as PostgreSQL makes them": {
+			granted + "select g.thing from granted g where g.grantee = 0",
+			"create function headway.note() returns void language sql return null",
+		},
+		"grants are for headway's roles": {
+			granted + `select g.thing || ' to ' || g.grantee::regrole from granted g
+				where g.grantee <> 0 and g.grantee::regrole::text !~ '^headway_(app|worker|user|admin|monitor)$'`,
+			"grant select on headway.task to pg_monitor",
+		},
+		"nobody may hand on what they were granted": {
+			granted + "select g.thing from granted g where g.grantable",
+			"grant select on headway.task to headway_app with grant option",
+		},
+		"rows are read and written, and that is all": {
+			granted + `select g.thing || ' ' || g.privilege from granted g
+				where g.privilege not in ('SELECT', 'INSERT', 'UPDATE', 'DELETE', 'USAGE', 'EXECUTE')`,
+			"grant truncate on headway.task to headway_app",
+		},
+		"sequences are drawn from by the tables that they belong to": {
+			granted + "select g.thing || ' to ' || g.grantee::regrole from granted g where g.thing ~ '_id_seq$'",
+			"grant usage on sequence headway.task_id_seq to headway_app",
+		},
+		"everything belongs to headway_owner": {
+			`select n.nspname::text from pg_namespace n where n.nspname = 'headway' and n.nspowner <> 'headway_owner'::regrole
+			union all
+			select c.oid::regclass::text from pg_class c where c.relnamespace = 'headway'::regnamespace and c.relowner <> 'headway_owner'::regrole
+			union all
+			select p.oid::regprocedure::text from pg_proc p where p.pronamespace = 'headway'::regnamespace and p.proowner <> 'headway_owner'::regrole
+			union all
+			select t.oid::regtype::text from pg_type t where t.typnamespace = 'headway'::regnamespace and t.typowner <> 'headway_owner'::regrole`,
+			"create table headway.note ()",
+		},
+		"every table has row-level security": {
+			`select c.oid::regclass::text from pg_class c
+			where c.relnamespace = 'headway'::regnamespace and c.relkind in ('r', 'p') and not c.relrowsecurity`,
+			"create table headway.note ()",
+		},
+		"row-level security is not forced, or the owner's functions would find nothing": {
+			`select c.oid::regclass::text from pg_class c where c.relnamespace = 'headway'::regnamespace and c.relforcerowsecurity`,
+			"alter table headway.task force row level security",
+		},
+		"every table has its trusted roles": {
+			`select c.oid::regclass::text from pg_class c
+			where c.relnamespace = 'headway'::regnamespace and c.relkind in ('r', 'p') and not exists (
+			  select from pg_policy p where p.polrelid = c.oid and p.polname = 'trusted' and p.polpermissive and p.polcmd = '*'
+			)`,
+			"drop policy trusted on headway.task",
+		},
+		"every policy says whom it is for": {
+			policies + "select p.name from policy p where 0 = any (p.roles)",
+			"create policy careless on headway.task using (headway.uid() is not null)",
+		},
+		"end users have policies of their own": {
+			policies + "select p.name from policy p where 'headway_user'::regrole = any (p.roles) and cardinality(p.roles) > 1",
+			"alter policy trusted on headway.task to headway_app, headway_user",
+		},
+		"no policy lets end users have everything": {
+			policies + `select p.name from policy p
+				where 'headway_user'::regrole = any (p.roles) and (p.qual !~ 'headway\.' or p.with_check !~ 'headway\.')`,
+			"create policy careless on headway.task for select to headway_user using (true)",
+		},
+		"policies ask once a statement who is acting, not for each row": {
+			policies + `select p.name from policy p
+				where regexp_replace(concat(p.qual, p.with_check), '\( SELECT headway\.\w+\(\) AS \w+\)', '', 'g') ~ 'headway\.(uid|identity|my_\w+)\('`,
+			"create policy careless on headway.task for select to headway_user using (project_id = any (headway.my_projects()))",
+		},
+		"what may be written has the rules of what may be read, or its own": {
+			policies + "select p.name from policy p where p.command = 'a' and p.with_check is null or p.command <> 'a' and p.qual is null",
+			"create policy careless on headway.seen for insert to headway_user",
+		},
+		"who acts is asked in words that are fixed": {
+			`select p.oid::regprocedure::text from pg_proc p
+			where p.pronamespace = 'headway'::regnamespace and p.proname = 'uid' and p.prosqlbody is null`,
+			"create or replace function headway.uid() returns bigint language sql stable as 'select 1::bigint'",
+		},
+		"only what tells people of themselves runs as its owner for end users": {
+			`select p.oid::regprocedure::text from pg_proc p
+			where p.pronamespace = 'headway'::regnamespace and p.prosecdef and has_function_privilege('headway_user', p.oid, 'execute')
+			  and (p.proname !~ '^my_' or p.pronargs > 0)`,
+			"alter function headway.post security definer",
+		},
+		"no function claims to leak nothing": {
+			"select p.oid::regprocedure::text from pg_proc p where p.pronamespace = 'headway'::regnamespace and p.proleakproof",
+			"alter function headway.percent leakproof",
+		},
+		"no function puts statements together": {
+			`select p.oid::regprocedure::text from pg_proc p
+			where p.pronamespace = 'headway'::regnamespace and p.prosrc ~* '(^|[^_a-z])execute\s'`,
+			"create function headway.note() returns void language plpgsql as 'begin execute ''select 1''; end'",
+		},
+		"roles are groups without rights of their own": {
+			`select r.rolname::text from pg_roles r
+			where r.rolname in ('headway_owner', 'headway_app', 'headway_worker', 'headway_user', 'headway_admin', 'headway_monitor')
+			  and (r.rolcanlogin or r.rolsuper or r.rolcreatedb or r.rolcreaterole or r.rolreplication or r.rolbypassrls or r.rolconfig is not null)`,
+			"alter role headway_app login",
+		},
+		"no role is in another": {
+			`select m.member::regrole || ' in ' || m.roleid::regrole from pg_auth_members m
+			where m.member::regrole::text in ('headway_owner', 'headway_app', 'headway_worker', 'headway_user', 'headway_admin', 'headway_monitor')`,
+			"grant headway_user to headway_app",
+		},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			for _, offender := range column(t, conn, c.query) {
+				t.Errorf("not %s", offender)
+			}
+			execute(t, conn, "begin; "+c.breach)
+			if found := column(t, conn, c.query); len(found) == 0 {
+				t.Errorf("not found: %s", c.breach)
+			}
+			execute(t, conn, "rollback")
+		})
+	}
+}
+
 var (
 	foreignKey = regexp.MustCompile(`(?i)\breferences\s+headway\.`)
 	onDelete   = regexp.MustCompile(`(?is)^references\s+headway\.\w+\s*(\([^)]*\)\s*)?on delete (cascade|set null|restrict|no action)`)

@@ -45,16 +45,6 @@ func Migrations() fs.FS {
 	return migrations
 }
 
-// Roles returns the SQL that makes headway's roles where they are missing, and its caller a member of headway_owner.
-// The first migration runs it; it is for those who have to make roles by hand.
-func Roles() string {
-	text, err := fs.ReadFile(Migrations(), "roles/create.sql")
-	if err != nil {
-		panic(err) // the path is a constant
-	}
-	return string(text)
-}
-
 // Latest returns the number of the newest migration in this binary: the schema version that it works with.
 func Latest() int32 {
 	names, err := migrate.FindMigrations(Migrations())
@@ -120,6 +110,9 @@ func (e *VersionError) Error() string {
 //
 // On a server that is too old it changes nothing and returns a [*ServerError].
 //
+// Whoever migrates becomes a member of headway_owner, and makes the roles of headway where they are missing. Where they
+// may not, the error is a [*RolesError].
+//
 // A migration that cannot get a table lock within its lock_timeout is tried again a few times. One that fails leaves
 // the schema at the version before it, and the error is a [*StatementError].
 func Migrate(ctx context.Context, conn *pgx.Conn, target int32, onStart func(version int32, file, direction string)) error {
@@ -168,7 +161,7 @@ func migrateTo(
 	for attempt := 1; ; attempt++ {
 		err := migrator.MigrateTo(ctx, target)
 		if !isLockTimeout(err) || attempt == lockAttempts {
-			return explain(err, migrations)
+			return forWantOfRoles(ctx, conn, explain(err, migrations))
 		}
 		if err := wait(ctx, pause); err != nil {
 			return fmt.Errorf("wait for a table lock: %w", err)

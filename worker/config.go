@@ -18,6 +18,7 @@ import (
 	"github.com/robfig/cron/v3"
 	"github.com/sethvargo/go-envconfig"
 
+	"headway/internal/address"
 	"headway/worker/smtp"
 )
 
@@ -139,10 +140,10 @@ func (c *Config) check() (problems []error) {
 	report := func(name, value, want string) { problems = append(problems, problem(name, value, want)) }
 
 	if _, err := pgxpool.ParseConfig(c.DatabaseURL); err != nil {
-		report("DATABASE_URL", "", "want postgres://user:password@host:5432/database: "+err.Error())
+		report("DATABASE_URL", "", "want postgres://user:password@host:5432/database: "+Unreadable(err).Error())
 	}
 	if _, err := pgxpool.ParseConfig(c.ListenURL); c.ListenURL != "" && err != nil {
-		report("HEADWAY_LISTEN_URL", "", "want postgres://user:password@host:5432/database: "+err.Error())
+		report("HEADWAY_LISTEN_URL", "", "want postgres://user:password@host:5432/database: "+Unreadable(err).Error())
 	}
 	if c.PollInterval < 10*time.Millisecond {
 		report("HEADWAY_POLL_INTERVAL", c.PollInterval.String(), "want 10ms or more")
@@ -150,13 +151,16 @@ func (c *Config) check() (problems []error) {
 	if c.SMTP != nil && c.MailFrom.Address.Address == "" {
 		report("HEADWAY_MAIL_FROM", "", "HEADWAY_SMTP_URL needs a sender: set it to an address such as headway@example.com")
 	}
-	if strings.ContainsFunc(c.MailFrom.Address.Address, func(r rune) bool { return r > unicode.MaxASCII }) {
-		report("HEADWAY_MAIL_FROM", c.MailFrom.Address.Address, "want an ASCII address: every server takes that one")
+	if from := c.MailFrom.Address.Address; strings.ContainsFunc(from, func(r rune) bool { return r > unicode.MaxASCII }) {
+		report("HEADWAY_MAIL_FROM", from, "want an ASCII address: every server takes that one")
+	} else if from != "" && !address.Plain(from) {
+		report("HEADWAY_MAIL_FROM", from, "want a plain address, such as headway@example.com, that needs no quotes")
 	}
 	if c.DigestConcurrency < 1 || c.DigestConcurrency > 100 {
 		report("HEADWAY_DIGEST_CONCURRENCY", strconv.Itoa(c.DigestConcurrency), "want a whole number from 1 to 100")
 	}
-	if c.AppURL != nil && (c.AppURL.Scheme != "http" && c.AppURL.Scheme != "https" || c.AppURL.Hostname() == "") {
+	if c.AppURL != nil && (c.AppURL.Scheme != "http" && c.AppURL.Scheme != "https" || c.AppURL.Hostname() == "" ||
+		strings.ContainsAny(c.AppURL.String(), `<>" `)) {
 		report("HEADWAY_APP_URL", c.AppURL.Redacted(), "want an address such as https://app.example.com")
 	}
 	if c.HTTPAddr != "" {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
@@ -37,7 +38,7 @@ const (
 // server hears of it.
 type Mailer struct {
 	Pool     *pgxpool.Pool
-	WorkerID string // the claimant of its digests, a UUID
+	WorkerID string // a UUID, whose last group gives way to a random one in digest.claimed_by
 	Composer *mail.Composer
 	Sender   *smtp.Pool
 	Log      *slog.Logger
@@ -140,8 +141,9 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 // claim is what headway.claim_digest returns: what there is to say, or, where that was rendered before, the very mail.
 type claim struct {
 	mail.Content
-	Mail  []byte `json:"mail"`
-	fresh bool   // Mail was composed just now
+	Mail     []byte `json:"mail"`
+	fresh    bool   // Mail was composed just now
+	claimant string
 }
 
 // sendOne claims one digest and sees it through. It reports whether there was one, and whether a server took it. It
@@ -158,11 +160,13 @@ func (m *Mailer) sendOne(ctx, going context.Context) (found, ok bool, err error)
 	defer cancel()
 	ctx, cancel = linger(ctx, sendLease, sendGrace+recordGrace)
 	defer cancel()
-	content, err := m.claim(ctx)
+	claimant := m.claimant()
+	content, err := m.claim(ctx, claimant)
 	if err != nil || content == nil {
 		return false, false, err
 	}
 	c, err := m.compose(content)
+	c.claimant = claimant
 	log := m.Log.With(slog.Int64("digest", c.DigestID))
 	if err != nil {
 		// It would be no better the next time, and no other is to wait for it.
@@ -193,11 +197,18 @@ func (m *Mailer) sendOne(ctx, going context.Context) (found, ok bool, err error)
 	return true, false, m.failed(ctx, c, outcome, err)
 }
 
+// claimant is the holder of one claim, not of another one by this worker. What became of an attempt is said again if the
+// answer was lost, and then the next attempt may be in the hands of another sender: it must not be taken for its word.
+func (m *Mailer) claimant() string {
+	const last = len("00000000-0000-0000-0000-")
+	return m.WorkerID[:last] + uuid.NewString()[last:]
+}
+
 const sqlClaim = `select headway.claim_digest($1, $2)`
 
 // claim takes a digest, nil if there is none.
-func (m *Mailer) claim(ctx context.Context) (content []byte, err error) {
-	if err := m.ask(ctx, &content, sqlClaim, m.WorkerID, sendLease); err != nil {
+func (m *Mailer) claim(ctx context.Context, claimant string) (content []byte, err error) {
+	if err := m.ask(ctx, &content, sqlClaim, claimant, sendLease); err != nil {
 		return nil, fmt.Errorf("claim a digest: %w", err)
 	}
 	return content, nil
@@ -228,7 +239,7 @@ const sqlFreeze = `select headway.freeze_digest($1, $2, $3, $4)`
 
 // freeze puts the mail on record, byte by byte. It reports whether it may be sent.
 func (m *Mailer) freeze(ctx context.Context, c *claim) (frozen bool, err error) {
-	err = m.ask(ctx, &frozen, sqlFreeze, c.DigestID, m.WorkerID, c.Email, c.Mail)
+	err = m.ask(ctx, &frozen, sqlFreeze, c.DigestID, c.claimant, c.Email, c.Mail)
 	if err != nil {
 		return false, fmt.Errorf("freeze: %w", err)
 	}
@@ -249,7 +260,7 @@ const sqlFailed = `select headway.digest_failed($1, $2, $3, $4)`
 // failed records why it was not sent.
 func (m *Mailer) failed(ctx context.Context, c *claim, outcome smtp.Outcome, reason error) error {
 	m.observe(c, string(outcome), reason)
-	return m.insist(ctx, sqlFailed, c.DigestID, m.WorkerID, string(outcome), reason.Error())
+	return m.insist(ctx, sqlFailed, c.DigestID, c.claimant, string(outcome), reason.Error())
 }
 
 // ask runs a statement of the ledger that returns one value. Whatever the default isolation is, each statement that it

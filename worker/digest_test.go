@@ -257,6 +257,37 @@ func TestWhatAServerPutsOffIsSentAgainByteForByte(t *testing.T) {
 	}
 }
 
+// The answer to a report may be lost, and the report made again when another sender of the same worker has the digest.
+func TestAReportThatComesAgainLetsGoOfNothing(t *testing.T) {
+	t.Parallel()
+	p := correspond(t, 1, smtptest.Options{})
+	claimant := func() string { return value[string](t, p.conn, `select claimed_by::text from headway.digest`) }
+	var first string
+	p.server.Fail(func(s smtptest.Step) error {
+		if s.Name != "RCPT" {
+			return nil
+		}
+		first = claimant()
+		return smtptest.Reply(450, "4.2.0", "greylisted")
+	})
+	p.send(0)
+	p.again()
+	p.server.Fail(func(s smtptest.Step) error {
+		if s.Name != "RCPT" {
+			return nil
+		}
+		if now := claimant(); now == first || now[:24] != p.WorkerID[:24] {
+			t.Errorf("worker %s claims as %s and then as %s", p.WorkerID, first, now)
+		}
+		if state := value[string](t, p.conn, `select headway.digest_failed(1, $1, 'retry', 'greylisted')`, first); state != "sending" {
+			t.Errorf("what is being sent was let go of: %s", state)
+		}
+		return nil
+	})
+	p.send(1)
+	p.ledger(1, `d.state = 'sent' and d.attempts = 2`)
+}
+
 func TestAnAddressThatIsRefusedIsSuspended(t *testing.T) {
 	t.Parallel()
 	p := correspond(t, 2, smtptest.Options{})

@@ -65,13 +65,13 @@
 //	19  definer functions that look where their caller says
 //	    sql/catalog_test.go: TestTheCatalogKeepsTheConventions
 //	20  views that show everybody's rows
-//	    not tested: there are no roles for end users yet
+//	    not tested: nobody has written it yet
 //	21  an identity that stays behind in a pooled session
-//	    not tested: there are no roles for end users yet
+//	    not tested: nobody has written it yet
 //	22  a caller who sets any identity
-//	    not tested: there are no roles for end users yet
+//	    not tested: nobody has written it yet
 //	23  row-level security that keeps the owner from making a backup
-//	    not tested: there is no row-level security yet
+//	    not tested: nobody has written it yet
 //	24  a worker's role without rights
 //	    worker/fault_test.go: TestALoginWithoutRights
 //	25  a PostgreSQL with known holes
@@ -244,22 +244,24 @@ func TestAHalfOpenConnectionInTheMiddleOfAFold(t *testing.T) {
 // Left: everything is folded.
 func TestTheListeningAddressIsDown(t *testing.T) {
 	t.Parallel()
-	w, proxy, conn := listensThrough(t)
+	db := seeded(t)
+	conn := db.Conn(t)
 
-	proxy.shut()
+	w := polling(t, db)
 	do(t, conn, complete(1))
-	w.await(worker.Lost, worker.Polled, worker.Folded)
+	w.await(worker.Folded)
 	eventuallyFolded(t, conn)
 }
 
-// listensThrough is a worker in a seeded database whose listening connection leads through a proxy.
-func listensThrough(t *testing.T) (*running, *proxy, *pgx.Conn) {
+// polling is a worker whose listening address has gone down.
+func polling(t *testing.T, db *pgtest.DB, more ...string) *running {
 	t.Helper()
-	db := seeded(t)
 	proxy := newProxy(t, db.URL)
-	w := start(t, config(t, db.URL, "HEADWAY_LISTEN_URL", proxy.url(db.URL)))
+	w := start(t, config(t, db.URL, append(more, "HEADWAY_LISTEN_URL", proxy.url(db.URL))...))
 	w.await(worker.Leading, worker.Asleep)
-	return w, proxy, db.Conn(t)
+	proxy.shut()
+	w.await(worker.Lost, worker.Polled)
+	return w
 }
 
 // TestAFailover
@@ -307,6 +309,7 @@ func TestAFailover(t *testing.T) {
 	traffic.flow()
 	traffic.settle(conn)
 
+	pgtest.Eventually(t, soon, func() bool { return metric(t, early.Worker, "headway_listening") == 1 }, "the other worker does not listen")
 	early.stop()
 	w.await(worker.Leading, worker.Asleep)
 	w.forget()
@@ -768,13 +771,9 @@ func TestAStatementTimeoutForAll(t *testing.T) {
 	t.Run("a worker that polls", func(t *testing.T) {
 		t.Parallel()
 		db := seeded(t)
-		brake, proxy := newBrake(t, db), newProxy(t, db.URL)
+		brake := newBrake(t, db)
 		setDefault(t, db, "statement_timeout", "300ms")
-		w := start(t, config(t, db.URL, "HEADWAY_LISTEN_URL", proxy.url(db.URL)))
-		w.await(worker.Leading, worker.Asleep)
-		proxy.shut()
-		w.await(worker.Lost, worker.Polled)
-		slow(t, w, brake)
+		slow(t, polling(t, db), brake)
 	})
 }
 
@@ -823,11 +822,7 @@ func TestAnotherDefaultIsolation(t *testing.T) {
 			t.Parallel()
 			db := seeded(t)
 			setDefault(t, db, "default_transaction_isolation", level)
-			proxy := newProxy(t, db.URL)
-			polls := start(t, config(t, db.URL, "HEADWAY_LISTEN_URL", proxy.url(db.URL), "HEADWAY_POLL_INTERVAL", "10ms"))
-			polls.await(worker.Leading, worker.Asleep)
-			proxy.shut()
-			polls.await(worker.Lost, worker.Polled)
+			polls := polling(t, db, "HEADWAY_POLL_INTERVAL", "10ms")
 			leads := start(t, config(t, db.URL))
 			leads.await(worker.Leading)
 

@@ -38,7 +38,7 @@ type session struct {
 func (w *Worker) open(ctx context.Context) (*session, error) {
 	config, err := pgx.ParseConfig(cmp.Or(w.Config.ListenURL, w.Config.DatabaseURL))
 	if err != nil {
-		return nil, fmt.Errorf("listening connection: %w", err)
+		return nil, fmt.Errorf("listening connection: %w", Unreadable(err))
 	}
 	s := &session{probe: "headway_probe_" + w.id[:8]}
 	config.RuntimeParams["application_name"] = cmp.Or(config.RuntimeParams["application_name"], "headway worker")

@@ -9,18 +9,29 @@ import (
 	"time"
 )
 
-// load gives out the tasks of a shape, each once, in order, and counts what was committed.
+// load gives out the tasks of a shape, each once, and counts what was committed.
 type load struct {
 	shape     Shape
-	given     atomic.Int64   // the last task that a writer took
+	order     []int64        // tasks that are to be completed
+	given     atomic.Int64   // how many of them were given out
 	committed []atomic.Int64 // by project
 }
 
+// shuffled is how many tasks are completed in random order: those that were made at about the same time are completed
+// at about the same time, and two that are completed at once may be of one project.
+const shuffled = 1000
+
 func newLoad(shape Shape) *load {
 	l := &load{shape: shape, committed: make([]atomic.Int64, shape.Projects)}
-	l.given.Store(int64(shape.Done))
-	for task := range int64(shape.Done) {
-		l.committed[shape.project(task+1)-1].Add(1)
+	for task := int64(1); task <= int64(shape.Done); task++ {
+		l.committed[shape.project(task)-1].Add(1)
+	}
+	for task := int64(shape.Done) + 1; task <= int64(shape.Tasks); task++ {
+		l.order = append(l.order, task)
+	}
+	random := rand.New(rand.NewPCG(0, 0)) // the same for every rival
+	for some := range slices.Chunk(l.order, shuffled) {
+		random.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
 	}
 	return l
 }
@@ -83,10 +94,11 @@ var errNoTasks = errors.New("all tasks are completed before the time is up: the 
 
 // next returns the next task, its project and somebody who may complete it.
 func (t *turn) next(random *rand.Rand) (task, project, user int64, err error) {
-	shape := t.load.shape
-	if task = t.load.given.Add(1); task > int64(shape.Tasks) {
+	shape, n := t.load.shape, t.load.given.Add(1)
+	if n > int64(len(t.load.order)) {
 		return 0, 0, 0, errNoTasks
 	}
+	task = t.load.order[n-1]
 	project = shape.project(task)
 	return task, project, (project-1)*int64(shape.Customers) + 1 + random.Int64N(int64(shape.Customers)), nil
 }

@@ -36,16 +36,3 @@ func TestACommitIsSeenWhenAsManyAreDone(t *testing.T) {
 		t.Error("what was taken is still there")
 	}
 }
-
-func TestArrivalsAreAsManyAsTheRateSays(t *testing.T) {
-	t.Parallel()
-	due := pace{duration: 10 * time.Second, rate: 200}.arrivals()
-	if len(due) != 2000 {
-		t.Errorf("%d arrivals in ten seconds at 200 a second", len(due))
-	}
-	for i := 1; i < len(due); i++ {
-		if due[i] < due[i-1] || due[i] >= 10*time.Second {
-			t.Fatalf("arrival %d is due after %v, the one before after %v", i, due[i], due[i-1])
-		}
-	}
-}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/worker"
 )
 
 // connect connects to the database that DATABASE_URL names, or else libpq's variables. The caller closes it.
@@ -30,7 +32,7 @@ func connectListen(ctx context.Context, e env) (*pgx.Conn, error) {
 func connectTo(ctx context.Context, variable, url string) (*pgx.Conn, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", variable, err)
+		return nil, fmt.Errorf("%s: %w", variable, worker.Unreadable(err))
 	}
 	config.RuntimeParams["application_name"] = cmp.Or(config.RuntimeParams["application_name"], "headway")
 	if config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // nobody chose

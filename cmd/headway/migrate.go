@@ -2,17 +2,22 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"github.com/jackc/pgx/v5"
 
 	"headway/sql"
 )
 
 // migrate brings the schema to a version.
 func migrate(ctx context.Context, e env, args []string) error {
-	flags := newFlags("headway migrate [--to N] [--status]",
+	flags := newFlags("headway migrate [--to N] [--no-roles] [--status]",
 		"Brings the schema of the database up to date. Any number of replicas may run it at the same moment.\n"+
-			"It needs a direct connection, or a pooler in session mode.")
+			"It needs a direct connection, or a pooler in session mode, and a login that may create in the database, and roles\n"+
+			"where the server has none of headway's yet.")
 	to := flags.Int("to", int(sql.Latest()), "go up or down to version `N`; 0 removes the schema with all its data")
+	noRoles := flags.Bool("no-roles", false, "make no role: where one is missing, print the SQL for somebody who may make it, and fail")
 	status := flags.Bool("status", false, "change nothing, say which version the database has; fail unless it is this headway's")
 	if helped, err := parse(e, flags, args); helped || err != nil {
 		return err
@@ -27,6 +32,11 @@ func migrate(ctx context.Context, e env, args []string) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 
+	if *noRoles && !*status {
+		if err := checkRoles(ctx, e, conn); err != nil {
+			return err
+		}
+	}
 	if !*status {
 		err := sql.Migrate(ctx, conn, int32(*to), func(_ int32, file, direction string) {
 			fmt.Fprintf(e.stdout, "%-4s %s\n", direction, file)
@@ -44,4 +54,15 @@ func migrate(ctx context.Context, e env, args []string) error {
 		return sql.Check(ctx, conn)
 	}
 	return nil
+}
+
+// checkRoles prints what has to be run by hand before a migration that makes no role, and returns an error where that
+// is anything.
+func checkRoles(ctx context.Context, e env, conn *pgx.Conn) error {
+	err := sql.CheckRoles(ctx, conn)
+	var lacking *sql.RolesError
+	if errors.As(err, &lacking) {
+		fmt.Fprint(e.stdout, lacking.SQL())
+	}
+	return err
 }

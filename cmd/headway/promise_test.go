@@ -118,7 +118,7 @@ func letTimePass(t *testing.T, conn *pgx.Conn, killed []int) {
 	if _, err := conn.Exec(t.Context(), `
 		update headway.digest d set lease_until = now() - interval '1 second'
 		from headway.worker w
-		where w.id = d.claimed_by and w.pid = any ($1) and d.state in ('reserved', 'sending') and d.lease_until > now()`, killed,
+		where left(w.id::text, 24) = left(d.claimed_by::text, 24) and w.pid = any ($1) and d.state in ('reserved', 'sending') and d.lease_until > now()`, killed,
 	); err != nil {
 		t.Fatal(err)
 	}

@@ -63,11 +63,12 @@ func (f *Follower) hearProgress(ctx context.Context, conn *pgx.Conn, news *progr
 }
 
 func (f *Follower) hearMessage(ctx context.Context, conn *pgx.Conn, m Message) error {
-	if m.Seq <= f.lastSeq[m.Channel] {
+	last, known := f.lastSeq[m.Channel]
+	if known && m.Seq <= last {
 		return nil // what was read had it in already
 	}
-	f.lastSeq[m.Channel] = m.Seq
-	if m.Content == nil {
+	// A message that is not the next one may be nobody's.
+	if m.Content == nil || !known || m.Seq != last+1 {
 		rows, err := conn.Query(ctx, sqlMessage, pgx.QueryExecModeExec, m.ID)
 		if err != nil {
 			return fmt.Errorf("read message %d: %w", m.ID, err)
@@ -78,7 +79,11 @@ func (f *Follower) hearMessage(ctx context.Context, conn *pgx.Conn, m Message) e
 		} else if err != nil {
 			return fmt.Errorf("read message: %w", err)
 		}
+		if m.Seq <= f.lastSeq[m.Channel] {
+			return nil
+		}
 	}
+	f.lastSeq[m.Channel] = m.Seq
 	return f.say(ctx, conn, m)
 }
 

@@ -105,7 +105,7 @@ func (f *Follower) emit(e Event) {
 // Run follows until ctx is done, which is no error. A connection that is lost is made anew, with growing pauses; only
 // the first one has to succeed.
 func (f *Follower) Run(ctx context.Context) error {
-	f.names, f.homes, f.lastSeq = map[int64]string{}, map[string]int64{}, map[string]int64{}
+	f.begin()
 	f.ReadInterval = cmp.Or(f.ReadInterval, 30*time.Second)
 	wait := time.Duration(0)
 	for {
@@ -129,6 +129,11 @@ func (f *Follower) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// begin forgets everything that was known.
+func (f *Follower) begin() {
+	f.names, f.homes, f.lastSeq = map[int64]string{}, map[string]int64{}, map[string]int64{}
 }
 
 // NoProjectError says that the project to follow is not there.

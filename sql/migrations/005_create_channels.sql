@@ -24,7 +24,9 @@ create table headway.subscription (
   read_seq bigint not null default 0,
   mailed_seq bigint not null default 0,
   muted boolean not null default false,
-  constraint subscription_pkey primary key (channel, user_id)
+  constraint subscription_pkey primary key (channel, user_id),
+  -- A cursor leaves a number for what comes next, whatever somebody thought was "all of it".
+  constraint subscription_has_next check (read_seq < 9223372036854775807 and mailed_seq < 9223372036854775807)
 ) with (fillfactor = 70);
 create index subscription_user_id_idx on headway.subscription (user_id);
 comment on table headway.subscription is 'Who reads which channel, and how far they are.';

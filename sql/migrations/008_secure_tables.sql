@@ -3,13 +3,12 @@ set local lock_timeout = '3s';
 
 -- Policies stand on these functions, so they are made here and not with the others, which are made anew by every
 -- release.
+-- Parsed here rather than where it is called, it means the same whatever stands in the caller's search_path. After
+-- set_config(…, true) the setting is not unset but empty.
 create function headway.uid() returns bigint
 language sql
 stable
-as $$
-  -- After set_config(…, true) the setting is not unset but empty.
-  select nullif(pg_catalog.current_setting('headway.user_id', true), '')::bigint
-$$;
+return nullif(pg_catalog.current_setting('headway.user_id', true), '')::bigint;
 comment on function headway.uid() is
   'The end user who acts in this transaction: select set_config(''headway.user_id'', ''7'', true). Null: nobody said who.';
 
@@ -95,6 +94,7 @@ grant select, insert, update, delete on headway.appuser, headway.project, headwa
 grant select (id, fullname) on headway.appuser to headway_user;
 grant update (digest_after, time_zone, quiet_from, quiet_until, mail_suspended_at, mail_suspended_reason)
   on headway.appuser to headway_user;
+grant update (mail_suspended_at, mail_suspended_reason) on headway.appuser to headway_admin;
 grant select on headway.project, headway.member to headway_user;
 create policy people on headway.appuser for select to headway_user
   using (id = any ((select headway.my_people())::bigint[]));
@@ -111,7 +111,8 @@ create policy own_and_staff on headway.member for select to headway_user
   );
 
 -- Tasks: all members of a project see them all. Whom one is assigned to, and who completed one that everybody
--- completes for themselves, concerns that person and the staff.
+-- completes for themselves, concerns that person and the staff. Where a policy asks for the task, it asks whether the
+-- end user sees it: nothing is theirs any more in a project that they have left.
 grant select, insert, update, delete on headway.task, headway.assignment, headway.prerequisite, headway.completion to headway_app;
 grant select on headway.task, headway.assignment, headway.prerequisite, headway.completion to headway_user;
 grant insert (task_id, user_id, completed_by), delete on headway.completion to headway_user;
@@ -121,7 +122,7 @@ create policy joined on headway.prerequisite for select to headway_user
   using (exists (select from headway.task t where t.id = task_id));
 create policy own_and_staffed on headway.assignment for select to headway_user
   using (
-    user_id = (select headway.uid())
+    user_id = (select headway.uid()) and exists (select from headway.task t where t.id = task_id)
     or exists (
       select from headway.task t
       where t.id = task_id and t.project_id = any ((select headway.my_staffed_projects())::bigint[])
@@ -129,7 +130,7 @@ create policy own_and_staffed on headway.assignment for select to headway_user
   );
 create policy shared_own_and_staffed on headway.completion for select to headway_user
   using (
-    user_id = (select headway.uid())
+    user_id = (select headway.uid()) and exists (select from headway.task t where t.id = task_id)
     or exists (
       select from headway.task t
       where t.id = task_id and (t.shared or t.project_id = any ((select headway.my_staffed_projects())::bigint[]))
@@ -141,12 +142,17 @@ create policy by_oneself on headway.completion for insert to headway_user
     and exists (
       select from headway.task t
       where t.id = task_id
-        and (user_id = (select headway.uid()) or t.project_id = any ((select headway.my_staffed_projects())::bigint[]))
+        and (
+          user_id = (select headway.uid())
+          or t.project_id = any ((select headway.my_staffed_projects())::bigint[])
+          -- Or else the foreign key would tell staff who is there and belongs to other projects.
+          and exists (select from headway.member m where m.project_id = t.project_id and m.user_id = completion.user_id)
+        )
     )
   );
 create policy own_and_staffed on headway.completion for delete to headway_user
   using (
-    user_id = (select headway.identity())
+    user_id = (select headway.identity()) and exists (select from headway.task t where t.id = task_id)
     or exists (
       select from headway.task t
       where t.id = task_id and t.project_id = any ((select headway.my_staffed_projects())::bigint[])
@@ -155,9 +161,8 @@ create policy own_and_staffed on headway.completion for delete to headway_user
 
 -- Progress: the views count in what waits, so whoever reads them reads the queue.
 grant select on headway.pending_fact, headway.shared_progress, headway.personal_progress to headway_app;
-grant select on headway.pending_fact to headway_worker;
 grant select (kind, project_id, task_id, user_id) on headway.pending_fact to headway_user;
-grant select (id, at) on headway.pending_fact to headway_monitor;
+grant select (id, at) on headway.pending_fact to headway_worker, headway_monitor;
 grant select on headway.shared_progress, headway.personal_progress to headway_user;
 create policy joined on headway.shared_progress for select to headway_user
   using (project_id = any ((select headway.my_projects())::bigint[]));
@@ -221,8 +226,9 @@ grant select on headway.setting to headway_app, headway_worker, headway_user, he
 grant update (value) on headway.setting to headway_admin;
 grant select on headway.worker to headway_app, headway_worker, headway_monitor;
 create policy everybody on headway.setting for select to headway_user
-  using (true);
+  using ((select headway.uid()) is not null);
 
+revoke usage on type headway.fact_kind from public;
 revoke execute on all functions in schema headway from public;
 grant execute on function headway.uid(), headway.identity()
   to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
@@ -255,6 +261,7 @@ reassign owned by headway_owner to current_user;
 revoke all on all tables in schema headway from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 revoke all on schema headway from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 revoke all on public.headway_schema_version from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
+grant usage on type headway.fact_kind to public;
 drop function headway.my_people();
 drop function headway.my_staffed_projects();
 drop function headway.my_projects();

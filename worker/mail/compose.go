@@ -17,6 +17,8 @@ import (
 
 	"github.com/emersion/go-message"
 	"github.com/emersion/go-message/mail"
+
+	"headway/internal/address"
 )
 
 // MaxSize is how many bytes a mail has at most. Some readers would cut off a bigger one, and some servers refuse it.
@@ -46,10 +48,6 @@ var (
 	htmlTemplate = htmltemplate.Must(htmltemplate.ParseFS(templates, "digest.html.tmpl"))
 
 	validToken = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-
-	// One plain address: nothing that could begin a second recipient, a parameter or a header. The table appuser
-	// checks the same.
-	validAddress = regexp.MustCompile(`^[^\s\pC\pZ@<>()\[\]\\,;:"]+@[^\s\pC\pZ@<>()\[\]\\,;:"]+$`)
 )
 
 // Compose returns the mail, complete and ready to be sent: 7-bit, lines of at most 998 bytes that end in CRLF, at most
@@ -59,9 +57,9 @@ func (c *Composer) Compose(content Content, now time.Time) ([]byte, error) {
 	switch {
 	case !validToken.MatchString(content.Token):
 		return nil, errors.New("compose: the token is not a UUID")
-	case !validAddress.MatchString(content.Email):
+	case !address.Plain(content.Email):
 		return nil, fmt.Errorf("compose: %q is not one plain address", content.Email)
-	case !validAddress.MatchString(c.From.Address) || !isASCII(c.From.Address):
+	case !address.Plain(c.From.Address) || !isASCII(c.From.Address):
 		return nil, fmt.Errorf("compose: the sender %q is not one plain ASCII address", c.From.Address)
 	}
 	for _, limit := range limits(content) {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+
+	"headway/internal/address"
 )
 
 // session is a connection on which mail can be sent: greeted, encrypted, logged in.
@@ -178,15 +180,12 @@ func (p *Pool) localName(local net.Addr) string {
 	return "[IPv6:" + ip.String() + "]"
 }
 
-// validAddress is one plain address: nothing that could begin a parameter or a second recipient.
-var validAddress = regexp.MustCompile(`^[^\s\pC\pZ@<>()\[\]\\,;:"]+@[^\s\pC\pZ@<>()\[\]\\,;:"]+$`)
-
 // check is what can be said without the server.
 func check(from, to string, mail []byte) error {
 	switch {
-	case !validAddress.MatchString(from):
+	case !address.Plain(from):
 		return &Error{Outcome: Rejected, Step: stepCheck, Text: fmt.Sprintf("the sender %q is not one plain address", from)}
-	case !validAddress.MatchString(to):
+	case !address.Plain(to):
 		return &Error{Outcome: Refused, Step: stepCheck, Text: fmt.Sprintf("%q is not one plain address", to)}
 	}
 	// Servers disagree on what a lone CR or LF is, which is how one mail is made to look like two.

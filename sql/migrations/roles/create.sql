@@ -20,9 +20,5 @@ begin
       null; -- another database of this cluster was migrated at the same moment
     end;
   end loop;
-  -- Whoever migrates makes things on behalf of the owner.
-  if not pg_catalog.pg_has_role(current_user, 'headway_owner', 'usage') then
-    execute format('grant headway_owner to %I', current_user);
-  end if;
 end
 $$;

@@ -205,6 +205,19 @@ declare
   v_found boolean;
 begin
   v_shared := headway.is_shared(reopen_task.task_id);
+  -- A policy would pass over what somebody else completed, and the task would be said to be open.
+  if (
+    reopen_task.user_id <> headway.uid()
+    or v_shared and exists (select from headway.completion c where c.task_id = reopen_task.task_id and c.user_id <> headway.uid())
+  ) and not exists (
+    select from headway.task t
+    join headway.member m on m.project_id = t.project_id and m.user_id = headway.uid() and m.role = 'staff'
+    where t.id = reopen_task.task_id
+  ) then
+    raise exception 'task % of person % is not for person % to reopen', reopen_task.task_id, reopen_task.user_id, headway.uid() using
+      errcode = 'insufficient_privilege',
+      hint = 'An end user, who acts where headway.user_id is set, reopens what they completed themselves; staff of the project reopen everything.';
+  end if;
   perform set_config('headway.actor', coalesce(reopen_task.reopened_by, headway.uid(), reopen_task.user_id)::text, true);
   perform set_config('headway.reason', coalesce(reopen_task.reason, ''), true);
   delete from headway.completion c
@@ -216,4 +229,4 @@ begin
 end
 $$;
 comment on function headway.reopen_task(bigint, bigint, bigint, text) is
-  'Reopens a task for a customer, a shared one for all, and says who did and why: select headway.reopen_task(3, 2, 4, ''The logo is missing''). True: it is open now; false: it was already. Errors: no_data_found.';
+  'Reopens a task for a customer, a shared one for all, and says who did and why: select headway.reopen_task(3, 2, 4, ''The logo is missing''). True: it is open now; false: it was already. Errors: no_data_found, insufficient_privilege.';

@@ -31,6 +31,8 @@ grant execute on function
   headway.messages_since(text, bigint, integer),
   headway.percent(bigint, bigint),
   headway.recount_at(timestamptz),
+  headway.recount_project(bigint),
+  headway.recount_person(bigint, bigint),
   headway.is_for(bigint, text, bigint),
   headway.is_complete(bigint, boolean, bigint),
   headway.is_blocked_by(bigint, boolean, text, bigint),
@@ -49,8 +51,9 @@ grant execute on function
   headway.refuse_stranger(bigint, text)
 to headway_app, headway_user;
 
+grant execute on function headway.open_channel(text, bigint, bigint[]) to headway_app;
+
 grant execute on function
-  headway.open_channel(text, bigint, bigint[]),
   headway.forget_user(bigint),
   headway.resume_mail(bigint)
 to headway_app, headway_admin;

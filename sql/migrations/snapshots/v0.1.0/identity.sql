@@ -28,6 +28,10 @@ for each statement when (headway.uid() is null) execute function headway.require
 create trigger completion_before_delete before delete on headway.completion
 for each statement when (headway.uid() is null) execute function headway.require_identity();
 
+-- Before the row is looked at: what is said about a channel is for those who have said who they are.
+create trigger message_before_write before insert on headway.message
+for each statement when (headway.uid() is null) execute function headway.require_identity();
+
 create trigger seen_before_delete before delete on headway.seen
 for each statement when (headway.uid() is null) execute function headway.require_identity();
 

@@ -118,27 +118,54 @@ union all
 select p.project_id, p.user_id, p.done, p.total from headway.personal_progress p;
 comment on view headway.folded_progress is 'The materialized parts of progress, those shared by a project''s customers (user_id null) and the personal ones, as one relation.';
 
-create view headway.pending_truth with (security_invoker) as
-select t.project_id, t.user_id, t.done, t.total
-from (select distinct w.project_id from headway.pending_recompute w where w.user_id is null) w
-cross join lateral (
-  select r.project_id, r.user_id, sum(r.done)::bigint as done, sum(r.total)::bigint as total
+-- A recount is seldom needed and its plan is large. In functions, the queries that might need it are planned without it:
+-- at a price of millions, every reading of a bar would be compiled first.
+create function headway.recount_project(project_id bigint)
+returns table (user_id bigint, done bigint, total bigint)
+language plpgsql
+stable
+rows 100
+set jit = off
+as $$
+begin
+  return query
+  select r.user_id, sum(r.done)::bigint, sum(r.total)::bigint
   from (
-    select r.project_id, r.user_id, r.done, r.total from headway.recount r where r.project_id = w.project_id
+    select r.user_id, r.done, r.total from headway.recount r where r.project_id = recount_project.project_id
     union all
     -- Whoever has nothing any more goes to 0 of 0.
-    select f.project_id, f.user_id, 0, 0 from headway.folded_progress f where f.project_id = w.project_id
+    select f.user_id, 0, 0 from headway.folded_progress f where f.project_id = recount_project.project_id
   ) r
-  group by r.project_id, r.user_id
-) t
+  group by r.user_id;
+end
+$$;
+comment on function headway.recount_project(bigint) is
+  'What the materialized rows of a project ought to be, counted from the tables: what its customers share (user_id null), and each of theirs.';
+
+create function headway.recount_person(project_id bigint, user_id bigint)
+returns table (done bigint, total bigint)
+language plpgsql
+stable
+rows 1
+set jit = off
+as $$
+begin
+  return query
+  select coalesce(sum(r.done), 0)::bigint, coalesce(sum(r.total), 0)::bigint
+  from headway.recount r
+  where r.project_id = recount_person.project_id and r.user_id = recount_person.user_id;
+end
+$$;
+comment on function headway.recount_person(bigint, bigint) is 'What the materialized row of a person in a project ought to be, counted from the tables.';
+
+create view headway.pending_truth with (security_invoker) as
+select w.project_id, t.user_id, t.done, t.total
+from (select distinct w.project_id from headway.pending_recompute w where w.user_id is null) w
+cross join lateral headway.recount_project(w.project_id) t
 union all
 select w.project_id, w.user_id, t.done, t.total
 from headway.pending_recompute w
-cross join lateral (
-  select coalesce(sum(r.done), 0)::bigint as done, coalesce(sum(r.total), 0)::bigint as total
-  from headway.recount r
-  where r.project_id = w.project_id and r.user_id = w.user_id
-) t
+cross join lateral headway.recount_person(w.project_id, w.user_id) t
 where w.user_id is not null
   and not exists (
     select from headway.pending_fact f

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"headway/internal/pgtest"
+	"headway/internal/postgres"
+	"headway/sql"
+)
+
+// TestRolesCanBeMadeByHand follows what --no-roles prints, on a server of its own.
+func TestRolesCanBeMadeByHand(t *testing.T) {
+	t.Parallel()
+	cluster, err := postgres.Start(t.Context(), postgres.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cluster.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	db := pgtest.DB{URL: cluster.URL("postgres")}
+	conn := db.Conn(t)
+	execSQL(t, conn, "create role deployer login")
+	execSQL(t, conn, "create database app owner deployer")
+	url := strings.Replace(cluster.URL("app"), "postgres@", "deployer@", 1)
+	roles := func() int { return count(t, conn, `pg_roles where rolname ~ '^headway_'`) }
+
+	stdout, _, err := headway(t, url, "migrate")
+	if !errors.As(err, new(*sql.RolesError)) || !strings.Contains(err.Error(), "deployer cannot migrate") ||
+		!strings.Contains(err.Error(), "what `headway migrate --no-roles` prints") || !strings.HasPrefix(stdout, "up   001_") {
+		t.Errorf("without the right to make roles: %v, %q", err, stdout)
+	}
+	for _, login := range []string{url, cluster.URL("app")} { // who might make them does not either
+		script, _, err := headway(t, login, "migrate", "--no-roles")
+		if !errors.As(err, new(*sql.RolesError)) || !strings.HasPrefix(script, sql.Roles()) || roles() != 0 {
+			t.Errorf("with --no-roles: %v, %q", err, script)
+		}
+	}
+
+	script, _, err := headway(t, url, "migrate", "--no-roles")
+	if err == nil {
+		t.Error("there is nothing to do")
+	}
+	execSQL(t, conn, script)
+	stdout, _, err = headway(t, url, "migrate", "--no-roles")
+	if err != nil || !strings.HasSuffix(stdout, fmt.Sprintf("\nschema version %d of %[1]d\n", sql.Latest())) || roles() != 6 {
+		t.Errorf("with the roles made: %v, %q", err, stdout)
+	}
+	for _, args := range [][]string{{"--to", "0"}, {}} {
+		if _, _, err := headway(t, url, append([]string{"migrate"}, args...)...); err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+
+	// The roles are there, and the login may not act as the owner.
+	execSQL(t, conn, "revoke headway_owner from deployer")
+	script, _, err = headway(t, url, "migrate", "--no-roles")
+	if err == nil || !strings.Contains(err.Error(), "grant headway_owner to deployer") || !strings.Contains(script, "\ngrant headway_owner to deployer") ||
+		strings.Contains(script, "create role") {
+		t.Errorf("without the owner: %v, %q", err, script)
+	}
+	if stdout, _, err := headway(t, url, "migrate", "--no-roles", "--status"); err != nil || !strings.HasPrefix(stdout, "schema version ") {
+		t.Errorf("its status: %v, %q", err, stdout)
+	}
+}

@@ -1,0 +1,22 @@
+// Package address knows which mail addresses headway writes to.
+//
+// It is one rule, which the constraint appuser_email_one_address states for the database and a fuzz target holds the
+// two together. What a mail or a mail server makes of an address belongs to those packages.
+package address
+
+import "regexp"
+
+const (
+	// barred is what has no place in an address: white space, control characters and others that do not show, private
+	// characters, and whatever could begin a second recipient, a parameter or a header.
+	barred = `\x{0}-\x{20}\x{7f}-\x{a0}\x{ad}\x{61c}\x{1680}\x{180e}\x{2000}-\x{200f}\x{2028}-\x{202f}\x{205f}-\x{206f}\x{3000}` +
+		`\x{e000}-\x{f8ff}\x{feff}\x{fff9}-\x{fffb}\x{e0000}-\x{10ffff}@<>()\[\]\\,;:"`
+
+	label = `[^.` + barred + `]+`
+)
+
+var plain = regexp.MustCompile(`^[^` + barred + `]+@` + label + `(\.` + label + `)*$`)
+
+// Plain reports whether s is one address and nothing else. It may have characters that are not ASCII, and be longer
+// than a server takes.
+func Plain(s string) bool { return plain.MatchString(s) }

@@ -1,0 +1,24 @@
+package worker
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Unreadable says on one line why pgx could not parse a connection string, without the string: pgx leaves out a
+// password only where it recognizes one.
+func Unreadable(err error) error {
+	var unparsed *pgconn.ParseConfigError
+	if !errors.As(err, &unparsed) {
+		return errors.New("it cannot be read")
+	}
+	hidden := *unparsed
+	hidden.ConnString = ""
+	why := strings.TrimPrefix(hidden.Error(), "cannot parse ``: ")
+	if cause := hidden.Unwrap(); cause != nil && strings.HasPrefix(why, "failed to parse as ") {
+		why = strings.TrimSuffix(why, " ("+cause.Error()+")") // the piece that it stumbled over may be the password
+	}
+	return errors.New(strings.Join(strings.Fields(why), " "))
+}
