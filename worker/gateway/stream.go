@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -185,7 +186,8 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 	defer release()
 
 	var has *Positions
-	if id := r.Header.Get("Last-Event-ID"); id != "" {
+	// A page that opens another EventSource, with another ticket, cannot set the header.
+	if id := cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("position")); id != "" {
 		_ = json.Unmarshal([]byte(id), &has) // what cannot be read is no position
 	}
 	w.Header().Set("Content-Type", "text/event-stream")

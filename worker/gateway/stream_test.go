@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -271,6 +272,12 @@ func TestServerSentEventsByTicket(t *testing.T) {
 		t.Fatal(err)
 	}
 	stream = b.listen(t, issued.Ticket, id)
+	stream.want("resumed")
+	if e := stream.want("message"); e.Content != "two" {
+		t.Errorf("told %+v", e)
+	}
+	stream.close()
+	stream = b.listen(t, b.ticket(t, 2)+"&position="+url.QueryEscape(id), "")
 	stream.want("resumed")
 	if e := stream.want("message"); e.Content != "two" {
 		t.Errorf("told %+v", e)
