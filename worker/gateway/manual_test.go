@@ -1,0 +1,33 @@
+package gateway
+
+import (
+	"fmt"
+	"os"
+	osexec "os/exec"
+	"regexp"
+	"testing"
+)
+
+// TestTheManualsTokenIsAccepted mints a token with the lines of Python in the manual.
+func TestTheManualsTokenIsAccepted(t *testing.T) {
+	t.Parallel()
+	manual, err := os.ReadFile("../../docs/gateway.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := regexp.MustCompile("(?s)```python\n(.*?)```").FindSubmatch(manual)
+	if code == nil {
+		t.Fatal("the manual has no Python")
+	}
+	minted, err := osexec.CommandContext(t.Context(), "python3", "-c", fmt.Sprintf("%s\nprint(token(2, %q), end='')", code[1], secret)).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := NewVerifier([]byte(secret), "", "headway", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if identity, err := verifier.Verify(string(minted)); err != nil || identity.UserID != 2 {
+		t.Errorf("%+v, %v", identity, err)
+	}
+}
