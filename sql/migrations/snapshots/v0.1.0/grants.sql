@@ -8,8 +8,7 @@ to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 
 grant execute on function
   headway.my_account(),
-  headway.issue_ticket(timestamptz),
-  headway.notify_mode()
+  headway.issue_ticket(timestamptz)
 to headway_user;
 
 grant select on
@@ -47,6 +46,7 @@ grant execute on function
   headway.mark_read(bigint, text, bigint),
   headway.mark_seen(bigint, bigint[]),
   headway.advance_cursor(bigint, text, bigint),
+  headway.notify_mode(),
   headway.mute(bigint, text, boolean),
   headway.refuse_stranger(bigint, text)
 to headway_app, headway_user;
