@@ -37,7 +37,8 @@ func TestSQL(t *testing.T) {
 				return
 			}
 			db := pgtest.New(t)
-			startWorker(t, headway, "DATABASE_URL="+db.URL)
+			startWorker(t, headway, "DATABASE_URL="+db.WorkerURL())
+			dropLogins(t, db)
 			psql := openPsql(t, db)
 			conn := db.Conn(t)
 			settled := func() bool {
@@ -77,6 +78,7 @@ func TestCommands(t *testing.T) {
 	for _, path := range documents(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			r := &reader{headway: headway, db: pgtest.Empty(t), dir: t.TempDir()}
+			dropLogins(t, r.db)
 			for _, b := range read(t, path).blocks {
 				if b.language != "sh" {
 					continue
@@ -121,7 +123,14 @@ func (r *reader) run(t *testing.T, line string) {
 		fallthrough
 	case line == "go run ./cmd/headway demo --once":
 		execute(t, program, "DATABASE_URL=")
-	case line == "go run ./cmd/headway worker":
+	case strings.HasSuffix(line, "go run ./cmd/headway worker"):
+		for _, assignment := range strings.Fields(strings.TrimSuffix(line, "go run ./cmd/headway worker")) {
+			_, login, found := strings.Cut(strings.TrimSuffix(assignment, "@localhost/app"), "DATABASE_URL=postgres://")
+			if found {
+				assignment = "DATABASE_URL=" + strings.Replace(r.db.URL, "postgres@", login+"@", 1)
+			}
+			environment = append(environment, assignment)
+		}
 		startWorker(t, r.headway, environment...)
 	case strings.HasPrefix(line, "pg_dump "), strings.HasPrefix(line, "psql "):
 		execute(t, regexp.MustCompile(`--(file|output)=`).ReplaceAllString(line, "--$1="+r.dir+"/"), environment...)
@@ -130,6 +139,26 @@ func (r *reader) run(t *testing.T, line string) {
 	default:
 		execute(t, program, environment...)
 	}
+}
+
+// dropLogins drops the logins that a document makes when the test ends: they are the server's, not the database's.
+func dropLogins(t *testing.T, db *pgtest.DB) {
+	t.Helper()
+	conn := db.Conn(t)
+	t.Cleanup(func() {
+		err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), `
+			do $$
+			declare
+				v_login text;
+			begin
+				for v_login in select rolname from pg_roles where rolname ~ '_login$' loop
+					execute format('drop role %I', v_login);
+				end loop;
+			end $$`).Close()
+		if err != nil {
+			t.Errorf("drop the logins: %v", err)
+		}
+	})
 }
 
 // move gives the reader something to move, and an empty database to move it to.

@@ -109,7 +109,7 @@ func goesOn(t *testing.T, conn *pgx.Conn) {
 // works has a worker work there.
 func works(t *testing.T, db *site) {
 	t.Helper()
-	config, err := worker.LoadConfig(func(name string) string { return map[string]string{"DATABASE_URL": db.URL}[name] })
+	config, err := worker.LoadConfig(func(name string) string { return map[string]string{"DATABASE_URL": db.WorkerURL()}[name] })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func startServer(t *testing.T, options postgres.Options) *server {
 	})
 	// Roles are the cluster's and in no dump.
 	maintenance := pgtest.DB{URL: cluster.URL("postgres")}
-	execute(t, maintenance.Conn(t), sql.Roles())
+	execute(t, maintenance.Conn(t), sql.Roles()+"create role test_worker login in role headway_worker")
 	return &server{Cluster: cluster}
 }
 

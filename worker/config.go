@@ -34,6 +34,9 @@ type Config struct {
 	// DatabaseURL.
 	ListenURL string `env:"HEADWAY_LISTEN_URL"`
 
+	// AllowMoreRights has the worker run as a login that may do more than fold and send.
+	AllowMoreRights bool `env:"HEADWAY_ALLOW_MORE_RIGHTS, default=false"`
+
 	// PollInterval is how often the worker looks although nobody rang, from 10ms on. It is a safety net: no fact waits
 	// for it while notifications work.
 	PollInterval time.Duration `env:"HEADWAY_POLL_INTERVAL, default=5s"`
@@ -114,6 +117,8 @@ func want(err error) string {
 	var number *strconv.NumError
 	var notURL *url.Error
 	switch {
+	case errors.As(err, &number) && number.Func == "ParseBool":
+		return "want true or false"
 	case errors.As(err, &number):
 		return "want a whole number"
 	case errors.As(err, &notURL):

@@ -26,7 +26,7 @@ func TestAnEmptyEnvironmentIsEnough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.PollInterval != 5*time.Second || c.DigestConcurrency != 4 || c.DigestSchedule.Spec != "*/5 * * * *" || c.SMTP != nil || c.AppURL != nil {
+	if c.AllowMoreRights || c.PollInterval != 5*time.Second || c.DigestConcurrency != 4 || c.DigestSchedule.Spec != "*/5 * * * *" || c.SMTP != nil || c.AppURL != nil {
 		t.Errorf("%+v", c)
 	}
 	next := c.DigestSchedule.Next(time.Date(2026, 1, 1, 12, 1, 0, 0, time.UTC))
@@ -40,6 +40,7 @@ func TestEverythingCanBeConfigured(t *testing.T) {
 	c, err := load(
 		"DATABASE_URL", "postgres://app@pooler:6432/app",
 		"HEADWAY_LISTEN_URL", "host=db user=app dbname=app",
+		"HEADWAY_ALLOW_MORE_RIGHTS", "true",
 		"HEADWAY_POLL_INTERVAL", "1m30s",
 		"HEADWAY_SMTP_URL", "smtp://me%40example.com:p%3Ass@mail.example.com",
 		"HEADWAY_MAIL_FROM", "Headway <headway@example.com>",
@@ -64,7 +65,7 @@ func TestEverythingCanBeConfigured(t *testing.T) {
 	if !next.Equal(time.Date(2026, 7, 6, 7, 30, 0, 0, time.UTC)) {
 		t.Errorf("the next digest is at %v", next)
 	}
-	if c.PollInterval != 90*time.Second || c.DigestConcurrency != 8 || c.AppURL.Path != "/headway" || len(c.AllowedOrigins) != 2 {
+	if !c.AllowMoreRights || c.PollInterval != 90*time.Second || c.DigestConcurrency != 8 || c.AppURL.Path != "/headway" || len(c.AllowedOrigins) != 2 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -75,6 +76,7 @@ func TestAWrongValueIsNamedWithWhatWouldBeRight(t *testing.T) {
 	for _, test := range []struct{ env, want string }{
 		{"DATABASE_URL=postgres://%", "DATABASE_URL: want postgres://"},
 		{"HEADWAY_LISTEN_URL=mysql://localhost", "HEADWAY_LISTEN_URL: want postgres://"},
+		{"HEADWAY_ALLOW_MORE_RIGHTS=some", `HEADWAY_ALLOW_MORE_RIGHTS is "some": want true or false`},
 		{"HEADWAY_POLL_INTERVAL=often", `HEADWAY_POLL_INTERVAL is "often": want a duration`},
 		{"HEADWAY_POLL_INTERVAL=1ms", `HEADWAY_POLL_INTERVAL is "1ms": want 10ms or more`},
 		{"HEADWAY_SMTP_URL=mail.example.com:587", "HEADWAY_SMTP_URL: want smtp://"},

@@ -72,8 +72,9 @@
 //	    not tested: nobody has written it yet
 //	23  row-level security that keeps the owner from making a backup
 //	    not tested: nobody has written it yet
-//	24  a worker's role without rights
+//	24  a worker's login without rights, or with too many
 //	    worker/fault_test.go: TestALoginWithoutRights
+//	    worker/rights_test.go: TestALoginThatMayDoTooLittleIsRefused, TestALoginThatMayDoMoreIsRefused
 //	25  a PostgreSQL with known holes
 //	    sql/migrate_test.go: TestAServerThatIsTooOldIsRefused
 //
@@ -150,6 +151,7 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -937,41 +939,49 @@ reset session_replication_role`
 
 // TestALoginWithoutRights
 //
-// Promised: a worker whose role may not do its work says so: at the start where it may not even look at the schema, by
-// not being ready otherwise. It neither ends nor spins, and works as soon as it may.
-// Provoked: a role that may log in and nothing more; then it may see the schema's version; then it is headway_worker.
+// Promised: a worker whose login may not do its work says so and does not start. One that loses its rights later is not
+// ready; it neither ends nor spins, and works as soon as it may again.
+// Provoked: a role that may log in and nothing more; then it may see the schema's version; then it is headway_worker, is
+// not while the worker runs, and is again. What a worker needs is taken away piece by piece in rights_test.go.
 // Left: everything is folded.
 func TestALoginWithoutRights(t *testing.T) {
 	t.Parallel()
 	db := seeded(t)
 	conn := db.Conn(t)
 	role := login(t, db)
-	url := strings.Replace(db.URL, "postgres@", role+"@", 1)
-
-	err := worker.New(config(t, url), slog.New(slog.DiscardHandler), "test").Run(t.Context())
-	if errorCode(err) != "42501" || !strings.Contains(err.Error(), "look at the schema as "+role) {
-		t.Errorf("without any right: %v", err)
+	url := as(db, role)
+	run := func() error {
+		return worker.New(config(t, url), slog.New(slog.DiscardHandler), "test").Run(t.Context())
 	}
 
+	if err := run(); errorCode(err) != "42501" || !strings.Contains(err.Error(), "look at the schema as "+role) {
+		t.Errorf("without any right: %v", err)
+	}
 	do(t, conn, "grant select on public.headway_schema_version to "+role)
+	if err := run(); !errors.As(err, new(*worker.RightsError)) || !strings.Contains(err.Error(), "grant headway_worker to "+role) {
+		t.Errorf("with the version only: %v", err)
+	}
+
+	do(t, conn, "grant headway_worker to "+role)
 	addr := freeAddr(t)
-	w := start(t, config(t, url, "HEADWAY_HTTP_ADDR", addr), func(w *worker.Worker) { w.HeartbeatInterval = 20 * time.Millisecond })
+	w := start(t, config(t, url, "HEADWAY_HTTP_ADDR", addr, "HEADWAY_POLL_INTERVAL", "1s"),
+		func(w *worker.Worker) { w.HeartbeatInterval = 500 * time.Millisecond })
 	ready := func() bool { status, _ := get(t, addr, "/readyz"); return status == http.StatusOK }
+	w.await(worker.Leading, worker.Asleep)
+	pgtest.Eventually(t, soon, ready, "it is not ready")
+	do(t, conn, "revoke headway_worker from "+role)
+	do(t, conn, complete(1))
 	w.await(worker.Lost)
 	began := time.Now()
 	for range 4 {
-		if ready() {
-			t.Error("it says that it is ready")
-		}
 		w.await(worker.Lost)
 	}
 	if took := time.Since(began); took < 350*time.Millisecond { // half of 50, 100, 200 and 400 ms, and more
 		t.Errorf("it tried four times more within %v", took)
 	}
+	pgtest.Eventually(t, soon, func() bool { return !ready() }, "it says that it is ready")
 	do(t, conn, "grant headway_worker to "+role)
 	w.await(worker.Leading, worker.Asleep)
-	do(t, conn, complete(1))
-	w.await(worker.Rung, worker.Folded)
 	eventuallyFolded(t, conn)
 	pgtest.Eventually(t, soon, ready, "it is not ready")
 }

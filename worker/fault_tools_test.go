@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -70,11 +71,16 @@ func login(t *testing.T, db *pgtest.DB) (role string) {
 	conn := db.Conn(t)
 	do(t, conn, "create role "+role+" login")
 	t.Cleanup(func() {
-		if _, err := conn.Exec(context.Background(), "drop owned by "+role+"; drop role "+role); err != nil {
+		if _, err := conn.Exec(context.Background(), strings.ReplaceAll("reassign owned by it to postgres; drop owned by it; drop role it", "it", role)); err != nil {
 			t.Error(err)
 		}
 	})
 	return role
+}
+
+// as returns the URL of a database for another role than the superuser.
+func as(db *pgtest.DB, role string) string {
+	return strings.Replace(db.URL, "postgres@", role+"@", 1)
 }
 
 // stops are the places in a fold at which a [brake] can hold it.

@@ -56,7 +56,7 @@ func benchmarkCommitToNotified(b *testing.B, rate int) {
 	ctx, stop := context.WithCancel(b.Context())
 	asleep, done := make(chan struct{}, 1), make(chan error)
 	config, err := worker.LoadConfig(func(name string) string {
-		return map[string]string{"DATABASE_URL": cluster.URL("bench")}[name]
+		return map[string]string{"DATABASE_URL": pgtest.AsWorker(cluster.URL("bench"))}[name]
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -96,14 +96,17 @@ func (w *Worker) ID() string { return w.id }
 // returns nil, within 25 seconds. It may be called once.
 //
 // It returns an error where it cannot begin: a database that cannot be reached by either address, a schema that is
-// not this binary's (a [*sql.VersionError]), an HTTP address that is taken. What goes wrong later is logged and tried
-// again for as long as it takes.
+// not this binary's (a [*sql.VersionError]), a login that may do too little or too much (a [*RightsError]), an HTTP
+// address that is taken. What goes wrong later is logged and tried again for as long as it takes.
 func (w *Worker) Run(ctx context.Context) error {
 	var err error
 	if w.pool, err = Connect(ctx, w.Config.DatabaseURL, "headway worker"); err != nil {
 		return err
 	}
 	defer w.closePool()
+	if err := w.checkRights(ctx, w.pool); err != nil {
+		return err
+	}
 	if w.Config.SMTP == nil {
 		w.Log.Warn("no digest is reserved or sent: HEADWAY_SMTP_URL is not set")
 	} else {
@@ -118,7 +121,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	listener, err := w.listen(ctx)
+	if w.Config.ListenURL != "" { // it may name another login
+		err = w.checkRights(ctx, session.conn)
+	}
+	var listener net.Listener
+	if err == nil {
+		listener, err = w.listen(ctx)
+	}
 	if err != nil {
 		session.close()
 		return err
@@ -130,6 +139,19 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.retire(ctx)
 	w.Log.Info("the worker has stopped")
 	return err
+}
+
+// checkRights returns an error unless the login of a connection is fit for a worker.
+func (w *Worker) checkRights(ctx context.Context, db querier) error {
+	rights, err := CheckRights(ctx, db)
+	if err != nil {
+		return err
+	}
+	if len(rights.More) > 0 && w.Config.AllowMoreRights {
+		w.Log.Info("the login may do more than a worker should, and is allowed to", slog.String("login", rights.Login),
+			slog.Any("more", rights.More))
+	}
+	return rights.Error(w.Config.AllowMoreRights)
 }
 
 // closePool closes the connections, and leaves those whose other end is silent to themselves: they give up after a

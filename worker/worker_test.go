@@ -22,13 +22,16 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 // soon bounds what is a matter of milliseconds, on a machine that is busy with other tests.
 const soon = 20 * time.Second
 
-// config is what the environment would say. An hour between safety polls: only the protocol explains what is folded
+// config is what the environment would say, with a login of a worker in the place of the superuser. An hour between safety polls: only the protocol explains what is folded
 // before that.
 func config(t *testing.T, databaseURL string, more ...string) worker.Config {
 	t.Helper()
 	env := map[string]string{"DATABASE_URL": databaseURL, "HEADWAY_POLL_INTERVAL": "1h"}
 	for i := 0; i < len(more); i += 2 {
 		env[more[i]] = more[i+1]
+	}
+	for _, name := range []string{"DATABASE_URL", "HEADWAY_LISTEN_URL"} {
+		env[name] = pgtest.AsWorker(env[name])
 	}
 	config, err := worker.LoadConfig(func(name string) string { return env[name] })
 	if err != nil {

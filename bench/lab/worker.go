@@ -13,7 +13,8 @@ import (
 // StartWorker runs headway's worker in this process and returns once it has folded everything there was and sleeps.
 // stop stops it and returns how it ended; it must be called once.
 func StartWorker(ctx context.Context, url string) (stop func() error, err error) {
-	config, err := worker.LoadConfig(func(name string) string { return map[string]string{"DATABASE_URL": url}[name] })
+	environment := map[string]string{"DATABASE_URL": url, "HEADWAY_ALLOW_MORE_RIGHTS": "true"}
+	config, err := worker.LoadConfig(func(name string) string { return environment[name] })
 	if err != nil {
 		return nil, err
 	}

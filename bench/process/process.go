@@ -45,7 +45,7 @@ type Worker struct {
 func Start(ctx context.Context, program, databaseURL string) (*Worker, error) {
 	cmd := exec.CommandContext(ctx, program, "worker")
 	cmd.Env = append(os.Environ(),
-		"DATABASE_URL="+databaseURL, "HEADWAY_HTTP_ADDR=127.0.0.1:0", "HEADWAY_LOG_FORMAT=json")
+		"DATABASE_URL="+databaseURL, "HEADWAY_ALLOW_MORE_RIGHTS=true", "HEADWAY_HTTP_ADDR=127.0.0.1:0", "HEADWAY_LOG_FORMAT=json")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -53,6 +54,7 @@ type demo struct {
 
 	cluster   *postgres.Cluster // nil: DATABASE_URL
 	url       string
+	workerURL string // empty: url
 	listenURL string
 	smtpURL   string
 	catcher   *smtptest.Server // nil: HEADWAY_SMTP_URL
@@ -81,6 +83,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 	defer disconnect(ctx, d.conn)
 
 	if err := sql.Migrate(ctx, d.conn, sql.Latest(), nil); err != nil {
+		return err
+	}
+	if err := d.makeWorkerLogin(ctx); err != nil {
 		return err
 	}
 	if d.cast, err = loadDemo(ctx, d.conn); err != nil {
@@ -180,6 +185,20 @@ func shortVersion(version string) string {
 	return short
 }
 
+// makeWorkerLogin gives the worker a login that may fold and send, and nothing more. In a database that is not the
+// demo's own the worker makes do with the login that there is: the demo leaves nothing there but the schema.
+func (d *demo) makeWorkerLogin(ctx context.Context) error {
+	if d.cluster == nil {
+		return nil
+	}
+	const login = "headway_worker_login"
+	if _, err := d.conn.Exec(ctx, "create role "+login+" login in role headway_worker"); err != nil {
+		return fmt.Errorf("make the worker's login: %w", err)
+	}
+	d.workerURL = fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s", login, d.cluster.Port(), demoDatabase)
+	return nil
+}
+
 // execute runs statements on a connection of their own.
 func execute(ctx context.Context, url string, statements ...string) error {
 	conn, err := connectTo(ctx, "DATABASE_URL", url)
@@ -209,7 +228,9 @@ func (d *demo) withWorker(ctx context.Context, do func(context.Context) error) e
 		case "HEADWAY_HTTP_ADDR":
 			return d.page.Addr().String()
 		case "DATABASE_URL":
-			return d.url
+			return cmp.Or(d.workerURL, d.url)
+		case "HEADWAY_ALLOW_MORE_RIGHTS":
+			return strconv.FormatBool(d.workerURL == "")
 		case "HEADWAY_LISTEN_URL":
 			return d.listenURL
 		case "HEADWAY_SMTP_URL":

@@ -16,6 +16,7 @@ func runWorker(ctx context.Context, e env, args []string) error {
 			"All configuration is environment:\n"+
 			"\n  DATABASE_URL               where the schema lives; default: libpq's PG* variables"+
 			"\n  HEADWAY_LISTEN_URL         direct connection for LISTEN, where DATABASE_URL is a pooler"+
+			"\n  HEADWAY_ALLOW_MORE_RIGHTS  true: run as a login that may do more than a worker should, such as a superuser"+
 			"\n  HEADWAY_POLL_INTERVAL      how often to look although nothing was notified; default 5s"+
 			"\n  HEADWAY_SMTP_URL           smtp://user:password@host:587 or smtps://host:465; default: no mail"+
 			"\n  HEADWAY_MAIL_FROM          sender of mail"+

@@ -60,10 +60,11 @@ type process struct {
 	err  error
 }
 
+// startWorker starts it with the login of a worker in the place of the superuser.
 func startWorker(t *testing.T, program, databaseURL string, env ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(program, "worker"), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), append(env, "DATABASE_URL="+databaseURL)...)
+	p.cmd.Env = append(os.Environ(), append(env, "DATABASE_URL="+pgtest.AsWorker(databaseURL))...)
 	logs, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -43,18 +43,22 @@ func (db *DB) PgBouncer(t testing.TB) string {
 	addr := listener.Addr().String() // free a moment from now
 	listener.Close()
 	host, port, _ := net.SplitHostPort(addr)
-	settings := filepath.Join(dir, "pgbouncer.ini")
+	settings, users := filepath.Join(dir, "pgbouncer.ini"), filepath.Join(dir, "users.txt")
 	err = os.WriteFile(settings, fmt.Appendf(nil, `
 [databases]
-* = host=%s port=%s user=postgres
+* = host=%s port=%s
 [pgbouncer]
 listen_addr = %s
 listen_port = %s
 unix_socket_dir =
-auth_type = any
+auth_type = trust
+auth_file = %s
 pool_mode = transaction
 default_pool_size = 3
-`, server.Hostname(), server.Port(), host, port), 0o644)
+`, server.Hostname(), server.Port(), host, port, users), 0o644)
+	if err == nil {
+		err = os.WriteFile(users, []byte("\"postgres\" \"\"\n\"test_worker\" \"\"\n"), 0o644)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

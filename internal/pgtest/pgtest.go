@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -100,8 +101,21 @@ func boot() (*postgres.Cluster, error) {
 	return shared.cluster, nil
 }
 
-// Install makes a database with headway's schema in a cluster. It is for tests that start their own; the shared one
-// has its template by itself.
+// sqlWorker makes the login that a worker is to run as, where the cluster does not have it yet.
+const sqlWorker = `
+do $$ begin
+  create role test_worker login in role headway_worker;
+exception when duplicate_object then null;
+end $$`
+
+// AsWorker returns a URL of the superuser's as one of a login that may do what a worker does, and nothing else. The
+// cluster has it once a database was installed.
+func AsWorker(superuserURL string) string {
+	return strings.Replace(superuserURL, "postgres://postgres@", "postgres://test_worker@", 1)
+}
+
+// Install makes a database with headway's schema in a cluster, and a login for workers. It is for tests that start their
+// own; the shared one has its template by itself.
 func Install(ctx context.Context, cluster *postgres.Cluster, dbname string) error {
 	if err := execute(ctx, cluster, "create database "+dbname); err != nil {
 		return err
@@ -110,7 +124,11 @@ func Install(ctx context.Context, cluster *postgres.Cluster, dbname string) erro
 	if err != nil {
 		return err
 	}
-	return errors.Join(sql.Migrate(ctx, conn, sql.Latest(), nil), conn.Close(ctx))
+	err = sql.Migrate(ctx, conn, sql.Latest(), nil)
+	if err == nil {
+		_, err = conn.Exec(ctx, sqlWorker)
+	}
+	return errors.Join(err, conn.Close(ctx))
 }
 
 // execute runs one statement in the maintenance database.
@@ -130,6 +148,9 @@ type DB struct {
 	// Name is the name of the database.
 	Name string
 }
+
+// WorkerURL connects to it as a worker does: see [AsWorker].
+func (db *DB) WorkerURL() string { return AsWorker(db.URL) }
 
 // New makes a database with headway's schema, which is dropped when the test ends.
 func New(t testing.TB) *DB {

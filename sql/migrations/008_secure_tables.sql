@@ -67,8 +67,9 @@ end
 $$;
 comment on function headway.my_people() is 'Those with whom headway.uid() shares a project, and headway.uid().';
 
--- Trusted roles see every row; what they may do with it is a matter of grants. Policies are not evaluated for the
--- owner, which the triggers and the functions with security definer run as.
+-- Trusted roles see every row; what they may do with it is a matter of grants. The worker and the monitor see those that
+-- they count: a login that is an end user besides gets no further. Policies are not evaluated for the owner, which the
+-- triggers and the functions with security definer run as.
 do $$
 declare
   v_table regclass;
@@ -77,10 +78,7 @@ begin
     select c.oid from pg_catalog.pg_class c where c.relnamespace = 'headway'::regnamespace and c.relkind = 'r' order by c.relname
   loop
     execute format('alter table %s enable row level security', v_table);
-    execute format(
-      'create policy trusted on %s to headway_app, headway_worker, headway_admin, headway_monitor using (true) with check (true)',
-      v_table
-    );
+    execute format('create policy trusted on %s to headway_app, headway_admin using (true) with check (true)', v_table);
     execute format('grant select on %s to headway_admin', v_table);
   end loop;
 end
@@ -163,6 +161,7 @@ create policy own_and_staffed on headway.completion for delete to headway_user
 grant select on headway.pending_fact, headway.shared_progress, headway.personal_progress to headway_app;
 grant select (kind, project_id, task_id, user_id) on headway.pending_fact to headway_user;
 grant select (id, at) on headway.pending_fact to headway_worker, headway_monitor;
+create policy counted on headway.pending_fact for select to headway_worker, headway_monitor using (true);
 grant select on headway.shared_progress, headway.personal_progress to headway_user;
 create policy joined on headway.shared_progress for select to headway_user
   using (project_id = any ((select headway.my_projects())::bigint[]));
@@ -216,6 +215,8 @@ grant select (id, user_id, state, created_at, sent_at) on headway.digest to head
 grant select on headway.digest_item to headway_user;
 grant select (id, state) on headway.digest to headway_worker, headway_monitor;
 grant select on headway.digest_run to headway_worker;
+create policy counted on headway.digest for select to headway_worker, headway_monitor using (true);
+create policy counted on headway.digest_run for select to headway_worker using (true);
 create policy own on headway.digest for select to headway_user
   using (user_id = (select headway.uid()));
 create policy own on headway.digest_item for select to headway_user
@@ -227,6 +228,8 @@ grant update (value) on headway.setting to headway_admin;
 grant select on headway.worker to headway_app, headway_worker, headway_monitor;
 -- Whoever has a ticket is let in with it.
 revoke select on headway.ticket from headway_admin;
+create policy counted on headway.worker for select to headway_worker, headway_monitor using (true);
+create policy counted on headway.setting for select to headway_worker, headway_monitor using (true);
 create policy everybody on headway.setting for select to headway_user
   using ((select headway.uid()) is not null);
 
