@@ -954,12 +954,11 @@ func TestALoginWithoutRights(t *testing.T) {
 		return worker.New(config(t, url), slog.New(slog.DiscardHandler), "test").Run(t.Context())
 	}
 
-	if err := run(); errorCode(err) != "42501" || !strings.Contains(err.Error(), "look at the schema as "+role) {
-		t.Errorf("without any right: %v", err)
-	}
-	do(t, conn, "grant select on public.headway_schema_version to "+role)
-	if err := run(); !errors.As(err, new(*worker.RightsError)) || !strings.Contains(err.Error(), "grant headway_worker to "+role) {
-		t.Errorf("with the version only: %v", err)
+	for _, some := range []string{"select 1", "grant select on public.headway_schema_version to " + role} {
+		do(t, conn, some)
+		if err := run(); !errors.As(err, new(*worker.RightsError)) || !strings.Contains(err.Error(), "grant headway_worker to "+role) {
+			t.Errorf("after %s: %v", some, err)
+		}
 	}
 
 	do(t, conn, "grant headway_worker to "+role)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -166,7 +167,8 @@ func (w *Worker) closePool() {
 }
 
 // Connect opens a pool to the database that DATABASE_URL names, for an application of this name, and checks the schema:
-// the error is a [*sql.VersionError] where it is not this binary's. The caller closes the pool.
+// the error is a [*sql.VersionError] where it is not this binary's, and a [*RightsError] where the login may not even
+// look. The caller closes the pool.
 func Connect(ctx context.Context, databaseURL, application string) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(databaseURL)
 	if err != nil {
@@ -196,10 +198,16 @@ func check(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 	defer conn.Release()
 	err = sql.Check(ctx, conn.Conn())
-	if err != nil && !errors.As(err, new(*sql.VersionError)) {
-		err = fmt.Errorf("look at the schema as %s: %w", conn.Conn().Config().User, err)
+	var pgErr *pgconn.PgError
+	switch {
+	case err == nil || errors.As(err, new(*sql.VersionError)):
+		return err
+	case errors.As(err, &pgErr) && pgErr.Code == "42501": // insufficient_privilege
+		if rights, checkErr := CheckRights(ctx, conn); checkErr == nil && len(rights.Missing) > 0 {
+			return rights.Error(true)
+		}
 	}
-	return err
+	return fmt.Errorf("look at the schema as %s: %w", conn.Conn().Config().User, err)
 }
 
 // loop is one thing that the worker does all the time. It returns nil once ctx is done; an error ends the worker.

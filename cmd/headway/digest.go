@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -211,10 +213,10 @@ func runDigests(ctx context.Context, e env, args []string) error {
 	return cmp.Or(err, ctx.Err())
 }
 
-// failures are the digests that could not be sent.
+// failures are the digests that could not be sent, and why.
 type failures struct {
-	mu  sync.Mutex
-	ids []int64
+	mu      sync.Mutex
+	reasons map[int64]error
 }
 
 func (f *failures) note(digestID int64, _ string, reason error) {
@@ -223,7 +225,10 @@ func (f *failures) note(digestID int64, _ string, reason error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ids = append(f.ids, digestID)
+	if f.reasons == nil {
+		f.reasons = map[int64]error{}
+	}
+	f.reasons[digestID] = reason
 }
 
 const sqlFailures = `
@@ -236,9 +241,11 @@ const sqlFailures = `
 
 // tell prints what became of them, and returns an error if there are any.
 func (f *failures) tell(ctx context.Context, pool *pgxpool.Pool, out io.Writer) error {
-	if len(f.ids) == 0 {
+	if len(f.reasons) == 0 {
 		return nil
 	}
+	ids := slices.Sorted(maps.Keys(f.reasons))
+	failed := fmt.Errorf("%s could not be sent", plural(len(ids), "digest", "digests"))
 	type failure struct {
 		ID              int64
 		State           string
@@ -247,11 +254,15 @@ func (f *failures) tell(ctx context.Context, pool *pgxpool.Pool, out io.Writer) 
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	rows, err := pool.Query(ctx, sqlFailures, f.ids)
-	if err != nil {
-		return fmt.Errorf("what failed: %w", err)
-	}
+	rows, _ := pool.Query(ctx, sqlFailures, ids) // CollectRows returns its error
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[failure])
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "42501" { // a worker's login does not get to see who gets what
+		for _, id := range ids {
+			fmt.Fprintf(out, "digest %d: %s\n", id, bar.Clean(f.reasons[id].Error()))
+		}
+		return failed
+	}
 	if err != nil {
 		return fmt.Errorf("what failed: %w", err)
 	}
@@ -262,5 +273,5 @@ func (f *failures) tell(ctx context.Context, pool *pgxpool.Pool, out io.Writer) 
 		}
 		fmt.Fprintf(out, "digest %d for %s, %s: %s\n", d.ID, bar.Clean(d.Fullname), state, bar.Clean(d.Error))
 	}
-	return fmt.Errorf("%s could not be sent", plural(len(f.ids), "digest", "digests"))
+	return failed
 }

@@ -78,6 +78,7 @@ func (d *doctor) checks() []check {
 		{"clock", d.clock},
 		{"schema", d.checkSchema},
 		{"listen", d.listen},
+		{"rights", d.rights},
 		{"worker", d.worker},
 		{"queue", d.queue},
 		{"notifications", d.notifications},
@@ -270,6 +271,40 @@ func (d *doctor) listen(ctx context.Context) finding {
 	return found(ok, "a notification came back by way of %s in %v", variable, time.Since(began).Round(100*time.Microsecond))
 }
 
+// rights looks at whom the worker would log in as.
+func (d *doctor) rights(ctx context.Context) finding {
+	if !d.schema {
+		return found(skipped, "there is no schema of this version")
+	}
+	conns := []*pgx.Conn{d.conn}
+	if d.listener != nil && d.listener.Config().User != d.conn.Config().User {
+		conns = append(conns, d.listener)
+	}
+	all := finding{grade: ok}
+	for _, conn := range conns {
+		rights, err := worker.CheckRights(ctx, conn)
+		if err != nil {
+			return found(failed, "%s", bar.Clean(err.Error()))
+		}
+		f := d.rightsOf(rights)
+		all = finding{max(all.grade, f.grade), append(all.lines, f.lines...)}
+	}
+	return all
+}
+
+func (d *doctor) rightsOf(rights worker.Rights) finding {
+	refusal := rights.Error(false)
+	switch {
+	case refusal == nil:
+		return found(ok, "%s may do what a worker does, and nothing more", rights.Login)
+	case len(rights.Missing) > 0:
+		return finding{failed, strings.Split(refusal.Error(), "\n")}
+	case d.config.AllowMoreRights:
+		return found(ok, "%s may do more than a worker should, which HEADWAY_ALLOW_MORE_RIGHTS allows", rights.Login)
+	}
+	return finding{warning, append(strings.Split(refusal.Error(), "\n"), "until then no worker starts as "+rights.Login)}
+}
+
 const sqlWorkers = `
 select count(*), coalesce(max(w.host || ' pid ' || w.pid) filter (where w.leader), ''), coalesce(string_agg(distinct w.version, ', '), '')
 from headway.worker w
@@ -425,6 +460,8 @@ func (d *doctor) numbers(ctx context.Context) finding {
 	switch {
 	case ctx.Err() != nil:
 		return found(warning, "counting everything anew takes longer than %v here: `select * from headway.verify()` when there is time", verifyTimeout)
+	case errors.As(err, &pgErr) && pgErr.Code == "42501": // insufficient_privilege
+		return found(skipped, "%s may not call headway.verify(): a member of headway_admin may", d.conn.Config().User)
 	case errors.As(err, &pgErr):
 		return found(failed, "%s", bar.Clean(cmp.Or(pgErr.Message, err.Error())))
 	case err != nil:

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/mail"
+	"net/url"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"headway/internal/pgtest"
+	"headway/internal/smtptest"
+)
+
+// TestALoginThatIsAWorkerAndNothingElseIsEnough runs all that a worker does as such a login, and what else a person may
+// want to run with the worker's environment.
+func TestALoginThatIsAWorkerAndNothingElseIsEnough(t *testing.T) {
+	t.Parallel()
+	db, conn := mailed(t)
+	execSQL(t, conn, `insert into headway.task (project_id, title) values (1, 'Write')`)
+	server := catcher(t, smtptest.Options{})
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	_ = free.Close()
+	environment := map[string]string{
+		"HEADWAY_SMTP_URL": server.URL(), "HEADWAY_MAIL_FROM": "headway@example.com", "HEADWAY_APP_URL": "http://" + addr,
+		"HEADWAY_HTTP_ADDR": addr, "HEADWAY_DIGEST_SCHEDULE": "@every 1s", "HEADWAY_LOG_FORMAT": "json",
+	}
+	var variables []string
+	for name, value := range environment {
+		variables = append(variables, name+"="+value)
+	}
+	w := startWorker(t, build(t), db.URL, variables...)
+	w.awaitLog("this worker leads")
+
+	// It folds, with what follows from that, and says how it is.
+	execSQL(t, conn, `select headway.complete_task(1, 1)`)
+	eventuallyFolded(t, conn)
+	if n := count(t, conn, "headway.message where kind = 'task_completed'"); n != 1 {
+		t.Errorf("there are %d messages of it", n)
+	}
+	pgtest.Eventually(t, soon, func() bool { return strings.Contains(page(t, http.MethodGet, "http://"+addr+"/readyz"), "ok") }, "it is not ready")
+	pgtest.Eventually(t, soon, func() bool {
+		metrics := page(t, http.MethodGet, "http://"+addr+"/metrics")
+		return strings.Contains(metrics, "\nheadway_leader 1\n") && strings.Contains(metrics, "\nheadway_pending_facts 0\n")
+	}, "its metrics are wrong")
+
+	// It sends the two digests that are due, and takes an unsubscription.
+	messages := server.Messages()
+	pgtest.Eventually(t, soon, func() bool { messages = server.Messages(); return len(messages) >= 2 }, "it sends no digests")
+	message, err := mail.ReadMessage(bytes.NewReader(messages[0].Data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := strings.Trim(message.Header.Get("List-Unsubscribe"), "<>")
+	if done := page(t, http.MethodPost, link); !strings.Contains(done, "You get no more of these mails") {
+		t.Errorf("%s: %s", link, done)
+	}
+	if n := count(t, conn, "headway.appuser where mail_suspended_at is not null and email = '"+messages[0].To+"'"); n != 1 {
+		t.Error("nobody has unsubscribed")
+	}
+	pgtest.Eventually(t, soon, func() bool { return count(t, conn, "headway.digest where state = 'sent'") == 2 }, "the ledger does not say sent")
+
+	environment["DATABASE_URL"] = db.WorkerURL()
+	findings, err := examine(t, environment)
+	if err != nil {
+		t.Error(err)
+	}
+	expect(t, findings, map[string]string{
+		"rights": "ok: test_worker may do what a worker does, and nothing more", "schema": "ok: ", "listen": "ok: ",
+		"worker": "ok: 1 worker runs", "queue": "ok: nothing waits", "notifications": "ok: ", "mail": "ok: ",
+		"numbers": "skipped: test_worker may not call headway.verify(): a member of headway_admin may",
+	})
+
+	w.signal(syscall.SIGTERM)
+	if err := w.ended(25 * time.Second); err != nil {
+		t.Error(err)
+	}
+	if n := count(t, conn, "headway.worker"); n != 0 {
+		t.Error("its row is left")
+	}
+	for line := range strings.Lines(w.said()) {
+		if strings.Contains(line, "failed") || strings.Contains(line, "could not") {
+			t.Errorf("it says %s", line)
+		}
+	}
+
+	// By hand, with the worker's environment.
+	server.Fail(func(step smtptest.Step) error {
+		if step.Name == "RCPT" {
+			return smtptest.Reply(450, "4.2.0", "greylisted")
+		}
+		return nil
+	})
+	execSQL(t, conn, `select headway.reserve_digest(3)`)
+	stdout, _, err := digestCommand(t, environment, "run")
+	var id int
+	if err := conn.QueryRow(t.Context(), `select max(id) from headway.digest`).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	if err == nil || err.Error() != "1 digest could not be sent" || stdout != fmt.Sprintf("reserved 0, sent 0\ndigest %d: RCPT: 450 4.2.0 greylisted\n", id) {
+		t.Errorf("digest run: %v, %q", err, stdout)
+	}
+}
+
+// page asks a worker and returns what it answers, "" where it does not.
+func page(t *testing.T, method, address string) string {
+	t.Helper()
+	form := url.Values{"List-Unsubscribe": {"One-Click"}}.Encode()
+	request, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(form))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return ""
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return ""
+	}
+	return string(body)
+}
+
+func TestDoctorTellsWhatTheLoginMayDo(t *testing.T) {
+	t.Parallel()
+	db, conn := watched(t)
+	role := "outsider_" + db.Name
+	execSQL(t, conn, "create role "+role+" login; grant select on public.headway_schema_version to "+role)
+	t.Cleanup(func() {
+		if err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), "drop owned by "+role+"; drop role "+role).Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	outsider := strings.Replace(db.URL, "postgres@", role+"@", 1)
+
+	for _, c := range []struct{ database, listen, allow, want string }{
+		{db.WorkerURL(), "", "", "ok: test_worker may do what a worker does, and nothing more"},
+		{db.URL, "", "", "warning: postgres may do more than a worker should: it is a superuser give the worker a login of its own, " +
+			"`create role headway_worker_login login password '…' in role headway_worker`, or set HEADWAY_ALLOW_MORE_RIGHTS=true " +
+			"until then no worker starts as postgres"},
+		{db.URL, "", "true", "ok: postgres may do more than a worker should, which HEADWAY_ALLOW_MORE_RIGHTS allows"},
+		{outsider, "", "true", "failed: " + role + " may not do what a worker does: it is not a member of headway_worker: grant headway_worker to " + role},
+		{db.WorkerURL(), db.URL, "", "warning: test_worker may do what a worker does, and nothing more postgres may do more"},
+	} {
+		findings, _ := examine(t, map[string]string{"DATABASE_URL": c.database, "HEADWAY_LISTEN_URL": c.listen, "HEADWAY_ALLOW_MORE_RIGHTS": c.allow})
+		if got := strings.Join(strings.Fields(findings["rights"]), " "); !strings.HasPrefix(got, c.want) {
+			t.Errorf("rights are %q\nwant %q", got, c.want)
+		}
+	}
+}
