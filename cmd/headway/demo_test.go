@@ -137,9 +137,9 @@ func TestTheDemoDrawsOnATerminalAndGivesItBack(t *testing.T) {
 	p.awaitAfter(at, "Websit")
 	p.press("\x03")
 	p.exit(0)
-	if missing(p.output(), "\x1b[?25h", "PostgreSQL has stopped") != "" {
-		t.Error("the cursor stays hidden")
-	}
+	pgtest.Eventually(t, patience, func() bool {
+		return missing(p.output(), "\x1b[?25h", "PostgreSQL has stopped") == ""
+	}, "the cursor stays hidden")
 	p.leftNothing()
 }
 

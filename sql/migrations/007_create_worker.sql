@@ -18,6 +18,7 @@ create table headway.ticket (
   issued_at timestamptz not null default now(),
   expires_at timestamptz not null
 );
+create index ticket_user_id_idx on headway.ticket (user_id);
 comment on table headway.ticket is 'What a browser shows in place of a token where it cannot send one; good once, for half a minute.';
 comment on column headway.ticket.expires_at is 'When the token expires that it was exchanged for, and with it what was begun with the ticket.';
 
