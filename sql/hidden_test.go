@@ -87,6 +87,8 @@ var probes = []string{
 	"select headway.mute({me}, {channel})",
 	"select headway.mute({person}, {channel}, false)",
 	"select * from headway.my_account() a where a.id = {person}",
+	"select headway.issue_ticket(now() + {person} * interval '1 hour') is not null",
+	"select headway.notify_mode(), {person} > 0",
 	"select headway.my_people()",
 	"select headway.my_projects()",
 	"select headway.my_staffed_projects()",
