@@ -80,7 +80,10 @@ create table headway.member (
   -- Staff look after a project, customers complete it.
   constraint member_role_known check (role in ('staff', 'customer'))
 );
-create index member_user_id_idx on headway.member (user_id);
+-- Whatever an end user reads asks first for their projects, and which of these they look after: this answers alone.
+create index member_user_id_idx on headway.member (user_id, project_id) include (role);
+-- Whom they know of those who look after a project, without reading all its customers.
+create index member_staff_idx on headway.member (project_id) where role = 'staff';
 comment on table headway.member is 'Who belongs to which project. Joining subscribes to its channels, leaving unsubscribes; what was completed stays completed.';
 comment on column headway.member.role is 'staff (sees everybody''s progress, gets the staff channel) or customer (has tasks and a progress bar).';
 

@@ -120,18 +120,22 @@ create policy joined on headway.prerequisite for select to headway_user
   using (exists (select from headway.task t where t.id = task_id));
 create policy own_and_staffed on headway.assignment for select to headway_user
   using (
-    user_id = (select headway.uid()) and exists (select from headway.task t where t.id = task_id)
-    or exists (
+    exists (
       select from headway.task t
-      where t.id = task_id and t.project_id = any ((select headway.my_staffed_projects())::bigint[])
+      where t.id = task_id
+        and (user_id = (select headway.uid()) or t.project_id = any ((select headway.my_staffed_projects())::bigint[]))
     )
   );
 create policy shared_own_and_staffed on headway.completion for select to headway_user
   using (
-    user_id = (select headway.uid()) and exists (select from headway.task t where t.id = task_id)
-    or exists (
+    exists (
       select from headway.task t
-      where t.id = task_id and (t.shared or t.project_id = any ((select headway.my_staffed_projects())::bigint[]))
+      where t.id = task_id
+        and (
+          t.shared
+          or user_id = (select headway.uid())
+          or t.project_id = any ((select headway.my_staffed_projects())::bigint[])
+        )
     )
   );
 create policy by_oneself on headway.completion for insert to headway_user
@@ -194,10 +198,12 @@ create policy own on headway.subscription for select to headway_user
   using (user_id = (select headway.uid()));
 create policy own_update on headway.subscription for update to headway_user
   using (user_id = (select headway.identity()));
+-- Of the subscriptions an end user sees their own. An array, because an index takes it as a condition: whether a message
+-- is theirs is asked for a channel, where exists would ask it for every row.
 create policy subscribed on headway.channel for select to headway_user
-  using (exists (select from headway.subscription s where s.channel = name and s.user_id = (select headway.uid())));
+  using (name = any (array(select s.channel from headway.subscription s)));
 create policy subscribed on headway.message for select to headway_user
-  using (exists (select from headway.subscription s where s.channel = message.channel and s.user_id = (select headway.uid())));
+  using (channel = any (array(select s.channel from headway.subscription s)));
 create policy as_oneself on headway.message for insert to headway_user
   with check (
     sender = (select headway.identity())

@@ -1,0 +1,184 @@
+package sql_test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// written has a statement for every trigger that fires on a table, and one in which it refuses what it may refuse. The
+// statements use no operator without its schema, nor anything else that a search_path could give another meaning.
+var written = map[string][]string{
+	"appuser insert": {"insert into headway.appuser (id, fullname) values (50, 'Fay')"},
+	"appuser update": {"update headway.appuser set quiet_from = '22:00', quiet_until = '07:00' where id operator(pg_catalog.=) 1"},
+	"appuser delete": {
+		"delete from headway.appuser where id operator(pg_catalog.=) 5", "delete from headway.appuser where id operator(pg_catalog.=) 4",
+	},
+	"appuser truncate": {"truncate headway.appuser cascade"},
+	"project insert":   {"insert into headway.project (id, name) values (50, 'Fair')"},
+	"member insert":    {"insert into headway.member (project_id, user_id, role) values (1, 5, 'staff')"},
+	"member update":    {"update headway.member set role = 'staff' where user_id operator(pg_catalog.=) 1"},
+	"member delete":    {"delete from headway.member where user_id operator(pg_catalog.=) 1"},
+	"member truncate":  {"truncate headway.member"},
+	"task insert":      {"insert into headway.task (id, project_id, title) values (50, 1, 'Fare')"},
+	"task update": {
+		"update headway.task set weight = 7 where id operator(pg_catalog.=) 1", "update headway.task set project_id = 7700000001 where id operator(pg_catalog.=) 1",
+	},
+	"task delete":         {"delete from headway.task where id operator(pg_catalog.=) 1"},
+	"task truncate":       {"truncate headway.task cascade"},
+	"assignment insert":   {"insert into headway.assignment (task_id, user_id) values (4, 1)"},
+	"assignment update":   {"update headway.assignment set user_id = 1 where task_id operator(pg_catalog.=) 4 and user_id operator(pg_catalog.=) 2"},
+	"assignment delete":   {"delete from headway.assignment where task_id operator(pg_catalog.=) 4"},
+	"assignment truncate": {"truncate headway.assignment"},
+	"prerequisite insert": {
+		"insert into headway.prerequisite (task_id, requires_id) values (6, 1)", "insert into headway.prerequisite (task_id, requires_id) values (1, 5)",
+		"insert into headway.prerequisite (task_id, requires_id) values (1, 7700000001)",
+	},
+	"prerequisite update": {"update headway.prerequisite set requires_id = 2 where task_id operator(pg_catalog.=) 5"},
+	"completion insert": {
+		"insert into headway.completion (task_id, user_id) values (2, 1)", "insert into headway.completion (task_id, user_id) values (7, 4)",
+		"insert into headway.completion (task_id, user_id) values (4, 1)", "insert into headway.completion (task_id, user_id) values (7700000005, 7700000002)",
+	},
+	"completion update": {
+		"update headway.completion set completed_by = 4 where task_id operator(pg_catalog.=) 1",
+		"update headway.completion set task_id = 2 where task_id operator(pg_catalog.=) 1",
+	},
+	"completion delete":   {"delete from headway.completion where task_id operator(pg_catalog.=) 6"},
+	"completion truncate": {"truncate headway.completion"},
+	"channel update":      {"update headway.channel set last_seq = 0 where name operator(pg_catalog.=) 'project_1'"},
+	"channel delete": {
+		"delete from headway.project where id operator(pg_catalog.=) 1", "delete from headway.channel where name operator(pg_catalog.=) 'review'",
+	},
+	"channel truncate": {"truncate headway.channel cascade"},
+	"message insert": {
+		"insert into headway.message (sender, channel, content) values (1, 'project_1', 'Hello')",
+		"insert into headway.message (sender, channel, content) values (5, 'project_1', 'Hello')",
+		"insert into headway.message (sender, channel, content) values (1, 'nowhere', 'Hello')",
+	},
+	"message update":      {"update headway.message set content = ''"},
+	"message delete":      {"delete from headway.message"},
+	"message truncate":    {"truncate headway.message"},
+	"subscription update": {"update headway.subscription set read_seq = -1 where user_id operator(pg_catalog.=) 1"},
+	"seen delete":         {"delete from headway.seen where user_id operator(pg_catalog.=) 2"},
+	"setting insert":      {"insert into headway.setting (name, value, meaning) values ('mine', '', '')"},
+	"setting update": {
+		"update headway.setting set value = '2 hours' where name operator(pg_catalog.=) 'digest_after'",
+		"update headway.setting set value = 'soon' where name operator(pg_catalog.=) 'digest_after'",
+	},
+	"setting delete":   {"delete from headway.setting"},
+	"setting truncate": {"truncate headway.setting"},
+}
+
+// changing are values that are others each time.
+var changing = regexp.MustCompile(`\d+:\d\d:\d\d[\d.]*|\d{4}-\d\d-\d\d|^\[77000010\d\d\]`)
+
+// became runs a statement in a transaction that is rolled back, and returns its rows or its error, and how many rows
+// every table has then.
+func became(t *testing.T, conn *pgx.Conn, path, role, id, statement string) string {
+	t.Helper()
+	execute(t, conn, fmt.Sprintf(`begin; set local role %s; select pg_catalog.set_config('headway.user_id', '%s', true); set local search_path = %s`,
+		role, id, path))
+	defer execute(t, conn, "rollback; reset search_path")
+	results, err := conn.PgConn().Exec(t.Context(), statement).ReadAll()
+	if err != nil {
+		return changing.ReplaceAllString(err.Error(), "…")
+	}
+	var b strings.Builder
+	for _, row := range results[len(results)-1].Rows {
+		fmt.Fprintf(&b, "%s\n", row)
+	}
+	execute(t, conn, "set local role none; set local search_path = pg_catalog, pg_temp")
+	b.WriteString(value[string](t, conn, `
+		select string_agg(c.relname || ' ' || (xpath('/row/n/text()', query_to_xml(format('select count(*) as n from %s', c.oid::regclass), false, true, '')))[1],
+			', ' order by c.relname)
+		from pg_class c
+		where c.relnamespace = 'headway'::regnamespace and c.relkind = 'r'`))
+	return changing.ReplaceAllString(b.String(), "…")
+}
+
+// TestNothingHostileIsCalled puts a schema before pg_catalog in which everything is there again, and tables and types for
+// the time of a session before that, and calls every function that runs as its owner, and has every trigger fire. What
+// comes of it is what comes of it without.
+func TestNothingHostileIsCalled(t *testing.T) {
+	t.Parallel()
+	db := neighbours(t)
+	conn := db.Conn(t)
+	script, err := os.ReadFile("testdata/hostile.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	execute(t, conn, string(script))
+	clean := db.Conn(t)
+	hostile := db.Conn(t)
+	execute(t, hostile, `
+		do $$
+		declare
+		  v_make text;
+		begin
+		  for v_make in
+		    select format('create temp table %I as select * from headway.%1$I limit 0', c.relname)
+		    from pg_class c where c.relnamespace = 'headway'::regnamespace and c.relkind in ('r', 'v')
+		    union all
+		    select format('create domain pg_temp.%I as pg_catalog.%1$I constraint hostile check (hostile.called() is null)', t)
+		    from unnest(array['text', 'uuid', 'json', 'jsonb', 'bytea']) t
+		  loop
+		    execute v_make;
+		  end loop;
+		  execute (select string_agg(format('grant all on pg_temp.%I to public', c.relname), '; ') from pg_class c where c.relnamespace = 'headway'::regnamespace and c.relkind in ('r', 'v'));
+		end
+		$$`)
+	if got := became(t, hostile, "hostile, pg_catalog", "headway_user", "1", "select headway.complete_task(1, 1)"); !strings.Contains(got, "HW666") {
+		t.Fatalf("what is called with the rights of its caller has the caller's search_path, and yet: %s", got)
+	}
+
+	compare := func(role, id, statement string) {
+		t.Helper()
+		want := became(t, clean, "''", role, id, statement)
+		for _, path := range []string{"hostile, pg_catalog", "pg_temp, hostile, pg_catalog", "hostile", "pg_temp, hostile"} {
+			if got := became(t, hostile, path, role, id, statement); got != want {
+				t.Errorf("%s, as %s with %s: %s\nwithout: %s", statement, role, path, got, want)
+			}
+		}
+	}
+	called := 0
+	for _, function := range column(t, conn, `
+		select p.proname::text from pg_proc p
+		where p.pronamespace = 'headway'::regnamespace and p.prosecdef and p.prorettype <> 'trigger'::regtype`) {
+		for _, role := range roles[:5] {
+			if !value[bool](t, conn, `
+				select bool_or(has_function_privilege($1, p.oid, 'execute')) from pg_proc p
+				where p.pronamespace = 'headway'::regnamespace and p.proname = $2`, role, function) {
+				continue
+			}
+			called++
+			compare(role, map[bool]string{true: "1"}[role == "headway_user"], "select "+calls[function])
+			if function == "claim_digest" {
+				compare(role, "", "update headway.digest set next_attempt_at = 'epoch'; select "+calls[function])
+			}
+		}
+	}
+	if called < 20 {
+		t.Errorf("only %d functions run as their owner", called)
+	}
+
+	for _, trigger := range column(t, conn, `
+		select distinct c.relname || ' ' || e.event
+		from pg_trigger t
+		join pg_class c on c.oid = t.tgrelid
+		join (values (4, 'insert'), (8, 'delete'), (16, 'update'), (32, 'truncate')) e (bit, event) on t.tgtype::integer & e.bit = e.bit
+		where c.relnamespace = 'headway'::regnamespace and not t.tgisinternal`) {
+		if written[trigger] == nil {
+			t.Errorf("nothing has the triggers of %s fire", trigger)
+		}
+		for _, statement := range written[trigger] {
+			compare("headway_app", "", statement)
+			compare("headway_user", "1", statement)
+			compare("headway_user", "", statement)
+			compare("none", "", statement)
+		}
+	}
+}
