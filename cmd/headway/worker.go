@@ -25,6 +25,8 @@ func runWorker(ctx context.Context, e env, args []string) error {
 			"\n  HEADWAY_APP_URL            for links in mail"+
 			"\n  HEADWAY_HTTP_ADDR          /healthz, /readyz and /metrics, such as :8080; default: nowhere"+
 			"\n  HEADWAY_TOKEN_SECRET       key of the gateway's tokens, 32 bytes or more; default: no gateway"+
+			"\n  HEADWAY_TOKEN_JWKS         file with the keys of RS256 or EdDSA tokens, in its place"+
+			"\n  HEADWAY_TOKEN_AUDIENCE     what a token has to name as its audience; default: headway"+
 			"\n  HEADWAY_ALLOWED_ORIGINS    pages that may connect to the gateway"+
 			"\n  HEADWAY_LOG_FORMAT         text or json; default: text on a terminal, else json")
 	if helped, err := parse(e, flags, args); helped || err != nil {

@@ -105,7 +105,7 @@ func (b *bench) dial(t *testing.T, userID int64, has *Positions) *client {
 
 func (b *bench) dialUntil(t *testing.T, userID int64, has *Positions, expires time.Time) *client {
 	t.Helper()
-	ws, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", nil)
+	ws, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", nil) //nolint:bodyclose // the library closes it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func TestNobodyElseGetsIn(t *testing.T) {
 		"of no person": token(t, 99, time.Now().Add(time.Hour)),
 		"not a number": strings.Repeat("x", 100),
 	} {
-		ws, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", nil)
+		ws, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", nil) //nolint:bodyclose // the library closes it
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,7 +324,7 @@ func TestNobodyElseGetsIn(t *testing.T) {
 		}
 		_ = ws.CloseNow()
 	}
-	if _, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", &websocket.DialOptions{
+	if _, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", &websocket.DialOptions{ //nolint:bodyclose // the library closes it
 		HTTPHeader: http.Header{"Origin": {"https://elsewhere.example.com"}},
 	}); err == nil {
 		t.Error("a page from elsewhere may connect")

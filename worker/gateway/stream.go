@@ -45,7 +45,7 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // it has answered
 	}
-	defer ws.CloseNow()
+	defer func() { _ = ws.CloseNow() }()
 	ws.SetReadLimit(maxHello)
 	code, reason := g.talk(r.Context(), ws)
 	_ = ws.Close(code, reason)
