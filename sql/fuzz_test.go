@@ -46,7 +46,7 @@ func FuzzSetSetting(f *testing.F) {
 	names := []string{
 		"notify_payload", "digest_after", "digest_min_gap", "digest_when_unknown", "digest_max_attempts", "digest_max_items", "digest_keep",
 	}
-	for which := range names {
+	for which := range len(names) + 1 {
 		for _, value := range []string{
 			"row", "reference", "off", "resend", "hold", "", " ", "0", "1", "-1", "2147483647", "2147483648", "1e3", "0x10", " 7 ", "1_000",
 			"2 hours", "4:30", "1 month -29 days", "100 years", "100 years 1 second", "1 microsecond", "P1Y", "-1 2:03:04", "1-2 3",
@@ -70,11 +70,17 @@ func FuzzSetSetting(f *testing.F) {
 	}
 
 	f.Fuzz(func(t *testing.T, which uint8, to string) {
-		name, to := names[int(which)%len(names)], typed(to)
+		to = typed(to)
+		name := append(names, to)[int(which)%(len(names)+1)] // the last one is no setting's
 		rehearse(t, conn, func(tx pgx.Tx) {
 			switch outcome := code(try(t, tx, "select headway.set_setting($1, $2)", name, to)); outcome {
 			case "":
 			case "22023": // invalid_parameter_value
+				return
+			case "P0002": // no_data_found
+				if slices.Contains(names, name) {
+					t.Errorf("there is no %s", name)
+				}
 				return
 			default:
 				t.Fatalf("%s does not take %q with %s", name, to, outcome)
