@@ -52,6 +52,8 @@
 // rolls back to a savepoint, takes back its fact, its lock and its notification together. One that is prepared keeps
 // its lock until COMMIT PREPARED.
 //
+// docs/models has this as a model, of which a checker goes through every interleaving.
+//
 // # When the connection is lost
 //
 // KEY, the subscription and leadership are all held by one dedicated connection, on which the leader also folds.
