@@ -11,6 +11,7 @@ import (
 	"headway/internal/pgtest"
 	"headway/internal/postgres"
 	"headway/sql"
+	"headway/worker"
 )
 
 // bareServer starts a server that has never seen headway.
@@ -129,6 +130,13 @@ func TestALoginThatMayOnlyCreateRolesMigrates(t *testing.T) {
 		usable(t, conn)
 	}
 
+	// It makes the logins, too.
+	execute(t, on(server, "own").Conn(t, pgtest.User("deployer")), "create role courier login in role headway_worker")
+	rights, err := worker.CheckRights(t.Context(), on(server, "own").Conn(t, pgtest.User("courier")))
+	if err != nil || rights.Error(false) != nil {
+		t.Errorf("the worker's login: %+v, %v", rights, err)
+	}
+
 	// One leaves, and the roles stay for the other.
 	if err := migrateAs(t, on(server, "own"), "deployer", 0); err != nil {
 		t.Fatal(err)
@@ -215,6 +223,27 @@ func TestTwoDatabasesAreMigratedAtTheSameMoment(t *testing.T) {
 			}
 			usable(t, on(server, "two").Conn(t))
 		})
+	}
+}
+
+// TestTheOwnerKeepsWhatIsNotHeadways has headway_owner own more than headway's schema.
+func TestTheOwnerKeepsWhatIsNotHeadways(t *testing.T) {
+	t.Parallel()
+	server := bareServer(t)
+	do(t, server, "postgres", sql.Roles()+"create role plain login in role headway_owner", "create database app owner headway_owner")
+	app := on(server, "app")
+	do(t, server, "app", "create table public.note (); alter table public.note owner to headway_owner")
+	for _, target := range []int32{sql.Latest(), 0, sql.Latest()} {
+		if err := migrateAs(t, app, "plain", target); err != nil {
+			t.Fatalf("to version %d: %v", target, err)
+		}
+		owners := column(t, app.Conn(t), `
+			select d.datdba::regrole::text from pg_database d where d.datname = 'app'
+			union
+			select c.relowner::regrole::text from pg_class c where c.oid = 'public.note'::regclass`)
+		if strings.Join(owners, " ") != "headway_owner" {
+			t.Errorf("at version %d they belong to %q", target, owners)
+		}
 	}
 }
 

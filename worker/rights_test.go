@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -13,7 +14,9 @@ import (
 // refuses has a worker start, and returns why it does not.
 func refuses(t *testing.T, config worker.Config) *worker.RightsError {
 	t.Helper()
-	err := worker.New(config, slog.New(slog.DiscardHandler), "test").Run(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), soon) // should it start after all
+	defer cancel()
+	err := worker.New(config, slog.New(slog.DiscardHandler), "test").Run(ctx)
 	var refusal *worker.RightsError
 	if !errors.As(err, &refusal) {
 		t.Fatalf("it ends with %v", err)

@@ -244,7 +244,7 @@ revoke execute on all functions in schema headway from public;
 grant execute on function headway.uid(), headway.identity()
   to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 grant execute on function headway.my_projects(), headway.my_staffed_projects(), headway.my_people() to headway_user;
-{{ template "roles/own.sql" . }}
+{{ template "roles/own.sql" "headway_owner" }}
 
 ---- create above / drop below ----
 
@@ -268,7 +268,7 @@ begin
   end loop;
 end
 $$;
-reassign owned by headway_owner to current_user;
+{{ template "roles/own.sql" "current_user" }}
 revoke all on all tables in schema headway from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 revoke all on schema headway from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 revoke all on public.headway_schema_version from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;

@@ -1,7 +1,7 @@
 set local lock_timeout = '3s';
 
 {{ install_snapshot "v0.1.0" }}
-{{ template "roles/own.sql" . }}
+{{ template "roles/own.sql" "headway_owner" }}
 
 ---- create above / drop below ----
 

@@ -1,20 +1,20 @@
--- Whoever migrates has made things; the owner, as whom nobody logs in, gets them.
+-- Gives all of the schema to somebody: what whoever migrates has made to the owner, as whom nobody logs in, and back.
 do $$
 declare
   v_own text;
 begin
   for v_own in
-    select format('alter schema headway owner to headway_owner')
+    select format('alter schema headway owner to {{ . }}')
     union all
-    select format('alter %s %s owner to headway_owner', case c.relkind when 'v' then 'view' else 'table' end, c.oid::regclass)
+    select format('alter %s %s owner to {{ . }}', case c.relkind when 'v' then 'view' else 'table' end, c.oid::regclass)
     from pg_catalog.pg_class c
     where c.relnamespace = 'headway'::regnamespace and c.relkind in ('r', 'v')
     union all
-    select format('alter type %s owner to headway_owner', t.oid::regtype)
+    select format('alter type %s owner to {{ . }}', t.oid::regtype)
     from pg_catalog.pg_type t
     where t.typnamespace = 'headway'::regnamespace and t.typtype = 'e'
     union all
-    select format('alter routine %s owner to headway_owner', p.oid::regprocedure)
+    select format('alter routine %s owner to {{ . }}', p.oid::regprocedure)
     from pg_catalog.pg_proc p
     where p.pronamespace = 'headway'::regnamespace
   loop
