@@ -15,8 +15,18 @@ type Positions struct {
 	Projects map[int64]int64  `json:"projects"`
 }
 
-// event is something to be told. It is a message (channel and seq), progress (project and version), or neither.
+// membership is what an event says about who gets the events of a channel.
+type membership int
+
+const (
+	joins  membership = iota + 1 // the client, from here on
+	leaves                       // the client, no more
+)
+
+// event is something to be told. It is a message (channel and seq), progress (project and version), the begin or end of
+// a membership (all of them), or nothing that has a position.
 type event struct {
+	member  membership
 	channel string
 	seq     int64
 	project int64
@@ -98,27 +108,36 @@ func (c *conn) begin(position Positions, first [][]byte) {
 	c.signal()
 }
 
-// has says what the client has of something that it did not know before.
-func (c *conn) has(position Positions) {
+// restart forgets what was kept: the snapshot that is about to be read is newer.
+func (c *conn) restart() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	maps.Copy(c.position.Channels, position.Channels)
-	maps.Copy(c.position.Projects, position.Projects)
-}
-
-// forget drops the position in a channel: whoever comes back to it starts anew.
-func (c *conn) forget(channel string, project int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.position.Channels, channel)
-	delete(c.position.Projects, project)
+	for _, e := range c.kept {
+		c.size -= len(e.json)
+	}
+	c.kept = nil
 }
 
 // push queues an event that is newer than what the client has. The lock is held.
 func (c *conn) push(e event) {
+	have, member := c.position.Channels[e.channel]
 	switch {
+	case e.member == joins:
+		if member {
+			return
+		}
+		c.position.Channels[e.channel] = e.seq
+		if e.project != 0 {
+			c.position.Projects[e.project] = e.version
+		}
+	case e.member == leaves:
+		if !member {
+			return
+		}
+		delete(c.position.Channels, e.channel)
+		delete(c.position.Projects, e.project)
 	case e.channel != "":
-		if have, member := c.position.Channels[e.channel]; !member || e.seq <= have {
+		if !member || e.seq <= have {
 			return
 		}
 		c.position.Channels[e.channel] = e.seq

@@ -28,6 +28,7 @@ type hub struct {
 	topics map[string]*topic
 
 	background sync.WaitGroup
+	slots      chan struct{} // one for each that may read at a time: whoever waits has not begun
 
 	// reached is told how far something has come, and may keep it there. Nil: nobody is.
 	reached func(step string)
@@ -45,14 +46,21 @@ type topic struct {
 	project int64 // 0: none
 	conns   map[*conn]struct{}
 
-	seq, version             int64          // handed out up to here
-	hintedSeq, hintedVersion int64          // somebody said that there is this one
-	changed                  map[int64]bool // whose own part of the progress is said to have changed
-	reading                  bool
+	seq, version         int64          // handed out up to here
+	saidSeq, saidVersion int64          // somebody said that there is this one, since it was last read
+	changed              map[int64]bool // whose own part of the progress is said to have changed
+	owed                 map[int64]bool // who is to be told their own part; true: it is being read
+	reading              bool
 }
 
 func newHub(store *store, log *slog.Logger) *hub {
-	return &hub{store: store, log: log, people: map[int64]map[*conn]struct{}{}, topics: map[string]*topic{}}
+	return &hub{
+		store:  store,
+		log:    log,
+		people: map[int64]map[*conn]struct{}{},
+		topics: map[string]*topic{},
+		slots:  make(chan struct{}, 16),
+	}
 }
 
 // open lets the hub read in the background until ctx is done.
@@ -103,7 +111,7 @@ func (h *hub) hear(payload string) {
 		if t == nil {
 			return
 		}
-		t.hintedVersion = max(t.hintedVersion, said.Version)
+		t.saidVersion = max(t.saidVersion, said.Version)
 		for _, c := range said.Customers {
 			t.changed[c.UserID] = true
 		}
@@ -126,7 +134,7 @@ func (h *hub) hear(payload string) {
 		h.tellCursor(said.UserID, said.Channel)
 	default:
 		if t := h.topics[said.Channel]; t != nil {
-			t.hintedSeq = max(t.hintedSeq, said.Seq)
+			t.saidSeq = max(t.saidSeq, said.Seq)
 			h.read(t)
 		}
 	}
@@ -143,11 +151,15 @@ func (h *hub) look() {
 		h.visit(id)
 	}
 	for _, t := range h.topics {
-		t.hintedSeq++
-		t.hintedVersion++
 		t.changed[everybody] = true
-		h.read(t)
+		h.readAll(t)
 	}
+}
+
+// readAll has a topic read in the background, though nobody said that there is something. The lock is held.
+func (h *hub) readAll(t *topic) {
+	t.saidSeq, t.saidVersion = unknown, unknown
+	h.read(t)
 }
 
 // later runs do in the background, unless the hub is stopped. The lock is held.
@@ -159,6 +171,12 @@ func (h *hub) later(do func(ctx context.Context)) {
 	h.background.Add(1)
 	go func() {
 		defer h.background.Done()
+		select {
+		case h.slots <- struct{}{}:
+			defer func() { <-h.slots }()
+		case <-ctx.Done():
+			return
+		}
 		ctx, cancel := context.WithTimeout(ctx, reach)
 		defer cancel()
 		do(ctx)
@@ -167,7 +185,7 @@ func (h *hub) later(do func(ctx context.Context)) {
 
 // read has a topic read in the background, if there may be something. The lock is held.
 func (h *hub) read(t *topic) {
-	if t.reading || len(t.conns) == 0 || t.hintedSeq <= t.seq && t.hintedVersion <= t.version {
+	if t.reading || len(t.conns) == 0 || t.saidSeq <= t.seq && t.saidVersion <= t.version {
 		return
 	}
 	t.reading = true
@@ -180,7 +198,6 @@ func (h *hub) read(t *topic) {
 			h.read(t)
 			return
 		}
-		t.changed[everybody] = true // whoever it was
 		// The next notification, or the next look, tries again.
 		if ctx.Err() == nil {
 			h.log.Warn("events could not be read", slog.String("channel", t.channel), slog.Any("error", err))
@@ -188,12 +205,12 @@ func (h *hub) read(t *topic) {
 	})
 }
 
-// handOut reads what a topic has and offers it to all who are in it.
-func (h *hub) handOut(ctx context.Context, t *topic) error {
+// handOut reads what a topic has and offers it to all who are in it. What is said meanwhile is read after it.
+func (h *hub) handOut(ctx context.Context, t *topic) (err error) {
 	h.mu.Lock()
-	seq, hintedSeq, version, hintedVersion := t.seq, t.hintedSeq, t.version, t.hintedVersion
-	changed := t.changed
-	t.changed = map[int64]bool{}
+	saidSeq, saidVersion, changed := t.saidSeq, t.saidVersion, t.changed
+	t.saidSeq, t.saidVersion, t.changed = 0, 0, map[int64]bool{}
+	seq, version := t.seq, t.version
 	readers := map[int64]bool{}
 	for c := range t.conns {
 		if readers[c.UserID] = true; len(readers) == 3 {
@@ -201,36 +218,44 @@ func (h *hub) handOut(ctx context.Context, t *topic) error {
 		}
 	}
 	h.mu.Unlock()
-
-	if hintedSeq > seq {
-		var found []message
-		for id := range readers {
-			var err error
-			if found, err = h.store.messages(ctx, id, t.channel, seq, pageSize); err != nil {
-				return err
-			} else if len(found) > 0 {
-				break
-			}
+	defer func() {
+		if err != nil {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			t.saidSeq, t.saidVersion = max(t.saidSeq, saidSeq), max(t.saidVersion, saidVersion)
+			t.changed[everybody] = true // whoever it was
 		}
-		h.mu.Lock()
-		for _, m := range found {
-			t.offer(event{channel: m.Channel, seq: m.Seq, json: m.JSON})
-			t.seq = max(t.seq, m.Seq)
-		}
-		if len(found) < pageSize && t.hintedSeq == hintedSeq {
-			t.hintedSeq = t.seq // there is no more, whatever somebody said
-		}
-		h.mu.Unlock()
-	}
-	if hintedVersion > version && t.project != 0 {
-		if err := h.handOutProgress(ctx, t, readers, changed); err != nil {
+	}()
+	if saidSeq > seq {
+		if err := h.handOutMessages(ctx, t, readers, seq); err != nil {
 			return err
 		}
-		h.mu.Lock()
-		if t.hintedVersion == hintedVersion {
-			t.hintedVersion = t.version
+	}
+	if saidVersion > version && t.project != 0 {
+		return h.handOutProgress(ctx, t, readers, changed)
+	}
+	return nil
+}
+
+// handOutMessages tells everybody in a channel the messages after seq: a page of them.
+func (h *hub) handOutMessages(ctx context.Context, t *topic, readers map[int64]bool, seq int64) error {
+	var found []message
+	for id := range readers {
+		var err error
+		if found, err = h.store.messages(ctx, id, t.channel, seq, pageSize); err != nil {
+			return err
+		} else if len(found) > 0 {
+			break
 		}
-		h.mu.Unlock()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range found {
+		t.offer(event{channel: m.Channel, seq: m.Seq, json: m.JSON})
+		t.seq = max(t.seq, m.Seq)
+	}
+	if len(found) == pageSize {
+		t.saidSeq = unknown // there may be more
 	}
 	return nil
 }
@@ -246,43 +271,65 @@ func (h *hub) handOutProgress(ctx context.Context, t *topic, readers, changed ma
 			return err
 		}
 	}
+	h.at("progress read")
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for id := range t.owed {
+		h.owe(t, id) // whoever could not be told
+	}
 	if found.Version <= t.version {
 		return nil
 	}
 	t.version = found.Version
 	same := progressEvent(t.project, found, nil)
 	for c := range t.conns {
-		if !changed[everybody] && !changed[c.UserID] {
+		if changed[everybody] || changed[c.UserID] {
+			h.owe(t, c.UserID)
+		} else {
 			c.offer(same)
-		}
-	}
-	asked := map[int64]bool{}
-	for c := range t.conns {
-		if id := c.UserID; (changed[everybody] || changed[id]) && !asked[id] {
-			asked[id] = true
-			h.later(func(ctx context.Context) { h.tellOwn(ctx, t, id) })
 		}
 	}
 	return nil
 }
 
-// tellOwn tells one person their progress in a project, as it is when they are told.
-func (h *hub) tellOwn(ctx context.Context, t *topic, userID int64) {
-	all, own, err := h.store.own(ctx, userID, t.project)
-	if err != nil {
-		if !errors.Is(err, pgx.ErrNoRows) { // they have just left
-			h.log.Warn("progress could not be read", slog.Int64("project", t.project), slog.Any("error", err))
-		}
+// owe has one person told their own progress in the background. The lock is held.
+func (h *hub) owe(t *topic, userID int64) {
+	if t.owed[userID] {
 		return
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for c := range h.people[userID] {
-		if _, in := t.conns[c]; in {
-			c.offer(progressEvent(t.project, all, own))
+	t.owed[userID] = true
+	h.later(func(ctx context.Context) {
+		if err := h.tellOwn(ctx, t, userID); err != nil && ctx.Err() == nil {
+			h.log.Warn("progress could not be read", slog.Int64("project", t.project), slog.Any("error", err))
 		}
+	})
+}
+
+// tellOwn tells one person their progress in a project, as it is when they are told.
+func (h *hub) tellOwn(ctx context.Context, t *topic, userID int64) error {
+	for {
+		all, own, err := h.store.own(ctx, userID, t.project)
+		h.at("own read")
+		h.mu.Lock()
+		switch {
+		case errors.Is(err, pgx.ErrNoRows): // they have just left
+			delete(t.owed, userID)
+			err = nil
+		case err != nil:
+			t.owed[userID] = false // the next notification, or the next look, tries again
+		case all.Version < t.version:
+			h.mu.Unlock()
+			continue // they may have been told what all share of a later one
+		default:
+			delete(t.owed, userID)
+			for c := range h.people[userID] {
+				if t.has(c) {
+					c.offer(progressEvent(t.project, all, own))
+				}
+			}
+		}
+		h.mu.Unlock()
+		return err
 	}
 }
 
@@ -309,15 +356,27 @@ func (t *topic) offer(e event) {
 }
 
 // join enters a connection in a topic. The lock is held.
-func (h *hub) join(c *conn, channel string) {
+func (h *hub) join(c *conn, channel string) *topic {
 	t := h.topics[channel]
 	if t == nil {
-		t = &topic{channel: channel, conns: map[*conn]struct{}{}, changed: map[int64]bool{}, seq: unknown, version: unknown}
-		t.project = projectOf(channel)
+		t = newTopic(channel)
 		h.topics[channel] = t
 	}
 	t.conns[c] = struct{}{}
 	c.topics[t] = struct{}{}
+	return t
+}
+
+func newTopic(channel string) *topic {
+	return &topic{
+		channel: channel,
+		project: projectOf(channel),
+		conns:   map[*conn]struct{}{},
+		seq:     unknown,
+		version: unknown,
+		changed: map[int64]bool{},
+		owed:    map[int64]bool{},
+	}
 }
 
 // unknown is the position of a topic that nobody has read yet.
@@ -336,16 +395,13 @@ func projectOf(channel string) int64 {
 // leave takes a connection out of a topic, at once, and says so. The lock is held.
 func (h *hub) leave(c *conn, channel string) {
 	t := h.topics[channel]
-	if t == nil {
-		return
-	}
-	if _, in := t.conns[c]; !in {
+	if t == nil || !t.has(c) {
 		return
 	}
 	h.drop(c, t)
-	c.forget(t.channel, t.project)
 	text, _ := json.Marshal(map[string]string{"type": "left", "channel": channel})
-	c.offer(event{json: text})
+	c.offer(event{member: leaves, channel: channel, project: t.project, json: text})
+	h.readAll(t) // those who stay may have been told nothing, where whoever read for them could not any more
 }
 
 func (h *hub) drop(c *conn, t *topic) {
@@ -385,17 +441,12 @@ func (h *hub) visit(userID int64) {
 	})
 }
 
-// welcome enters a connection that is up to date in one more topic, and says so. The lock is held.
+// welcome enters a connection in one more topic, and says so. The lock is held.
 func (h *hub) welcome(c *conn, channel string, last position) {
-	h.join(c, channel)
-	has := Positions{Channels: map[string]int64{channel: last.seq}, Projects: map[int64]int64{}}
-	if project := projectOf(channel); project != 0 {
-		has.Projects[project] = last.version
-	}
-	c.has(has)
-	h.start(has)
+	t := h.join(c, channel)
 	text, _ := json.Marshal(map[string]any{"type": "joined", "channel": channel, "last_seq": last.seq})
-	c.offer(event{json: text})
+	c.offer(event{member: joins, channel: channel, seq: last.seq, project: t.project, version: last.version, json: text})
+	h.start(Positions{Channels: map[string]int64{channel: last.seq}, Projects: map[int64]int64{t.project: last.version}})
 }
 
 func (t *topic) has(c *conn) bool {
@@ -432,7 +483,8 @@ func (h *hub) enter(ctx context.Context, c *conn, has *Positions) error {
 
 // synchronize sends a snapshot, and after it what is newer.
 func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
-	for {
+	for restarted := false; ; restarted = true {
+		c.restart()
 		snap, err := h.store.snapshot(ctx, c.UserID)
 		if err != nil {
 			return err
@@ -453,6 +505,9 @@ func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 		}
 		if !late {
 			h.start(position)
+			if restarted {
+				h.visit(c.UserID) // it may have been entered where it just left
+			}
 		}
 		h.mu.Unlock()
 		if late {
@@ -472,7 +527,7 @@ func (h *hub) start(position Positions) {
 	for name, seq := range position.Channels {
 		if t := h.topics[name]; t != nil {
 			t.seq = min(t.seq, seq)
-			if version, found := position.Projects[t.project]; found {
+			if version, found := position.Projects[t.project]; found && t.project != 0 {
 				t.version = min(t.version, version)
 			}
 			h.read(t)

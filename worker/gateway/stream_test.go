@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,7 +114,8 @@ func TestWhatHappensAfterTheSnapshotIsNotLost(t *testing.T) {
 		}
 	})
 	b.hub.mu.Lock()
-	b.hub.topics["project_1"] = &topic{channel: "project_1", project: 1, conns: map[*conn]struct{}{}, changed: map[int64]bool{}}
+	b.hub.topics["project_1"] = newTopic("project_1")
+	b.hub.topics["project_1"].seq = 0
 	b.hub.mu.Unlock()
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
@@ -311,8 +314,9 @@ func TestWhereNothingIsNotifiedTheGatewayLooks(t *testing.T) {
 	exec(t, b.conn, "select headway.set_setting('notify_payload', 'off')")
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	exec(t, b.conn, "select headway.post(1, 'project_1', 'silence'); select headway.complete_task(1, 1); select headway.fold()")
+	exec(t, b.conn, "select headway.post(1, 'project_1', 'silence')")
 	bob.want("message")
+	exec(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
 	if e := bob.want("progress"); e.Shared.Done != 1 {
 		t.Errorf("told %+v", e)
 	}
@@ -345,6 +349,98 @@ func TestWhatAnybodyNotifiesIsNotBelieved(t *testing.T) {
 	exec(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
 	if e := bob.want("progress"); e.Shared.Done != 1 {
 		t.Errorf("told %+v", e)
+	}
+}
+
+// TestWhatIsSaidWhileTheGatewayReadsIsNotLost has somebody forge a version, and a task completed after the gateway has
+// looked for it and before it has noted that there is none.
+func TestWhatIsSaidWhileTheGatewayReadsIsNotLost(t *testing.T) {
+	t.Parallel()
+	var b *bench
+	var armed atomic.Bool
+	var read sync.WaitGroup
+	b = setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step != "progress read" || !armed.CompareAndSwap(true, false) {
+				return
+			}
+			defer read.Done()
+			exec(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
+			pgtest.Eventually(t, 20*time.Second, func() bool {
+				b.hub.mu.Lock()
+				defer b.hub.mu.Unlock()
+				return b.hub.topics["project_1"].saidVersion > 0
+			}, "the completion is not heard")
+		}
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	read.Add(1)
+	armed.Store(true)
+	b.hub.hear(`{"kind": "progress", "project_id": 1, "version": 9000000000000000000}`)
+	read.Wait()
+	if e := bob.want("progress"); e.Shared.Done != 1 {
+		t.Errorf("told %+v", e)
+	}
+}
+
+// TestOnesOwnProgressIsNotOvertaken moves the part that all share after Bob's own has been read and before he is told.
+func TestOnesOwnProgressIsNotOvertaken(t *testing.T) {
+	t.Parallel()
+	var b *bench
+	var once sync.Once
+	b = setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step != "own read" {
+				return
+			}
+			once.Do(func() {
+				b.hub.mu.Lock()
+				version := b.hub.topics["project_1"].version
+				b.hub.mu.Unlock()
+				exec(t, b.conn, "insert into headway.task (id, project_id, title, shared) values (99, 1, 'Roof', true); select headway.fold()")
+				pgtest.Eventually(t, 20*time.Second, func() bool {
+					b.hub.mu.Lock()
+					defer b.hub.mu.Unlock()
+					return b.hub.topics["project_1"].version > version
+				}, "the new task is not handed out")
+			})
+		}
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	exec(t, b.conn, "select headway.complete_task(2, 2); select headway.fold()")
+	for {
+		e := bob.want("progress")
+		if e.Progress != nil {
+			if e.Progress.Done == 0 {
+				t.Errorf("told %+v, %+v", e, e.Progress)
+			}
+			return
+		}
+	}
+}
+
+// TestWhatTheSnapshotHasIsNotToldAgain has the gateway ask what Bob is subscribed to while he connects.
+func TestWhatTheSnapshotHasIsNotToldAgain(t *testing.T) {
+	t.Parallel()
+	c := newConn(Identity{UserID: 2, Expires: time.Now().Add(time.Hour)}, 1000)
+	for _, e := range []event{
+		{member: joins, channel: "broadcast", json: []byte("in the snapshot")},
+		{member: joins, channel: "project_2", seq: 3, project: 2, version: 4, json: []byte("joined")},
+		{channel: "project_2", seq: 3, json: []byte("before")},
+		{channel: "project_2", seq: 4, json: []byte("after")},
+		{member: leaves, channel: "project_3", project: 3, json: []byte("not in the snapshot")},
+		{member: leaves, channel: "project_1", project: 1, json: []byte("left")},
+		{channel: "project_1", seq: 9, json: []byte("no longer")},
+		{project: 1, version: 9, json: []byte("no longer")},
+	} {
+		c.offer(e)
+	}
+	c.begin(Positions{Channels: map[string]int64{"broadcast": 5, "project_1": 5}, Projects: map[int64]int64{1: 3}}, nil)
+	told, _, err := c.take(t.Context(), time.Now)
+	if want := "joined after left"; err != nil || string(bytes.Join(told, []byte(" "))) != want {
+		t.Errorf("told %s, %v, want %s", told, err, want)
 	}
 }
 
