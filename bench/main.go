@@ -3,7 +3,7 @@
 //
 //	go run ./bench                       # everything but the soak: a quarter of an hour
 //	go run ./bench --quick               # a pass of everything in two minutes, into a temporary directory
-//	go run ./bench --only growth         # a part: rivals, growth, soak
+//	go run ./bench --only growth         # a part: rivals, growth, mail, soak
 //	go run ./bench --only bare,headway   # some of the rivals
 //	go run ./bench --only soak --out docs
 //
@@ -13,6 +13,7 @@
 //     bench/lab for the conditions. Ratios are to the bare insert in the same round. Each rival's progress is compared
 //     with a recount at the end.
 //   - growth: headway with more tasks, more customers, more unread, more subscriptions; see bench/growth.
+//   - mail: digests a second beside a bare SMTP client that sends the same mails; see bench/mail.
 //   - soak: ten minutes at half of full speed, with a transaction left open in the middle; see bench/soak. It writes
 //     docs/soak.md, and has to be asked for.
 //
@@ -39,6 +40,7 @@ import (
 
 	"headway/bench/growth"
 	"headway/bench/lab"
+	"headway/bench/mail"
 	"headway/bench/report"
 	"headway/bench/rival"
 	"headway/bench/soak"
@@ -73,7 +75,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	flags.SetOutput(stderr)
 	flags.BoolVar(&b.quick, "quick", false, "measure less of everything, in two minutes")
 	flags.StringVar(&b.dir, "out", "", "write into this `directory`; default: docs, or a temporary one with --quick or --only")
-	only := flags.String("only", "", "measure these, by `names` with commas between them: rivals, growth, soak, or some of the rivals")
+	only := flags.String("only", "", "measure these, by `names` with commas between them: rivals, growth, mail, soak, or some of the rivals")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
@@ -103,12 +105,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 func choose(only string) (parts []string, rivals []lab.Rival, err error) {
 	rivals = rival.All()
 	if only == "" {
-		return []string{"rivals", "growth"}, rivals, nil
+		return []string{"rivals", "growth", "mail"}, rivals, nil
 	}
 	var names []string
 	for _, name := range strings.Split(only, ",") {
 		switch {
-		case slices.Contains([]string{"rivals", "growth", "soak"}, name):
+		case slices.Contains([]string{"rivals", "growth", "mail", "soak"}, name):
 			parts = append(parts, name)
 		case slices.ContainsFunc(rivals, func(r lab.Rival) bool { return r.Name == name }):
 			names = append(names, name)
@@ -155,6 +157,7 @@ func (b bench) measure(ctx context.Context, parts []string, rivals []lab.Rival) 
 	}{
 		{"rivals", func(ctx context.Context) (chapter, error) { return b.rivals(ctx, rivals) }},
 		{"growth", b.growth},
+		{"mail", b.mail},
 	} {
 		if !slices.Contains(parts, part.name) {
 			continue
@@ -196,6 +199,14 @@ func (b bench) rivals(ctx context.Context, rivals []lab.Rival) (chapter, error) 
 
 func (b bench) growth(ctx context.Context) (chapter, error) {
 	result, err := growth.Measure(ctx, b.lab, growth.Options{Quick: b.quick, Log: b.log})
+	if err != nil {
+		return chapter{}, err
+	}
+	return chapter{goals: result.Goals(), sections: result.Sections()}, nil
+}
+
+func (b bench) mail(ctx context.Context) (chapter, error) {
+	result, err := mail.Measure(ctx, b.lab, mail.Options{Quick: b.quick, Log: b.log})
 	if err != nil {
 		return chapter{}, err
 	}

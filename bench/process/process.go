@@ -40,12 +40,13 @@ type Worker struct {
 	logged  chan struct{}
 }
 
-// Start starts a worker on a database and returns once it is ready. The caller must call [Worker.Stop]; should ctx end
-// before, the worker is told to stop, too.
-func Start(ctx context.Context, program, databaseURL string) (*Worker, error) {
+// Start starts a worker on a database and returns once it is ready. Its environment is this process' own, with settings
+// such as "HEADWAY_SMTP_URL=…". The caller must call [Worker.Stop]; should ctx end before, the worker is told to stop, too.
+func Start(ctx context.Context, program, databaseURL string, settings ...string) (*Worker, error) {
 	cmd := exec.CommandContext(ctx, program, "worker")
 	cmd.Env = append(os.Environ(),
 		"DATABASE_URL="+databaseURL, "HEADWAY_ALLOW_MORE_RIGHTS=true", "HEADWAY_HTTP_ADDR=127.0.0.1:0", "HEADWAY_LOG_FORMAT=json")
+	cmd.Env = append(cmd.Env, settings...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

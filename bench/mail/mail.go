@@ -1,0 +1,157 @@
+// Package mail measures how many digests headway's worker sends in a second beside a bare SMTP client that sends the
+// same bytes: to the same server, over as many connections, in turns, medians of rounds.
+//
+// The worker runs as a process of its own, as an administrator runs it. What it does and the bare client does not is all
+// that makes a digest: to find out what a person has not read, to write the mail, and to have each step on record, with
+// a durable commit, before the next.
+//
+// What a digest costs to reserve belongs to bench/growth.
+package mail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"headway/bench/lab"
+	"headway/bench/process"
+	"headway/internal/smtptest"
+)
+
+// Options say how much is measured.
+type Options struct {
+	// Quick sends fewer digests, once, to see in some seconds that everything works.
+	Quick bool
+	// Log is told what is being done. Nil: nobody is.
+	Log func(format string, args ...any)
+}
+
+// plan is how much is sent, and how.
+type plan struct {
+	cases  []conditions
+	rounds int
+}
+
+// conditions are those of one comparison.
+type conditions struct {
+	delay       time.Duration // that the server takes to accept a mail
+	connections int
+	digests     int // each for another person
+}
+
+func newPlan(o Options) plan {
+	const slow = 20 * time.Millisecond
+	if o.Quick {
+		return plan{rounds: 1, cases: []conditions{{slow, 4, 150}, {slow, 16, 300}, {0, 4, 300}, {0, 16, 300}}}
+	}
+	return plan{rounds: 3, cases: []conditions{{slow, 4, 1000}, {slow, 16, 3000}, {0, 4, 3000}, {0, 16, 3000}}}
+}
+
+// Result is what was found, case by case.
+type Result []CaseResult
+
+// CaseResult is one comparison. Figures are medians of the rounds, each for itself.
+type CaseResult struct {
+	Delay       time.Duration // that the server takes to accept a mail
+	Connections int
+	Digests     int
+	PerSecond   float64       // digests that headway sends
+	Bare        float64       // mails a second that the bare client sends
+	Ratio       float64       // of the two in a round
+	CPU         time.Duration // of worker, database and mail server for a digest; 0: unknown
+	BareCPU     time.Duration // of client and mail server for a mail; 0: unknown
+	Size        float64       // bytes of a mail, on average
+}
+
+// Measure measures in databases of a lab. It compiles headway, so it runs inside the module only. An error is also that
+// somebody did not get exactly one digest, or that the ledger does not say so.
+func Measure(ctx context.Context, l *lab.Lab, options Options) (result Result, err error) {
+	if options.Log == nil {
+		options.Log = func(string, ...any) {}
+	}
+	dir, err := os.MkdirTemp("", "headway-mail-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	program, err := process.Build(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	return measure(ctx, l, program, newPlan(options), options.Log)
+}
+
+func measure(ctx context.Context, l *lab.Lab, program string, p plan, log func(format string, args ...any)) (Result, error) {
+	if err := l.Template(ctx, template, p.fill); err != nil {
+		return nil, err
+	}
+	result := make(Result, len(p.cases))
+	for i, c := range p.cases {
+		var ours, bare []run
+		for round := range p.rounds {
+			now, err := worker(ctx, l, program, c)
+			if err != nil {
+				return nil, fmt.Errorf("headway, %s: %w", c, err)
+			}
+			ours = append(ours, now)
+			other, err := loop(ctx, l, now.mails, c)
+			if err != nil {
+				return nil, fmt.Errorf("the bare client, %s: %w", c, err)
+			}
+			bare = append(bare, other)
+			log("mail   %s  %d/%d  %5.0f digests a second, %v CPU; the bare client %5.0f, %v; ratio %.2f", c, round+1, p.rounds,
+				now.perSecond, now.cpu.Round(time.Microsecond), other.perSecond, other.cpu.Round(time.Microsecond), now.perSecond/other.perSecond)
+		}
+		result[i] = c.summarize(ours, bare)
+	}
+	return result, nil
+}
+
+// String returns the conditions, for people.
+func (c conditions) String() string {
+	return fmt.Sprintf("%d connections to %s", c.connections, server(c.delay))
+}
+
+// server says what kind of server takes so long.
+func server(delay time.Duration) string {
+	if delay == 0 {
+		return "a server that answers at once"
+	}
+	return fmt.Sprintf("a server that takes %v", delay)
+}
+
+// run is one way to send, in one round.
+type run struct {
+	perSecond float64
+	cpu       time.Duration // for each mail
+	mails     []smtptest.Message
+}
+
+// summarize returns the medians of what was measured in turns.
+func (c conditions) summarize(ours, bare []run) CaseResult {
+	r := CaseResult{Delay: c.delay, Connections: c.connections, Digests: c.digests}
+	var rates, bareRates, ratios []float64
+	var cpus, bareCPUs []time.Duration
+	bytes := 0
+	for i := range ours {
+		rates, bareRates = append(rates, ours[i].perSecond), append(bareRates, bare[i].perSecond)
+		ratios = append(ratios, ours[i].perSecond/bare[i].perSecond)
+		cpus, bareCPUs = append(cpus, ours[i].cpu), append(bareCPUs, bare[i].cpu)
+	}
+	for _, m := range ours[0].mails {
+		bytes += len(m.Data)
+	}
+	r.PerSecond, r.Bare, r.Ratio = median(rates), median(bareRates), median(ratios)
+	r.CPU, r.BareCPU = median(cpus), median(bareCPUs)
+	r.Size = float64(bytes) / float64(max(len(ours[0].mails), 1))
+	return r
+}
+
+// median returns the middle of figures, of which there is at least one.
+func median[T float64 | time.Duration](figures []T) T {
+	sorted := slices.Sorted(slices.Values(figures))
+	return sorted[len(sorted)/2]
+}
