@@ -3,6 +3,7 @@ package sql_test
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -10,6 +11,25 @@ import (
 	"headway/internal/postgres"
 	"headway/sql"
 )
+
+// TestTheOwnerMakesABackup has a login dump that may act as the owner and is no superuser: no policy is in its way, and
+// nothing is missing.
+func TestTheOwnerMakesABackup(t *testing.T) {
+	t.Parallel()
+	from := everything(t, nil)
+	execute(t, from.Conn(t), `
+		create role keeper login in role headway_owner;
+		grant select on public.headway_schema_version to keeper`)
+	keeper := strings.Replace(from.URL, "postgres@", "keeper@", 1)
+	scope := []string{"--table=headway.*", "--table=public.headway_schema_version"}
+	kept := client(t, "pg_dump", append(scope, "--role=headway_owner", "--dbname="+keeper)...)
+	key := regexp.MustCompile(`(?m)^\\(un)?restrict .*$`) // a random one in each dump
+	same(t, "the owner's dump and a superuser's", key.ReplaceAllString(kept, ""), key.ReplaceAllString(from.dump(t, scope...), ""))
+	title := column(t, from.Conn(t), "select min(title) from headway.task")[0]
+	if !strings.Contains(kept, title) {
+		t.Errorf("%s is not in it", title)
+	}
+}
 
 // TestADumpIsRestoredByAnotherLogin has somebody restore it who is neither a superuser nor whoever migrated. What they
 // restore is theirs, or headway_owner's where they act as that; who may do what is the same.

@@ -61,21 +61,26 @@
 //	    sql/tests/on_conflict_and_merge_count_once.sql
 //	18  a search_path that is empty or hostile
 //	    sql/concurrency_test.go: TestTriggersDoNotLookAround
+//	    sql/hostile_test.go: TestNothingHostileIsCalled
 //	    sql/catalog_test.go: TestNothingNeedsASearchPath
 //	19  definer functions that look where their caller says
 //	    sql/catalog_test.go: TestTheCatalogKeepsTheConventions
 //	20  views that show everybody's rows
-//	    not tested: nobody has written it yet
+//	    sql/catalog_test.go: TestTheCatalogGivesNothingAway
+//	    sql/visibility_test.go: TestEndUsersFindWhatIsTheirs
+//	    sql/policies_test.go: TestEveryPolicyCounts
 //	21  an identity that stays behind in a pooled session
-//	    not tested: nobody has written it yet
+//	    sql/pooled_test.go: TestIdentityEndsWithItsTransaction, TestPlansAreNobodys
 //	22  a caller who sets any identity
-//	    not tested: nobody has written it yet
+//	    sql/flow_test.go: TestAllOfItWithoutASuperuser
 //	23  row-level security that keeps the owner from making a backup
-//	    not tested: nobody has written it yet
+//	    sql/owner_test.go: TestTheOwnerMakesABackup, TestADumpIsRestoredByAnotherLogin
 //	24  a worker's login without rights, or with too many
 //	    worker/fault_test.go: TestALoginWithoutRights
 //	    worker/rights_test.go: TestALoginThatMayDoTooLittleIsRefused, TestALoginThatMayDoMoreIsRefused
-//	25  a PostgreSQL with known holes
+//	25  leaks by functions, statistics and unique keys, a PostgreSQL with known holes
+//	    sql/leak_test.go: TestLeakyFunctionsSeeNoMore, TestStatisticsTellEndUsersNothing
+//	    sql/hidden_test.go: TestWhatIsHiddenLooksAsIfItWereNotThere
 //	    sql/migrate_test.go: TestAServerThatIsTooOldIsRefused
 //
 // Mail
@@ -142,6 +147,21 @@
 //	    cmd/headway/worker_test.go: TestWorkerProcess
 //	    worker/http_test.go: TestTheFoldInHandIsFinished, TestHealthReadinessAndMetricsAreServed
 //	    worker/digest_test.go: TestTheMailInHandIsFinished
+//
+// The gateway
+//
+//	47  a page from elsewhere, a token in a log
+//	    worker/gateway/gateway_test.go: TestNobodyElseGetsIn
+//	    worker/gateway/stream_test.go: TestServerSentEventsByTicket
+//	48  a token without an end, of another algorithm, that expires, a membership that is lost
+//	    worker/gateway/token_test.go: TestATokenSaysWhoAndUntilWhen, TestNoTokenChoosesItsOwnAlgorithm
+//	    worker/gateway/gateway_test.go: TestATokenThatExpiresEndsTheConnection, TestWhoLosesTheProjectIsToldNothingMore
+//	    worker/gateway/stream_test.go: TestWhoLeavesIsToldNothingBeforeTheGatewayHasAsked
+//	49  clients that read slowly, not at all, or are too many
+//	    worker/gateway/stream_test.go: TestASlowReaderIsToldToResync, TestAReaderWhoStopsReadingIsLetGo, TestConnectionsAreLimited
+//	50  what happens between the snapshot and the subscription, or while a client is away
+//	    worker/gateway/stream_test.go: TestTheUnionOfWhatCameIsWhatThereIs, TestWhatHappensAfterTheSnapshotIsNotLost
+//	    worker/gateway/stream_test.go: TestWhatIsSaidWhileTheGatewayReadsIsNotLost, TestWhatTheSnapshotHasIsNotToldAgain
 //
 // Not to be provoked by a test: a server's clock that is set (TestTheClockJumps moves what is on record instead), a
 // notification queue of 8 GB before PostgreSQL 17, a machine that loses its power, and a disk that lies about what it
