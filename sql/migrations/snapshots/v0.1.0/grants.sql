@@ -99,6 +99,7 @@ grant execute on function
   headway.retry_digest(bigint),
   headway.digest_content(bigint),
   headway.id_in(jsonb, text)
+  headway.bar_since(bigint, bigint, text, timestamptz),
 to headway_admin;
 
 grant select on headway.status to headway_app, headway_worker, headway_admin, headway_monitor;

@@ -38,6 +38,67 @@ where not s.muted
   and (m.kind = 'chat' or p.project_id is not null or headway.id_in(m.data, 'project_id') is null);
 comment on view headway.digest_message is 'What a digest is about and its person has still not read: select * from headway.digest_message where digest_id = 1.';
 
+create function headway.bar_since(project_id bigint, user_id bigint, role text, at timestamptz)
+returns table (done_before bigint, done bigint, total bigint)
+language plpgsql
+stable
+rows 1
+set jit = off
+as $$
+begin
+  -- As it is now, less what counts now and did not then: the few completions since, whatever was done before.
+  if bar_since.role = 'customer' then
+    return query
+    select g.done - b.gained, g.done, g.total
+    from headway.progress g
+    cross join lateral (
+      select coalesce(sum(t.weight), 0)::bigint as gained
+      from headway.task t
+      cross join lateral (
+        select min(c.completed_at) as at
+        from headway.completion c
+        where c.task_id = t.id and (t.shared or c.user_id = g.user_id)
+      ) f
+      where t.project_id = g.project_id and f.at > bar_since.at
+        and (t.audience = 'everyone' or exists (select from headway.assignment a where a.task_id = t.id and a.user_id = g.user_id))
+    ) b
+    where g.project_id = bar_since.project_id and g.user_id = bar_since.user_id;
+  else
+    -- All the customers' bars added up.
+    return query
+    select g.done - b.gained, g.done, g.total
+    from headway.project_progress g
+    cross join lateral (
+      select coalesce(sum(t.weight * f.customers), 0)::bigint as gained
+      from headway.task t
+      cross join lateral (
+        select case
+            when not t.shared then count(*) filter (where c.completed_at > bar_since.at and m.role = 'customer' and (
+              t.audience = 'everyone' or exists (select from headway.assignment a where a.task_id = t.id and a.user_id = c.user_id)
+            ))
+            when min(c.completed_at) <= bar_since.at then 0
+            when t.audience = 'everyone' then g.customers
+            else (
+              select count(*)
+              from headway.assignment a
+              join headway.member o on o.project_id = t.project_id and o.user_id = a.user_id and o.role = 'customer'
+              where a.task_id = t.id
+            )
+          end as customers
+        from headway.completion c
+        left join headway.member m on m.project_id = t.project_id and m.user_id = c.user_id
+        where c.task_id = t.id
+        having max(c.completed_at) > bar_since.at
+      ) f
+      where t.project_id = g.project_id
+    ) b
+    where g.project_id = bar_since.project_id;
+  end if;
+end
+$$;
+comment on function headway.bar_since(bigint, bigint, text, timestamptz) is
+  'A customer''s bar, or for staff all the customers'' bars added up: done before the completions after a moment, and done and total now.';
+
 create function headway.digest_content(digest_id bigint) returns json
 language plpgsql
 stable
@@ -85,7 +146,7 @@ begin
           from headway.message m
           where m.id = any (l.ids)
         ) w
-        where l.number <= (select headway.setting('digest_max_items')::bigint)
+        where l.number <= (select s.value::bigint from headway.setting s where s.name = 'digest_max_items')
       ),
       since as (
         -- The last moment before any of it happened. A completion is older than the message that tells of it, as old as
@@ -98,41 +159,13 @@ begin
         from said s
       ),
       project as (
-        select p.id, p.name, b.role, g.done, g.total, h.done as done_before
+        select p.id, p.name, b.role, g.done, g.total, g.done_before
         from (select distinct s.project_id from said s) s
         join headway.project p on p.id = s.project_id
         cross join digest d
         join headway.member b on b.project_id = p.id and b.user_id = d.user_id
-        -- A customer's own bar; for staff, all the customers' bars added up.
-        cross join lateral (
-          select g.done, g.total
-          from headway.progress g
-          where b.role = 'customer' and g.project_id = p.id and g.user_id = d.user_id
-          union all
-          select g.done, g.total
-          from headway.project_progress g
-          where b.role = 'staff' and g.project_id = p.id
-        ) g
-        cross join lateral (
-          select sum(r.done)::bigint as done
-          from since a
-          cross join lateral (
-            select r.done * case b.role
-              when 'customer' then 1
-              else (select count(*) from headway.member m where m.project_id = p.id and m.role = 'customer')
-            end as done
-            from headway.recount_at(a.at) r
-            where r.project_id = p.id and r.user_id is null
-            union all
-            select r.done
-            from headway.recount_at(a.at) r
-            where b.role = 'customer' and r.project_id = p.id and r.user_id = d.user_id
-            union all
-            select r.done
-            from headway.recount_at(a.at) r
-            where b.role = 'staff' and r.project_id = p.id and r.user_id is not null
-          ) r
-        ) h
+        cross join since a
+        cross join lateral headway.bar_since(p.id, d.user_id, b.role, a.at) g
       )
     select json_build_object(
       'digest_id', d.id,
@@ -281,9 +314,9 @@ comment on function headway.claim_digest(uuid, interval) is
   'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze, or, with "mail" (base64), the bytes frozen before. What was read since it was reserved is left out, or the digest dropped where nothing is left. Null: there is nothing to send now. Errors: invalid_parameter_value.';
 
 create function headway.close_digest(digest_id bigint, state text, error text) returns void
-language sql
-volatile
+language plpgsql
 as $$
+begin
   update headway.digest d
   set state = close_digest.state, claimed_by = null, lease_until = null,
     sent_at = case when close_digest.state = 'sent' then now() end,
@@ -293,7 +326,8 @@ as $$
     recipient = case when u.email is not null then d.recipient end,
     mail = case when u.email is not null then d.mail end
   from headway.appuser u
-  where d.id = close_digest.digest_id and u.id = d.user_id
+  where d.id = close_digest.digest_id and u.id = d.user_id;
+end
 $$;
 comment on function headway.close_digest(bigint, text, text) is 'Ends a digest in this state; erases its mail where the person has no address any more.';
 
