@@ -15,8 +15,12 @@
  * @typedef {{done: number, total: number, percent: number, customers?: number}} Bar
  * @typedef {{project_id: number, name: string, archived_at: ?string, role: "staff" | "customer", version: number, shared: Share, progress: Bar}} Project
  * @typedef {{channel: string, project_id: ?number, last_seq: number, read_seq: number, unread: number, muted: boolean}} Channel
- * @typedef {{id: number, channel: string, seq: number, kind: string, sender: ?number, fullname?: ?string, content: string, task_id: ?number, data: ?object, sent_at: string}} Message
+ * @typedef {{project_id: number, title: string, user_id?: number, reason?: string}} Told what a message is about that nobody wrote
+ * @typedef {{id: number, channel: string, seq: number, kind: string, sender: ?number, fullname?: ?string, content: string, task_id: ?number, data: ?Told, sent_at: string}} Message
  * @typedef {{id: number, title: string, detail: ?string, weight: number, shared: boolean, audience: string, due_at: ?string, position: number, complete: boolean, blocked_by: number[]}} Task
+ * @typedef {{digest_after: ?string, time_zone: string, quiet_from: ?string, quiet_until: ?string}} Preferences of mail: after which
+ *   interval, null for the usual one; when none is to come, by the clock of that zone
+ * @typedef {Preferences & {id: number, fullname: string, email: ?string, mail_suspended_at: ?string, mail_suspended_reason: ?string}} Account
  * @typedef {"connecting" | "open" | "waiting" | "unauthorized" | "closed"} State
  * @typedef {object} Options
  * @property {string} [url] where the gateway is; by default where the page is from
@@ -234,8 +238,8 @@ export class Headway extends EventTarget {
     this.#know(snapshot);
     const known = anew ? {} : (this.#position?.channels ?? {});
     this.#position = {
-      channels: Object.fromEntries(snapshot.channels.map((c) => [c.channel, known[c.channel] ?? c.last_seq])),
-      projects: Object.fromEntries(snapshot.projects.map((p) => [p.project_id, p.version])),
+      channels: Object.fromEntries(snapshot.channels.map((/** @type {Channel} */ c) => [c.channel, known[c.channel] ?? c.last_seq])),
+      projects: Object.fromEntries(snapshot.projects.map((/** @type {Project} */ p) => [p.project_id, p.version])),
     };
     this.#attempts = this.#refused = 0;
     this.#tell("open");
@@ -408,6 +412,16 @@ export class Headway extends EventTarget {
   async mute(channel, muted) {
     await this.request("PUT", `api/channels/${channel}/muted`, { muted });
     this.#change(channel, { muted });
+  }
+
+  /** Oneself, with mail preferences. @returns {Promise<Account>} */
+  account() {
+    return this.request("GET", "api/account");
+  }
+
+  /** Changes some of one's mail preferences. @param {Partial<Preferences>} changes */
+  async prefer(changes) {
+    await this.request("PATCH", "api/account", { account: changes });
   }
 
   /**

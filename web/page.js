@@ -1,9 +1,10 @@
 // The page: who is here, and for them one project at a time.
 
 import { Headway, HeadwayError } from "./headway.js";
-import { use } from "./elements.js";
+import { phrase, translate, use } from "./elements.js";
+import { languages } from "./page-words.js";
 
-/** @typedef {{id: number, name: string, role: string}} Person */
+/** @typedef {{id: number, name: string, role: "customer" | "staff"}} Person */
 
 /** Where a token that was pasted is kept, for this tab alone. */
 const TOKEN = "headway-token";
@@ -11,8 +12,20 @@ const TOKEN = "headway-token";
 /** @type {<T extends HTMLElement>(id: string) => T} */
 const by = (id) => /** @type {any} */ (document.getElementById(id));
 
+/** The language of the page: what the address asks for, or else what the browser prefers. */
+const language = [new URLSearchParams(location.search).get("lang") ?? "", ...navigator.languages].map((l) => l.split("-")[0]).find((l) => Object.hasOwn(languages, l)) ?? "en";
+
+/** @param {keyof import("./page-words.js").PageWords} key @param {Record<string, string>} [values] */
+const say = (key, values) => phrase(languages[language].page[key], language, values);
+
+document.documentElement.lang = language;
+translate(languages[language].elements);
+for (const element of document.querySelectorAll("[data-say]")) element.textContent = say(/** @type {any} */ (element).dataset.say);
+
 /** What the server says of itself: in a demo, who one may be. @type {{people?: Person[], token_url?: string}} */
 const config = await fetch("page.json").then((r) => (r.ok ? r.json() : {})).catch(() => ({}));
+
+const account = /** @type {HTMLDialogElement} */ (by("account"));
 
 /** @type {?Headway} */ let headway = null;
 /** The project in view. */
@@ -50,8 +63,9 @@ function show(id) {
 /** @param {string} [hint] */
 function signIn(hint) {
   document.title = "headway";
+  account.close();
   by("state").textContent = "";
-  by("sign-in-hint").textContent = hint ?? (config.people ? "Choose a person. Another tab can be somebody else." : "Paste a token that your backend has made.");
+  by("sign-in-hint").textContent = hint ?? say(config.people ? "choose" : "paste");
   by("token-form").hidden = Boolean(config.people);
   by("people").replaceChildren(...(config.people ?? []).map(button));
   show("sign-in");
@@ -60,7 +74,7 @@ function signIn(hint) {
 /** @param {Person} someone */
 function button(someone) {
   const name = Object.assign(document.createElement("span"), { className: "name", textContent: someone.name });
-  const role = Object.assign(document.createElement("span"), { className: "quiet", textContent: someone.role });
+  const role = Object.assign(document.createElement("span"), { className: "quiet", textContent: say(someone.role) });
   const made = Object.assign(document.createElement("button"), { type: "button", onclick: () => (location.hash = `#${someone.id}`) });
   made.append(name, " ", role);
   const item = document.createElement("li");
@@ -93,18 +107,18 @@ function tell(client) {
     sessionStorage.removeItem(TOKEN);
     client.close();
     use(null);
-    signIn(config.people ? "The sign-in is not valid any more. Choose a person." : "The token is not valid any more. Paste a new one.");
+    signIn(say(config.people ? "choose_again" : "paste_again"));
   } else if (client.state === "open" || client.state === "closed") {
     by("state").textContent = "";
   } else {
-    worry = setTimeout(() => (by("state").textContent = client.userId === null ? "Connecting…" : "Reconnecting…"), 400);
+    worry = setTimeout(() => (by("state").textContent = say(client.userId === null ? "connecting" : "reconnecting")), 400);
   }
 }
 
 /** @param {Headway} client */
 function draw(client) {
   by("who").textContent = client.fullname;
-  by("who").title = config.people ? "Be somebody else" : "Sign out";
+  by("who").setAttribute("aria-label", say("account", { name: client.fullname }));
   const found = client.projects.get(project) ?? [...client.projects.values()].find((p) => !p.archived_at) ?? [...client.projects.values()][0];
   if (!found) return show("nothing");
   if (found.project_id !== project) choose(found.project_id);
@@ -112,8 +126,8 @@ function draw(client) {
   const unread = [...client.channels.values()].reduce((sum, c) => sum + c.unread, 0);
   document.title = `${unread ? `(${unread}) ` : ""}${found.name}`;
   by("title").textContent = found.name;
-  by("greeting").textContent = staff ? "All customers together" : `Where you are, ${client.fullname}`;
-  by("tasks-title").textContent = staff ? "Customers" : "Your tasks";
+  by("greeting").textContent = staff ? say("greeting_staff") : say("greeting", { name: client.fullname });
+  by("tasks-title").textContent = say(staff ? "tasks_staff" : "tasks");
   document.body.classList.toggle("staff", staff);
   by("activity-section").hidden = !staff;
   put("activity", "channel", staff ? `project_${project}_staff` : null);
@@ -143,7 +157,7 @@ function put(id, name, value) {
 /** @param {Headway} client */
 function title(client) {
   const own = `user_${client.userId}`;
-  const titles = { broadcast: "Announcements", [own]: "For you", [`project_${project}`]: "Conversation" };
+  const titles = { broadcast: say("announcements"), [own]: say("for_you"), [`project_${project}`]: say("conversation") };
   by("chat-title").textContent = titles[channel] ?? client.channels.get(channel)?.channel ?? "";
   by("back").hidden = channel === `project_${project}`;
   by("chat").toggleAttribute("readonly", channel === own);
@@ -165,7 +179,17 @@ by("back").addEventListener("click", () => {
   choose(project);
   if (headway) draw(headway);
 });
+
+by("leave").textContent = say(config.people ? "leave_demo" : "leave");
 by("who").addEventListener("click", () => {
+  by("preferences").replaceChildren(document.createElement("headway-preferences"));
+  account.showModal();
+});
+account.addEventListener("close", () => by("preferences").replaceChildren());
+account.addEventListener("click", (event) => void (event.target === account && account.close())); // beside it
+by("close").addEventListener("click", () => account.close());
+by("leave").addEventListener("click", () => {
+  account.close();
   if (config.people) {
     location.hash = "";
   } else {

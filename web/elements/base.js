@@ -1,6 +1,10 @@
 // What the elements have in common: the client they use, the language they speak, and how they look.
 
+import { english } from "../languages/en.js";
+
 /** @typedef {import("../headway.js").Headway} Headway */
+/** @typedef {import("../languages/en.js").Phrase} Phrase */
+/** @typedef {import("../languages/en.js").Words} Words */
 
 /** What all elements share. It tells `change` when that changes. */
 const shared = new EventTarget();
@@ -17,67 +21,15 @@ export function use(headway) {
   shared.dispatchEvent(new Event("change"));
 }
 
-/**
- * What the elements say. Words in braces are replaced; where there is a choice, `count` decides by the plural rules of
- * the language.
- * @type {Record<string, string | Partial<Record<Intl.LDMLPluralRule, string>>>}
- */
-const messages = {
-  progress_of: "Progress of {name}",
-  done_of: "Done {done} of {total}",
-  all_done: "All {total} done",
-  nothing_to_do: "No tasks yet",
-  customers: { one: "{count} customer", other: "{count} customers" },
-
-  open_tasks: "To do",
-  done_tasks: "Done",
-  no_open_tasks: "Nothing is left to do.",
-  no_tasks: "No tasks yet.",
-  due: "Due {date}",
-  overdue: "Was due {date}",
-  shared_task: "Done once for everybody",
-  waits_for: "Waits for {tasks}",
-  now_done: { one: "“{title}” is done. {count} task left.", other: "“{title}” is done. {count} tasks left." },
-  now_open: "“{title}” is open again.",
-  customers_list: "Customers",
-  no_customers: "Nobody has joined yet.",
-  tasks_of: "Tasks of {name}",
-
-  conversation: "Conversation",
-  message: "Message",
-  write: "Write a message",
-  send: "Send",
-  older: "Show older messages",
-  no_messages: "No messages yet.",
-  you: "You",
-  somebody: "Somebody",
-  today: "Today",
-  yesterday: "Yesterday",
-  task_completed: "{name} completed “{title}”",
-  task_completed_for: "{name} completed “{title}” for {other}",
-  task_reopened: "{name} reopened “{title}”",
-  task_assigned: "You were assigned “{title}”",
-  because: "{what}: {reason}",
-
-  inbox: "Inbox",
-  inbox_unread: { one: "Inbox, {count} unread message", other: "Inbox, {count} unread messages" },
-  unread: { one: "{count} unread", other: "{count} unread" },
-  mark_all_read: "Mark all read",
-  all_read: "Everything is read.",
-  announcements: "Announcements",
-  activity: "{name}, activity",
-  for_you: "For you",
-
-  failed: "That did not work: {reason}",
-  offline: "The server cannot be reached.",
-};
+/** What the elements say. @type {Words} */
+let words = english;
 
 /**
  * Has the elements say things differently: all of it in another language, or some of it in other words.
- * @param {typeof messages} changes
+ * @param {Partial<Words>} changes
  */
 export function translate(changes) {
-  Object.assign(messages, changes);
+  words = { ...words, ...changes };
   shared.dispatchEvent(new Event("change"));
 }
 
@@ -97,6 +49,7 @@ const base = sheet(`
     --text: var(--headway-text, light-dark(#1b1f1e, #eceeed));
     --quiet: var(--headway-quiet, light-dark(#5b6361, #a4adaa));
     --line: var(--headway-line, light-dark(#dfe2df, #363b3e));
+    --field: var(--headway-field, light-dark(#858e8a, #747d80));
     --warning: var(--headway-warning, light-dark(#9a3412, #fdba74));
     --radius: var(--headway-radius, 0.625rem);
     color: var(--text);
@@ -110,11 +63,12 @@ const base = sheet(`
   * { box-sizing: border-box; }
   h3, p, ul, ol { margin: 0; padding: 0; }
   ul, ol { list-style: none; }
-  button, textarea, input { color: inherit; font: inherit; }
+  button, input, select, textarea { color: inherit; font: inherit; }
   button { background: none; border: 0; border-radius: var(--radius); cursor: pointer; padding: 0; text-align: start; }
   :disabled { cursor: default; }
   :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
   .quiet { color: var(--quiet); font-size: 0.875em; }
+  time { unicode-bidi: plaintext; white-space: nowrap; }
   .alert { color: var(--warning); font-size: 0.875em; margin-block-start: 0.5rem; }
   .alert:empty { margin: 0; }
   .unseen { block-size: 1px; clip-path: inset(50%); inline-size: 1px; overflow: hidden; position: absolute; white-space: nowrap; }
@@ -181,6 +135,15 @@ export function reader(signal, read) {
     }
     reading = false;
   };
+}
+
+/** Says a phrase. @param {Phrase} said @param {string} language @param {Record<string, string | number>} [values] */
+export function phrase(said, language, values = {}) {
+  const text = typeof said === "string" ? said : (said[new Intl.PluralRules(language).select(Number(values.count))] ?? said.other ?? "");
+  return text.replace(/\{(\w+)\}/g, (whole, name) => {
+    const value = values[name];
+    return typeof value === "number" ? new Intl.NumberFormat(language).format(value) : (value ?? whole);
+  });
 }
 
 /** An element that shows what a client knows. It is drawn anew when its client, language or attributes change. */
@@ -259,14 +222,9 @@ export class HeadwayElement extends HTMLElement {
     return known && !navigator.language.startsWith(`${known}-`) ? known : navigator.language;
   }
 
-  /** Says something. @param {string} key @param {Record<string, string | number>} [values] */
-  say(key, values = {}) {
-    const found = messages[key];
-    const text = typeof found === "string" ? found : (found[new Intl.PluralRules(this.language).select(Number(values.count))] ?? found.other ?? "");
-    return text.replace(/\{(\w+)\}/g, (whole, name) => {
-      const value = values[name];
-      return typeof value === "number" ? new Intl.NumberFormat(this.language).format(value) : (value ?? whole);
-    });
+  /** Says something. @param {keyof Words} key @param {Record<string, string | number>} [values] */
+  say(key, values) {
+    return phrase(words[key], this.language, values);
   }
 
   /** Why something failed, to be said. @param {unknown} error */
@@ -291,8 +249,8 @@ export class HeadwayElement extends HTMLElement {
     return this.say(done === total ? "all_done" : "done_of", { done, total });
   }
 
-  /** The name of a channel. @param {import("../headway.js").Channel} channel */
-  title(channel) {
+  /** What a channel is called. @param {import("../headway.js").Channel} channel */
+  nameOf(channel) {
     const name = (channel.project_id && this.headway?.projects.get(channel.project_id)?.name) || channel.channel;
     if (channel.channel === "broadcast") return this.say("announcements");
     if (channel.channel.startsWith("user_")) return this.say("for_you");

@@ -20,9 +20,9 @@ export class HeadwayChat extends HeadwayElement {
   static sheets = [
     sheet(`
       :host { display: flex; flex-direction: column; block-size: var(--headway-chat-size, 32rem); }
-      .log { flex: 1 1 auto; min-block-size: 0; overflow-y: auto; overscroll-behavior: contain; padding: 0.25rem; }
+      .log { display: flex; flex: 1 1 auto; flex-direction: column; min-block-size: 0; overflow-y: auto; overscroll-behavior: contain; padding: 0.25rem; position: relative; }
+      .log.below { mask-image: linear-gradient(to bottom, transparent, #000 1.5rem); }
       .older { color: var(--accent); display: block; font-size: 0.875em; margin: 0.25rem auto 0.75rem; padding: 0.25rem 0.75rem; }
-      time { white-space: nowrap; }
       .day:first-child { margin-block-start: 0; }
       .day { color: var(--quiet); font-size: 0.8125em; margin-block: 1.25rem 0.5rem; text-align: center; }
       .entry { display: flex; flex-direction: column; align-items: flex-start; margin-block-start: 0.875rem; }
@@ -38,9 +38,9 @@ export class HeadwayChat extends HeadwayElement {
       .activity.more { margin-block-start: 0.375rem; }
       :host([readonly]) .activity { align-items: flex-start; text-align: start; }
       :host([readonly]) .activity .text { padding-inline: 0.25rem; }
-      .none { color: var(--quiet); padding-block: 2rem; text-align: center; }
+      .none { color: var(--quiet); margin-block: auto; padding-block: 2rem; text-align: center; }
       form { align-items: flex-end; display: flex; gap: 0.5rem; margin-block-start: 0.75rem; }
-      textarea { background: var(--surface); border: 1px solid var(--line); border-radius: var(--radius); field-sizing: content; flex: 1; max-block-size: 10rem; min-block-size: 2.75rem; min-inline-size: 0; padding: 0.5625rem 0.8125rem; resize: none; }
+      textarea { background: var(--surface); border: 1px solid var(--field); border-radius: var(--radius); field-sizing: content; flex: 1; max-block-size: 10rem; min-block-size: 2.75rem; min-inline-size: 0; padding: 0.5625rem 0.8125rem; resize: none; }
       textarea::placeholder { color: var(--quiet); opacity: 1; }
       .send { background: var(--accent); color: var(--on-accent); font-weight: 600; min-block-size: 2.75rem; padding-inline: 1rem; }
       .send:disabled { opacity: 0.6; }
@@ -49,7 +49,8 @@ export class HeadwayChat extends HeadwayElement {
 
   /** @type {HeadwayElement["start"]} */
   start(headway, { signal, on }) {
-    const channel = this.getAttribute("channel") ?? "";
+    const channel = this.getAttribute("channel");
+    if (!channel) return;
     const older = make("button", { type: "button", class: "older", hidden: true });
     const list = make("div");
     const none = make("p", { class: "none", hidden: true });
@@ -145,11 +146,13 @@ export class HeadwayChat extends HeadwayElement {
       watching.disconnect();
       sizing.disconnect();
     });
-    let height = 0;
+    let size = "";
     log.addEventListener("scroll", () => {
       // A change of size scrolls too, and nobody has meant it.
-      if (log.clientHeight === height) follow = atEnd();
-      height = log.clientHeight;
+      const now = [log.clientWidth, log.clientHeight, log.scrollHeight].join();
+      if (now === size) follow = atEnd();
+      size = now;
+      log.classList.toggle("below", log.scrollTop > 0); // there is more above
       markRead();
     }, { passive: true });
     addEventListener("focus", markRead, { signal });
@@ -204,7 +207,7 @@ export class HeadwayChat extends HeadwayElement {
    */
   async #names(headway, channel, messages) {
     const project = headway.channels.get(channel)?.project_id;
-    const people = new Set(messages.flatMap((m) => [m.sender, m.data?.user_id]));
+    const people = new Set(messages.flatMap((m) => [m.sender, m.data?.user_id ?? null]));
     /** @type {Map<?number, string>} */ const names = new Map();
     await Promise.all([...people].map(async (id) => names.set(id, (await headway.name(id, project)) || this.say("somebody"))));
     return names;
@@ -244,15 +247,14 @@ export class HeadwayChat extends HeadwayElement {
 
   /** What a message that nobody wrote says. @param {Message} message @param {Map<?number, string>} names */
   #activity({ kind, content, sender, data }, names) {
-    const told = /** @type {any} */ (data) ?? {};
-    const values = { name: names.get(sender) ?? "", title: told.title ?? "", other: names.get(told.user_id) ?? "" };
-    const forOther = told.user_id !== undefined && told.user_id !== sender;
+    const values = { name: names.get(sender) ?? "", title: data?.title ?? "", other: names.get(data?.user_id ?? null) ?? "" };
+    const forOther = data?.user_id !== undefined && data.user_id !== sender;
     switch (kind) {
       case "task_completed":
         return this.say(forOther ? "task_completed_for" : "task_completed", values);
       case "task_reopened": {
         const what = this.say("task_reopened", values);
-        return told.reason ? this.say("because", { what, reason: told.reason }) : what;
+        return data?.reason ? this.say("because", { what, reason: data.reason }) : what;
       }
       case "task_assigned":
         return this.say("task_assigned", values);

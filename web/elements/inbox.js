@@ -13,7 +13,9 @@ export class HeadwayInbox extends HeadwayElement {
       .panel { background: var(--surface); border: 1px solid var(--line); border-radius: var(--radius); box-shadow: 0 0.75rem 2rem rgb(0 0 0 / 0.16); inline-size: max-content; inset-block-start: calc(100% + 0.5rem); inset-inline-end: 0; max-block-size: min(28rem, 70vh); max-inline-size: min(22rem, calc(100vw - 2rem)); min-inline-size: min(16rem, calc(100vw - 2rem)); overflow-y: auto; padding: 0.375rem; position: absolute; z-index: 10; }
       @media (max-width: 30rem) { .panel { inline-size: auto; inset-block-start: auto; inset-inline: 1rem; margin-block-start: 0.5rem; max-inline-size: none; position: fixed; } }
       .channel, .all { align-items: center; display: flex; gap: 0.75rem; inline-size: 100%; justify-content: space-between; padding: 0.5rem 0.75rem; }
+      .name { flex: 1; }
       .unread { font-weight: 600; }
+      .channel .quiet { white-space: nowrap; }
       .all { color: var(--accent); font-size: 0.875em; }
       .all:disabled { color: var(--quiet); }
     `),
@@ -53,7 +55,7 @@ export class HeadwayInbox extends HeadwayElement {
       if (focused) /** @type {?HTMLElement} */ (list.querySelector(`[data-channel="${CSS.escape(focused)}"]`))?.focus();
     };
     button.addEventListener("click", () => {
-      toggle(panel.hidden);
+      toggle(Boolean(panel.hidden));
       draw();
     });
     all.addEventListener("click", async () => {
@@ -65,8 +67,8 @@ export class HeadwayInbox extends HeadwayElement {
       toggle(false);
       button.focus();
     }, { signal });
-    document.addEventListener("pointerdown", (event) => event.composedPath().includes(this) || toggle(false), { signal });
-    this.addEventListener("focusout", (event) => event.relatedTarget && event.relatedTarget !== this && toggle(false), { signal });
+    document.addEventListener("pointerdown", (event) => void (event.composedPath().includes(this) || toggle(false)), { signal });
+    this.addEventListener("focusout", (event) => void (event.relatedTarget && event.relatedTarget !== this && toggle(false)), { signal });
     on("snapshot", draw);
     on("channel", draw);
     draw();
@@ -74,15 +76,19 @@ export class HeadwayInbox extends HeadwayElement {
 
   /** @param {import("../headway.js").Channel} channel @param {() => void} open */
   #row(channel, open) {
-    const name = make("span", { class: channel.unread ? "unread" : "" }, this.title(channel));
+    const name = make("span", { class: channel.unread ? "name unread" : "name" }, this.nameOf(channel));
     const row = make("button", { type: "button", class: "channel", onclick: open }, name);
     row.dataset.channel = channel.channel;
-    if (channel.unread) {
-      const count = make("span", { class: "count" }, new Intl.NumberFormat(this.language).format(channel.unread));
-      count.setAttribute("aria-hidden", "true");
-      row.append(count);
-      row.setAttribute("aria-label", `${name.textContent}, ${this.say("unread", { count: channel.unread })}`);
+    /** @type {string[]} */ const said = [this.nameOf(channel)];
+    if (channel.muted) {
+      row.append(make("span", { class: "quiet" }, this.say("muted")));
+      said.push(this.say("muted"));
     }
+    if (channel.unread) {
+      row.append(make("span", { class: "count" }, new Intl.NumberFormat(this.language).format(channel.unread)));
+      said.push(this.say("unread", { count: channel.unread }));
+    }
+    row.setAttribute("aria-label", said.join(", "));
     return make("li", {}, row);
   }
 }

@@ -31,11 +31,11 @@ export class HeadwayProgress extends HeadwayElement {
     const draw = (name, shown) => {
       const said = this.share(shown);
       text.textContent = shown.customers === undefined ? said : `${said} · ${this.say("customers", { count: shown.customers })}`;
-      percent.textContent = this.percent(shown.percent);
+      percent.textContent = shown.total ? this.percent(shown.percent) : "";
       fill.style.inlineSize = `${shown.percent}%`;
       bar.setAttribute("aria-label", this.say("progress_of", { name }));
       bar.setAttribute("aria-valuenow", String(shown.percent));
-      bar.setAttribute("aria-valuetext", `${said}, ${this.percent(shown.percent)}`);
+      bar.setAttribute("aria-valuetext", shown.total ? `${said}, ${this.percent(shown.percent)}` : said);
       whole.classList.toggle("full", shown.percent === 100);
       if (shown.percent === 100 && !full) this.dispatchEvent(new CustomEvent("headway-complete", { bubbles: true, composed: true, detail: { project, user } }));
       full = shown.percent === 100;

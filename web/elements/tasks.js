@@ -1,5 +1,8 @@
 import { HeadwayElement, arrange, make, reader, sheet } from "./base.js";
 
+// How many tasks that are done are shown without being asked for.
+const FEW = 8;
+
 /**
  * `<headway-tasks project="1">`: what is left to do, and what is done. Customers see and tick off their own tasks; staff
  * see the customers, and choose one to do so for.
@@ -10,6 +13,10 @@ export class HeadwayTasks extends HeadwayElement {
     sheet(`
       h3 { color: var(--quiet); font-size: 0.8125em; font-weight: 600; margin-block: 1.5rem 0.5rem; }
       h3:first-child { margin-block-start: 0; }
+      .none { color: var(--quiet); padding-block: 1.5rem; text-align: center; }
+      details { margin-block-start: 1.5rem; }
+      summary { color: var(--quiet); cursor: pointer; font-size: 0.8125em; }
+      summary h3 { display: inline; font-size: inherit; }
       .tasks > li + li { border-block-start: 1px solid var(--line); }
       label { cursor: pointer; display: flex; gap: 0.875rem; padding-block: 0.75rem; }
       .blocked label { cursor: default; }
@@ -17,8 +24,10 @@ export class HeadwayTasks extends HeadwayElement {
       .body { min-inline-size: 0; }
       .title { display: block; font-weight: 500; }
       .done .title, .blocked .title { color: var(--quiet); font-weight: 400; }
-      .detail, .notes { display: block; }
-      .date { white-space: nowrap; }
+      .detail { display: block; }
+      .notes { column-gap: 1.25em; display: flex; flex-wrap: wrap; overflow: clip; }
+      .notes > * { margin-inline-start: -1.25em; padding-inline-start: 1.25em; position: relative; }
+      .notes > *::before { content: "·" / ""; inline-size: 1.25em; inset-inline-start: 0; position: absolute; text-align: center; }
       .late { color: var(--warning); }
       .customers > li + li { border-block-start: 1px solid var(--line); }
       .customer { display: block; inline-size: 100%; padding-block: 0.875rem; }
@@ -70,11 +79,12 @@ export class HeadwayTasks extends HeadwayElement {
   #list(headway, signal, { project, user, place, status, alert }) {
     const open = make("ul", { class: "tasks" });
     const done = make("ul", { class: "tasks" });
-    const openTitle = make("h3", { id: `open-${user ?? 0}`, tabIndex: -1 });
+    const openTitle = make("h3", { id: `open-${user ?? 0}` });
     const doneTitle = make("h3", { id: `done-${user ?? 0}` });
     open.setAttribute("aria-labelledby", openTitle.id);
     done.setAttribute("aria-labelledby", doneTitle.id);
-    const none = make("p", { class: "quiet" });
+    const none = make("p", { class: "none", tabIndex: -1 });
+    const past = make("details", {}, make("summary", {}, doneTitle), done);
     /** @type {Map<number, ReturnType<HeadwayTasks["row"]>>} */ const rows = new Map();
     let left = 0;
 
@@ -99,12 +109,16 @@ export class HeadwayTasks extends HeadwayElement {
       doneTitle.textContent = this.say("done_tasks");
       none.textContent = this.say(tasks.length ? "no_open_tasks" : "no_tasks");
       none.hidden = left > 0;
-      doneTitle.hidden = tasks.length === left;
-      if (!openTitle.isConnected) place.append(openTitle, none, open, doneTitle, done);
+      openTitle.hidden = left === 0;
+      past.hidden = tasks.length === left;
+      if (!open.isConnected) {
+        past.open = tasks.length - left <= FEW;
+        place.append(openTitle, none, open, past);
+      }
       // Whoever ticks off with the keyboard stays where they are in the list.
       if (focused && this.root.activeElement !== focused && place.contains(focused)) {
         const next = /** @type {?HTMLElement} */ (open.querySelector("input:enabled"));
-        (next ?? openTitle).focus();
+        (next ?? none).focus();
       }
     });
 
@@ -156,7 +170,7 @@ export class HeadwayTasks extends HeadwayElement {
       box.disabled = blocked;
       /** @type {HTMLElement[]} */ const said = [];
       if (blocked) {
-        const quoted = task.blocked_by.map((id) => `“${titles.get(id) ?? `#${id}`}”`);
+        const quoted = task.blocked_by.map((id) => this.say("quoted", { title: titles.get(id) ?? `#${id}` }));
         said.push(make("span", {}, this.say("waits_for", { tasks: new Intl.ListFormat(this.language).format(quoted) })));
       }
       if (task.due_at && !task.complete) {
@@ -165,7 +179,7 @@ export class HeadwayTasks extends HeadwayElement {
         said.push(make("span", { class: late ? "date late" : "date" }, this.say(late ? "overdue" : "due", { date })));
       }
       if (task.shared && !task.complete) said.push(make("span", {}, this.say("shared_task")));
-      notes.replaceChildren(...said.flatMap((part, i) => (i ? [" · ", part] : [part])));
+      notes.replaceChildren(...said.flatMap((part, i) => (i ? [" ", part] : [part])));
     };
     return { item, draw };
   }

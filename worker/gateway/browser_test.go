@@ -6,54 +6,55 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	osexec "os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/accessibility"
-	"github.com/chromedp/cdproto/audits"
 	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/page"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"headway/internal/pgtest"
+	"headway/internal/webtest"
 	"headway/web"
 )
-
-// soon is how long a browser may take for something on a machine that does much else. All waits end with a condition.
-const soon = 60 * time.Second
 
 // site is the page as a browser sees it: the gateway, the files, and a backend that gives everybody a token.
 type site struct {
 	*bench
 	handler http.Handler
 	address string
+	config  string // what the server says of itself
 
 	mu     sync.Mutex
 	server *http.Server
 	conns  map[net.Conn]struct{}
 	mint   func(userID int64) string
 	minted int
+	opened int // WebSockets
 }
 
 func newSite(t *testing.T, b *bench) *site {
 	t.Helper()
 	s := &site{bench: b, address: "127.0.0.1:0", conns: map[net.Conn]struct{}{}}
+	s.config = `{"token_url": "token", "people": [
+		{"id": 2, "name": "Bob", "role": "customer"}, {"id": 3, "name": "Charlie", "role": "customer"}, {"id": 4, "name": "Dora", "role": "staff"}
+	]}`
 	s.mint = func(userID int64) string { return token(t, userID, time.Now().Add(time.Hour)) }
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
-	mux.Handle("/api/", b.Handler())
+	api := b.Handler()
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/ws" {
+			s.mu.Lock()
+			s.opened++
+			s.mu.Unlock()
+		}
+		api.ServeHTTP(w, r)
+	})
 	mux.HandleFunc("GET /page.json", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"token_url": "token", "people": [
-			{"id": 2, "name": "Bob", "role": "customer"}, {"id": 3, "name": "Charlie", "role": "customer"}, {"id": 4, "name": "Dora", "role": "staff"}
-		]}`))
+		_, _ = w.Write([]byte(s.config))
 	})
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
 		var asked struct {
@@ -83,7 +84,7 @@ func (s *site) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.address = listener.Addr().String()
-	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: soon, ConnState: func(c net.Conn, state http.ConnState) {
+	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: webtest.Soon, ConnState: func(c net.Conn, state http.ConnState) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if state == http.StateClosed {
@@ -107,196 +108,19 @@ func (s *site) stop() {
 	clear(s.conns)
 }
 
-// chromium starts a browser without a window.
-func chromium(t *testing.T) context.Context {
-	t.Helper()
-	var path string
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := osexec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		t.Fatal("the test needs a browser: apt-get install chromium")
-	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("lang", "en-GB"),
-		chromedp.WSURLReadTimeout(soon),
-	)
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(stop)
-	browser, closeBrowser := chromedp.NewContext(allocator)
-	t.Cleanup(closeBrowser)
-	if err := chromedp.Do(browser); err != nil {
-		t.Fatal(err)
-	}
-	return browser
-}
-
-// tab is a page that somebody has open, and what the browser had to complain about in it.
-type tab struct {
-	t   *testing.T
-	ctx context.Context
-
-	mu       sync.Mutex
-	problems []string
-}
-
-// open shows the site to somebody. Everything that goes wrong in the page fails the test in the end, unless some of the
-// words are in it.
+// open shows the site to somebody.
 func (s *site) open(t *testing.T, browser context.Context, person string, expected ...string) *tab {
 	t.Helper()
-	ctx, closeTab := chromedp.NewContext(browser)
-	t.Cleanup(closeTab)
-	v := &tab{t: t, ctx: ctx}
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatal(err)
-	}
-	err := chromedp.Listen(ctx, func(event any) {
-		switch e := event.(type) {
-		case *runtime.EventExceptionThrown:
-			v.complain("exception", e.ExceptionDetails)
-		case *runtime.EventConsoleAPICalled:
-			if e.Type == "error" || e.Type == "warning" {
-				v.complain("console", e.Args)
-			}
-		case *log.EventEntryAdded:
-			if e.Entry.Level == "error" || e.Entry.Level == "warning" {
-				v.complain("log", e.Entry)
-			}
-		case *audits.EventIssueAdded:
-			if e.Issue.Code == "ContentSecurityPolicyIssue" {
-				v.complain("policy", e.Issue)
-			}
-		case *page.EventJavascriptDialogOpening:
-			v.complain("dialog", e.Message)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	call(v, audits.Enable, cdp.Empty{})
-	v.focus(true)
-	v.do(chromedp.EmulateViewport(1280, 1000), chromedp.Navigate("http://"+s.address+"/"+person))
-	t.Cleanup(func() {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		for _, p := range v.problems {
-			if !slices.ContainsFunc(expected, func(word string) bool { return strings.Contains(p, word) }) {
-				t.Errorf("the browser of %s complains: %s", person, p)
-			}
-		}
-	})
-	return v
+	return &tab{webtest.Open(t, browser, "http://"+s.address+"/"+person, expected...)}
 }
 
-func (v *tab) complain(kind string, about any) {
-	text, _ := json.Marshal(about)
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.problems = append(v.problems, kind+" "+string(text))
-}
+// tab is the page, opened.
+type tab struct{ *webtest.Tab }
 
-func (v *tab) do(steps ...chromedp.Action[chromedp.Void]) {
-	v.t.Helper()
-	ctx, cancel := context.WithTimeout(v.ctx, soon)
-	defer cancel()
-	if err := chromedp.Do(ctx, steps...); err != nil {
-		v.t.Fatal(err)
-	}
-}
-
-// evaluate returns what an expression is in the page.
-func evaluate[T any](v *tab, expression string) T {
-	v.t.Helper()
-	ctx, cancel := context.WithTimeout(v.ctx, soon)
-	defer cancel()
-	found, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	return found
-}
-
-// call has the browser do something that a page cannot.
-func call[P, R any](v *tab, command cdp.Command[P, R], params P) R {
-	v.t.Helper()
-	ctx, cancel := context.WithTimeout(v.ctx, soon)
-	defer cancel()
-	result, err := chromedp.Call(ctx, command, params)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	return result
-}
-
-// focus has the page believe that somebody is at its window, or leaves it to the browser to say.
-func (v *tab) focus(is bool) {
-	v.t.Helper()
-	call(v, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: is})
-}
-
-// text is what an element shows, with what is in its shadow.
-func (v *tab) text(id string) string {
-	v.t.Helper()
-	return evaluate[string](v, fmt.Sprintf(`(() => {
-		const found = document.getElementById(%q);
-		const inner = (root) => [...root.children].filter((c) => c.tagName !== "STYLE").map((c) => c.innerText).join("\n");
-		return found.hidden ? "" : found.shadowRoot ? inner(found.shadowRoot) : found.innerText;
-	})()`, id))
-}
-
-// shows waits until an element shows something.
-func (v *tab) shows(id, want string) {
-	v.t.Helper()
-	v.until(id+" does not show "+want, func() bool { return strings.Contains(v.text(id), want) })
-}
-
-// percent is how far the bar is, as a screen reader says it.
-func (v *tab) percent() string {
-	v.t.Helper()
-	return evaluate[string](v, `document.getElementById("progress").shadowRoot.querySelector("[role=progressbar]")?.ariaValueNow ?? ""`)
-}
-
-func (v *tab) until(what string, is func() bool) {
-	v.t.Helper()
-	pgtest.Eventually(v.t, soon, is, "%s", what)
-}
-
-// in is an element in the shadow of another.
-func in(id, selector string) string {
-	return fmt.Sprintf("document.getElementById(%q).shadowRoot.querySelector(%q)", id, selector)
-}
-
-// click waits for an element and clicks on it as a mouse does.
-func (v *tab) click(path string) {
-	v.t.Helper()
-	v.do(chromedp.Click(chromedp.JSPath(path)))
-}
-
-// write types a message and sends it.
-func (v *tab) write(text string) {
-	v.t.Helper()
-	v.do(chromedp.SendKeys(chromedp.JSPath(in("chat", "textarea")), text+kb.Enter))
-}
-
-// complete ticks a task off, with the keyboard; reopen takes the tick away.
-func (v *tab) complete(title string) { v.t.Helper(); v.tick(title, "!") }
-func (v *tab) reopen(title string)   { v.t.Helper(); v.tick(title, "") }
-
-func (v *tab) tick(title, not string) {
-	v.t.Helper()
-	v.until("there is no such task "+title, func() bool {
-		return evaluate[bool](v, fmt.Sprintf(`((box) => !!box && %sbox.checked)(%s)`, not, box(title)))
-	})
-	v.do(chromedp.SendKeys(chromedp.JSPath(box(title)), " "))
-}
-
-func box(title string) string {
-	return fmt.Sprintf(`[...document.getElementById("tasks").shadowRoot.querySelectorAll("label")].find((l) => l.querySelector(".title").textContent === %q)?.querySelector("input")`, title)
-}
+func (v *tab) percent() string       { return v.Percent("progress") }
+func (v *tab) complete(title string) { v.Complete("tasks", title) }
+func (v *tab) reopen(title string)   { v.Reopen("tasks", title) }
+func (v *tab) write(text string)     { v.Type(webtest.In("chat", "textarea"), text+kb.Enter) }
 
 // folded has what was completed counted, as the worker would.
 func (s *site) folded(t *testing.T, is func() bool) func() bool {
@@ -308,48 +132,48 @@ func (s *site) folded(t *testing.T, is func() bool) func() bool {
 
 func TestTabsSeeEachOther(t *testing.T) {
 	s := newSite(t, setup(t))
-	browser := chromium(t)
+	browser := webtest.Chromium(t)
 	bob, charlie, dora := s.open(t, browser, "#2"), s.open(t, browser, "#3"), s.open(t, browser, "#4")
 	for _, v := range []*tab{bob, charlie, dora} {
-		v.shows("title", "Website")
-		evaluate[string](v, `window.loaded = "once"`)
+		v.Shows("title", "Website")
+		webtest.Evaluate[string](v.Tab, `window.loaded = "once"`)
 	}
 
 	charlie.complete("Domain")
-	bob.until("Bob's bar does not move", s.folded(t, func() bool { return bob.percent() == "50" }))
-	bob.shows("tasks", "Done")
-	charlie.shows("progress", "Done 1 of 2")
-	dora.shows("activity", "Charlie completed “Domain”")
-	dora.shows("progress", "Done 3 of 6 · 3 customers")
+	bob.Until("Bob's bar does not move", s.folded(t, func() bool { return bob.percent() == "50" }))
+	bob.Shows("tasks", "Done")
+	charlie.Shows("progress", "Done 1 of 2")
+	dora.Shows("activity", "Charlie completed “Domain”")
+	dora.Shows("progress", "Done 3 of 6 · 3 customers")
 
 	// For a customer who cannot.
-	dora.click(`[...document.getElementById("tasks").shadowRoot.querySelectorAll(".customer")].find((c) => c.innerText.includes("Bob"))`)
+	dora.Click(`[...document.getElementById("tasks").shadowRoot.querySelectorAll(".customer")].find((c) => c.innerText.includes("Bob"))`)
 	dora.complete("Profile")
-	bob.until("Bob's bar is not full", s.folded(t, func() bool { return bob.percent() == "100" }))
-	bob.shows("progress", "All 2 done")
-	dora.shows("activity", "Dora completed “Profile” for Bob")
+	bob.Until("Bob's bar is not full", s.folded(t, func() bool { return bob.percent() == "100" }))
+	bob.Shows("progress", "All 2 done")
+	dora.Shows("activity", "Dora completed “Profile” for Bob")
 
 	// And back.
 	bob.reopen("Profile")
-	bob.until("Bob's bar does not move back", s.folded(t, func() bool { return bob.percent() == "50" }))
+	bob.Until("Bob's bar does not move back", s.folded(t, func() bool { return bob.percent() == "50" }))
 
 	bob.write("Hello Charlie")
-	charlie.shows("chat", "Hello Charlie")
+	charlie.Shows("chat", "Hello Charlie")
 	charlie.write("Hello Bob")
-	bob.shows("chat", "Hello Bob")
+	bob.Shows("chat", "Hello Bob")
 
 	// What nobody looks at is unread.
-	bob.until("Bob has not read what he sees", func() bool { return !strings.Contains(bob.text("inbox"), "1") })
-	bob.focus(false)
-	call(dora, page.BringToFront, cdp.Empty{})
+	bob.Until("Bob has not read what he sees", func() bool { return !strings.Contains(bob.Text("inbox"), "1") })
+	bob.Focus(false)
+	webtest.Call(dora.Tab, page.BringToFront, cdp.Empty{})
 	dora.write("Hello all")
-	bob.shows("chat", "Hello all")
-	bob.shows("inbox", "1")
-	bob.focus(true)
-	bob.until("Bob has not read what he sees", func() bool { return !strings.Contains(bob.text("inbox"), "1") })
+	bob.Shows("chat", "Hello all")
+	bob.Shows("inbox", "1")
+	bob.Focus(true)
+	bob.Until("Bob has not read what he sees", func() bool { return !strings.Contains(bob.Text("inbox"), "1") })
 
 	for _, v := range []*tab{bob, charlie, dora} {
-		if evaluate[string](v, `window.loaded ?? "again"`) != "once" {
+		if webtest.Evaluate[string](v.Tab, `window.loaded ?? "again"`) != "once" {
 			t.Error("a page was loaded again")
 		}
 	}
@@ -357,24 +181,24 @@ func TestTabsSeeEachOther(t *testing.T) {
 
 func TestAPageComesBack(t *testing.T) {
 	s := newSite(t, setup(t))
-	bob := s.open(t, chromium(t), "#2", "WebSocket connection to", "ERR_CONNECTION")
-	bob.shows("title", "Website")
+	bob := s.open(t, webtest.Chromium(t), "#2", "WebSocket connection to", "ERR_CONNECTION")
+	bob.Shows("title", "Website")
 	bob.write("before")
-	bob.shows("chat", "before")
+	bob.Shows("chat", "before")
 
 	s.stop()
-	bob.shows("state", "Reconnecting…")
+	bob.Shows("state", "Reconnecting…")
 	exec(t, s.conn, `
 select headway.post(1, 'project_1', 'meanwhile ' || n) from generate_series(1, 3) n;
 select headway.complete_task(1, 1);
 select headway.fold();`)
 	s.start(t)
-	bob.shows("chat", "meanwhile 3")
-	bob.until("the page does not say that it is back", func() bool { return bob.text("state") == "" })
-	bob.until("the bar does not come back", func() bool { return bob.percent() == "50" })
+	bob.Shows("chat", "meanwhile 3")
+	bob.Until("the page does not say that it is back", func() bool { return bob.Text("state") == "" })
+	bob.Until("the bar does not come back", func() bool { return bob.percent() == "50" })
 	bob.write("after")
-	bob.shows("chat", "after")
-	said := bob.text("chat")
+	bob.Shows("chat", "after")
+	said := bob.Text("chat")
 	for _, text := range []string{"before", "meanwhile 1", "meanwhile 2", "meanwhile 3", "after"} {
 		if n := strings.Count(said, text); n != 1 {
 			t.Errorf("%q is shown %d times", text, n)
@@ -395,23 +219,23 @@ func TestAPageWhoseTokenExpires(t *testing.T) {
 		}
 		return token(t, userID, clock().Add(time.Hour))
 	}
-	bob := s.open(t, chromium(t), "#2", "401")
-	bob.shows("title", "Website")
+	bob := s.open(t, webtest.Chromium(t), "#2", "401")
+	bob.Shows("title", "Website")
 
 	jump()
 	exec(t, s.conn, "select headway.post(1, 'project_1', 'one')") // the gateway looks at the time when it has something to tell
-	bob.shows("chat", "one")
-	bob.until("the page does not ask for a new token", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.minted >= 2 })
+	bob.Shows("chat", "one")
+	bob.Until("the page does not ask for a new token", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.minted >= 2 })
 	exec(t, s.conn, "select headway.post(1, 'project_1', 'again')")
-	bob.shows("chat", "again")
+	bob.Shows("chat", "again")
 	s.mu.Lock()
 	valid = false
 	s.mu.Unlock()
 
 	jump()
 	exec(t, s.conn, "select headway.post(1, 'project_1', 'two')")
-	bob.shows("sign-in-hint", "not valid any more")
-	if text := bob.text("view"); text != "" {
+	bob.Shows("sign-in-hint", "not valid any more")
+	if text := bob.Text("view"); text != "" {
 		t.Errorf("the page still shows %q", text)
 	}
 }
@@ -423,18 +247,18 @@ func TestWhatPeopleWriteIsShownAsText(t *testing.T) {
 update headway.task set title = '`+title+`', detail = '`+hostile+`' where id = 2;
 update headway.project set name = name || ' `+hostile+`' where id = 1;
 update headway.appuser set fullname = fullname || ' `+title+`' where id = 3;`)
-	browser := chromium(t)
+	browser := webtest.Chromium(t)
 	bob, dora := s.open(t, browser, "#2"), s.open(t, browser, "#4")
-	bob.shows("title", "Website "+hostile)
+	bob.Shows("title", "Website "+hostile)
 	bob.write(hostile)
-	dora.shows("chat", hostile)
-	bob.shows("tasks", title)
-	bob.shows("tasks", hostile)
+	dora.Shows("chat", hostile)
+	bob.Shows("tasks", title)
+	bob.Shows("tasks", hostile)
 	bob.complete(title)
-	dora.until("Dora is not told", s.folded(t, func() bool { return strings.Contains(dora.text("activity"), title) }))
-	dora.shows("tasks", "Charlie "+title)
+	dora.Until("Dora is not told", s.folded(t, func() bool { return strings.Contains(dora.Text("activity"), title) }))
+	dora.Shows("tasks", "Charlie "+title)
 	for _, v := range []*tab{bob, dora} {
-		made := evaluate[int](v, `[document, ...[...document.querySelectorAll("*")].map((e) => e.shadowRoot).filter(Boolean)]
+		made := webtest.Evaluate[int](v.Tab, `[document, ...[...document.querySelectorAll("*")].map((e) => e.shadowRoot).filter(Boolean)]
 			.reduce((sum, root) => sum + root.querySelectorAll("img, body script").length, 0)`)
 		if made != 0 {
 			t.Errorf("%d elements were made of what people wrote", made)
@@ -445,49 +269,155 @@ update headway.appuser set fullname = fullname || ' `+title+`' where id = 3;`)
 func TestAPageSaysWhatItIs(t *testing.T) {
 	s := newSite(t, setup(t))
 	exec(t, s.conn, "insert into headway.prerequisite (task_id, requires_id) values (2, 1)")
-	browser := chromium(t)
+	browser := webtest.Chromium(t)
 	bob, dora := s.open(t, browser, "#2"), s.open(t, browser, "#4")
 	exec(t, s.conn, "select headway.post(1, 'broadcast', 'Welcome')")
-	bob.hears("heading Website", "progressbar Progress of Website", "checkbox Domain", "checkbox Profile: Waits for “Domain”",
+	bob.Hears("heading Website", "progressbar Progress of Website", "checkbox Domain", "checkbox Profile: Waits for “Domain”",
 		"list To do", "log Conversation", "textbox Message", "button Send", "button Inbox, 1 unread message")
-	dora.hears("progressbar Progress of Website", "list Customers", "button Bob", "log Conversation", "textbox Message")
-	dora.click(in("tasks", ".customer"))
-	dora.hears("group Tasks of Abe", "checkbox Domain")
+	dora.Hears("progressbar Progress of Website", "list Customers", "button Bob", "log Conversation", "textbox Message")
+	dora.Click(webtest.In("tasks", ".customer"))
+	dora.Hears("group Tasks of Abe", "checkbox Domain")
 }
 
-// hears waits until the accessibility tree has all these, each a role and the beginning of a name, and perhaps a
-// description after a colon.
-func (v *tab) hears(want ...string) {
-	v.t.Helper()
-	var heard []string
-	missing := func() []string {
-		heard = nil
-		for _, n := range call(v, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{}).Nodes {
-			if n.Ignored {
-				continue
-			}
-			line := value(n.Role) + " " + value(n.Name)
-			if d := value(n.Description); d != "" {
-				line += ": " + d
-			}
-			heard = append(heard, line)
+// does waits until the database says so.
+func (s *site) does(t *testing.T, v *tab, what, condition string) {
+	t.Helper()
+	v.Until(what, func() bool {
+		var is bool
+		if err := s.conn.QueryRow(t.Context(), "select coalesce((select "+condition+"), false)").Scan(&is); err != nil {
+			t.Fatal(err)
 		}
-		return slices.DeleteFunc(slices.Clone(want), func(w string) bool {
-			return slices.ContainsFunc(heard, func(h string) bool { return strings.HasPrefix(h, w) })
+		return is
+	})
+}
+
+func TestPreferencesAreKept(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	exec(t, s.conn, "update headway.appuser set email = 'bob@example.com', digest_after = '7 hours' where id = 2")
+	bob := s.open(t, webtest.Chromium(t), "#2", "422")
+	const preferences = `document.querySelector("headway-preferences").shadowRoot`
+	set := func(selector, value string) {
+		t.Helper()
+		webtest.Evaluate[bool](bob.Tab, fmt.Sprintf(`((e) => (e.value = %q, e.dispatchEvent(new Event("change"))))(%s.querySelector(%q))`, value, preferences, selector))
+	}
+	says := func(want string) {
+		t.Helper()
+		bob.Until("the preferences do not say "+want, func() bool {
+			return strings.Contains(webtest.Evaluate[string](bob.Tab, preferences+`.querySelector(".end").innerText`), want)
 		})
 	}
-	defer func() {
-		if v.t.Failed() {
-			v.t.Logf("missing: %q in\n%s", missing(), strings.Join(heard, "\n"))
-		}
-	}()
-	v.until("a screen reader does not hear everything", func() bool { return len(missing()) == 0 })
+	bob.Shows("title", "Website")
+	bob.Click(`document.getElementById("who")`)
+	bob.Hears("dialog Mail", "combobox Send it when something has been unread for", "group No mail between", "combobox Time zone",
+		"group Mail about", "checkbox Announcements", "checkbox Website", "checkbox For you", "button Close")
+	if chosen := webtest.Evaluate[string](bob.Tab, preferences+`.getElementById("after").selectedOptions[0].text`); chosen != "7 hours" {
+		t.Errorf("%q is chosen", chosen)
+	}
+
+	bob.Type(preferences+`.getElementById("after")`, "4")
+	s.does(t, bob, "the interval is not kept", "digest_after = '4 hours' from headway.appuser where id = 2")
+	set("#zone", "Europe/Lisbon")
+	s.does(t, bob, "the time zone is not kept", "time_zone = 'Europe/Lisbon' from headway.appuser where id = 2")
+	set("[type=time]", "22:00")
+	set("[type=time] ~ [type=time]", "07:00")
+	s.does(t, bob, "the quiet hours are not kept", "(quiet_from, quiet_until) = ('22:00', '07:00') from headway.appuser where id = 2")
+	says("Saved.")
+	set("[type=time] ~ [type=time]", "22:00")
+	says("That did not work")
+	bob.Click(preferences + `.querySelector(".link")`)
+	s.does(t, bob, "the quiet hours stay", "quiet_from is null and quiet_until is null from headway.appuser where id = 2")
+
+	bob.Type(preferences+`.querySelector("[type=checkbox]")`, " ")
+	s.does(t, bob, "the channel is not muted", "muted from headway.subscription where user_id = 2 and channel = 'broadcast'")
+	bob.Type(preferences+`.querySelector("[type=checkbox]")`, kb.Escape)
+	bob.Until("the dialog stays", func() bool { return !webtest.Evaluate[bool](bob.Tab, `document.getElementById("account").open`) })
+	bob.Click(webtest.In("inbox", ".open"))
+	bob.Hears("button Announcements, no mail")
 }
 
-func value(v *accessibility.Value) string {
-	var text string
-	if v != nil {
-		_ = json.Unmarshal(v.Value, &text)
+func TestThePageSpeaksGerman(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	bob := s.open(t, webtest.Chromium(t), "?lang=de#2")
+	bob.Shows("greeting", "Ihr Stand, Bob")
+	bob.Hears("heading Ihre Aufgaben", "list Zu erledigen", "progressbar Fortschritt von Website", "button Eingang", "button Bob: Mail, Abmelden")
+	if language := webtest.Evaluate[string](bob.Tab, `document.documentElement.lang`); language != "de" {
+		t.Errorf("a screen reader takes the page for %q", language)
 	}
-	return text
+}
+
+func TestATokenIsPasted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	s.config = "{}"
+	v := s.open(t, webtest.Chromium(t), "", "401")
+	paste := func(text string) {
+		t.Helper()
+		v.Type(`document.getElementById("token")`, text)
+		v.Click(`document.querySelector("#token-form button")`)
+	}
+	v.Hears("heading Who is here?", "textbox Token", "button Sign in")
+	paste("nonsense")
+	v.Shows("sign-in-hint", "not valid any more")
+	paste(token(t, 2, time.Now().Add(time.Hour)))
+	v.Shows("greeting", "Bob")
+	v.Do(chromedp.Reload())
+	v.Shows("greeting", "Bob")
+	v.Click(`document.getElementById("who")`)
+	v.Click(`document.getElementById("leave")`)
+	v.Shows("sign-in-hint", "Paste a token")
+	v.Do(chromedp.Reload())
+	v.Shows("sign-in-hint", "Paste a token")
+}
+
+// TestATokenIsRenewed stays connected for longer than its first tokens last.
+func TestATokenIsRenewed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	s.mint = func(userID int64) string { return token(t, userID, time.Now().Add(8*time.Second)) }
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	bob.Until("the token is not renewed", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.minted > 2 })
+	exec(t, s.conn, "select headway.post(1, 'project_1', 'still there?')")
+	bob.Shows("chat", "still there?")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opened != 1 {
+		t.Errorf("%d connections were opened", s.opened)
+	}
+}
+
+// TestOnesOwnProgressIsNotLost tells a client of progress in every order in which it may come: the part that all share,
+// and one's own of the same version, either first, and late what is older.
+func TestOnesOwnProgressIsNotLost(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	v := s.open(t, webtest.Chromium(t), "")
+	webtest.Evaluate[any](v.Tab, `(async () => {
+		const { Headway } = await import("/headway.js");
+		const after = (...events) => new Promise((resolve) => {
+			const shared = { done: 1, total: 2 };
+			const snapshot = { user_id: 2, fullname: "Bob", channels: [], projects: [{ project_id: 1, name: "Website", role: "customer", version: 5, shared, progress: { done: 1, total: 4, percent: 25 } }] };
+			globalThis.WebSocket = class {
+				constructor() { queueMicrotask(() => this.onopen()); }
+				close() {}
+				send() {
+					for (const event of [{ type: "snapshot", snapshot }, ...events]) this.onmessage({ data: JSON.stringify({ project_id: 1, ...event }) });
+					resolve(client.projects.get(1).progress.percent);
+					client.close();
+				}
+			};
+			const client = new Headway({ token: async () => "x" });
+			client.connect();
+		});
+		const all = { type: "progress", version: 6, shared: { done: 2, total: 2 }, progress: null };
+		const own = { ...all, progress: { done: 4, total: 4, percent: 100 } };
+		const old = { type: "progress", version: 4, shared: { done: 0, total: 2 }, progress: { done: 0, total: 4, percent: 0 } };
+		window.percents = JSON.stringify([await after(all), await after(all, own), await after(own, all), await after(own, old), await after(all, own, all, old)]);
+	})()`)
+	v.Until("the client was not told", func() bool { return webtest.Evaluate[bool](v.Tab, `"percents" in window`) })
+	if got := webtest.Evaluate[string](v.Tab, `percents`); got != "[50,100,100,100,100]" {
+		t.Errorf("the bar is at %s", got)
+	}
 }

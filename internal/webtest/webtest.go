@@ -1,0 +1,259 @@
+// Package webtest opens pages with headway's elements in a real browser.
+//
+// What belongs here knows a browser and the elements of web/; what a page made of them should do is its own test's.
+package webtest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/accessibility"
+	"github.com/chromedp/cdproto/audits"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"headway/internal/pgtest"
+)
+
+// Soon is how long a browser may take for something on a machine that does much else. All waits end with a condition.
+const Soon = 60 * time.Second
+
+// Chromium starts a browser without a window, which ends with the test.
+func Chromium(t *testing.T) context.Context {
+	t.Helper()
+	var path string
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		t.Fatal("the test needs a browser: apt-get install chromium")
+	}
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("accept-lang", "en-GB"),
+		chromedp.WSURLReadTimeout(Soon),
+	)
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(stop)
+	browser, closeBrowser := chromedp.NewContext(allocator)
+	t.Cleanup(closeBrowser)
+	if err := chromedp.Do(browser); err != nil {
+		t.Fatal(err)
+	}
+	return browser
+}
+
+// Tab is a page that somebody has open, and what the browser had to complain about in it.
+type Tab struct {
+	Context context.Context
+
+	t        *testing.T
+	mu       sync.Mutex
+	problems []string
+}
+
+// Open shows a page, 1280 pixels wide. Everything that goes wrong in it fails the test in the end, unless some of the
+// expected words are in the complaint.
+func Open(t *testing.T, browser context.Context, url string, expected ...string) *Tab {
+	t.Helper()
+	ctx, closeTab := chromedp.NewContext(browser)
+	t.Cleanup(closeTab)
+	v := &Tab{t: t, Context: ctx}
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	err := chromedp.Listen(ctx, func(event any) {
+		switch e := event.(type) {
+		case *runtime.EventExceptionThrown:
+			v.complain("exception", e.ExceptionDetails)
+		case *runtime.EventConsoleAPICalled:
+			if e.Type == "error" || e.Type == "warning" {
+				v.complain("console", e.Args)
+			}
+		case *log.EventEntryAdded:
+			if e.Entry.Level == "error" || e.Entry.Level == "warning" {
+				v.complain("log", e.Entry)
+			}
+		case *audits.EventIssueAdded:
+			if e.Issue.Code == "ContentSecurityPolicyIssue" {
+				v.complain("policy", e.Issue)
+			}
+		case *page.EventJavascriptDialogOpening:
+			v.complain("dialog", e.Message)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	Call(v, audits.Enable, cdp.Empty{})
+	v.Focus(true)
+	v.Do(chromedp.EmulateViewport(1280, 1000), chromedp.Navigate(url))
+	t.Cleanup(func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		for _, p := range v.problems {
+			if !slices.ContainsFunc(expected, func(word string) bool { return strings.Contains(p, word) }) {
+				t.Errorf("the browser complains at %s: %s", url, p)
+			}
+		}
+	})
+	return v
+}
+
+func (v *Tab) complain(kind string, about any) {
+	text, _ := json.Marshal(about)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.problems = append(v.problems, kind+" "+string(text))
+}
+
+// Do has the browser take some steps.
+func (v *Tab) Do(steps ...chromedp.Action[chromedp.Void]) {
+	v.t.Helper()
+	ctx, cancel := context.WithTimeout(v.Context, Soon)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// Evaluate returns what an expression is in the page.
+func Evaluate[T any](v *Tab, expression string) T {
+	v.t.Helper()
+	ctx, cancel := context.WithTimeout(v.Context, Soon)
+	defer cancel()
+	found, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return found
+}
+
+// Call has the browser do something that a page cannot.
+func Call[P, R any](v *Tab, command cdp.Command[P, R], params P) R {
+	v.t.Helper()
+	ctx, cancel := context.WithTimeout(v.Context, Soon)
+	defer cancel()
+	result, err := chromedp.Call(ctx, command, params)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return result
+}
+
+// Focus has the page believe that somebody is at its window, or leaves it to the browser to say.
+func (v *Tab) Focus(is bool) {
+	v.t.Helper()
+	Call(v, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: is})
+}
+
+// Until waits for a condition, which may be whatever the test wants to know.
+func (v *Tab) Until(what string, is func() bool) {
+	v.t.Helper()
+	pgtest.Eventually(v.t, Soon, is, "%s", what)
+}
+
+// Text is what an element shows, with what is in its shadow.
+func (v *Tab) Text(id string) string {
+	v.t.Helper()
+	return Evaluate[string](v, fmt.Sprintf(`(() => {
+		const found = document.getElementById(%q);
+		const inner = (root) => [...root.children].filter((c) => c.tagName !== "STYLE").map((c) => c.innerText).join("\n");
+		return !found || found.hidden ? "" : found.shadowRoot ? inner(found.shadowRoot) : found.innerText;
+	})()`, id))
+}
+
+// Shows waits until an element shows something.
+func (v *Tab) Shows(id, want string) {
+	v.t.Helper()
+	v.Until(id+" does not show "+want, func() bool { return strings.Contains(v.Text(id), want) })
+}
+
+// In is an element in the shadow of another, as an expression.
+func In(id, selector string) string {
+	return fmt.Sprintf("document.getElementById(%q).shadowRoot.querySelector(%q)", id, selector)
+}
+
+// Click waits for an element and clicks on it as a mouse does.
+func (v *Tab) Click(element string) {
+	v.t.Helper()
+	v.Do(chromedp.Click(chromedp.JSPath(element)))
+}
+
+// Type types into an element, keys such as [kb.Enter] included.
+func (v *Tab) Type(element, keys string) {
+	v.t.Helper()
+	v.Do(chromedp.SendKeys(chromedp.JSPath(element), keys))
+}
+
+// Percent is how far a <headway-progress> is, as a screen reader says it.
+func (v *Tab) Percent(id string) string {
+	v.t.Helper()
+	return Evaluate[string](v, fmt.Sprintf(`document.getElementById(%q)?.shadowRoot.querySelector("[role=progressbar]")?.ariaValueNow ?? ""`, id))
+}
+
+// Complete ticks a task of a <headway-tasks> off, with the keyboard; Reopen takes the tick away.
+func (v *Tab) Complete(id, title string) { v.t.Helper(); v.tick(id, title, "!") }
+
+// Reopen is the opposite of [Tab.Complete].
+func (v *Tab) Reopen(id, title string) { v.t.Helper(); v.tick(id, title, "") }
+
+func (v *Tab) tick(id, title, not string) {
+	v.t.Helper()
+	box := fmt.Sprintf(`[...document.getElementById(%q)?.shadowRoot.querySelectorAll("label") ?? []].find((l) => l.querySelector(".title").textContent === %q)?.querySelector("input")`, id, title)
+	v.Until("there is no such task "+title, func() bool {
+		return Evaluate[bool](v, fmt.Sprintf(`((box) => !!box && %sbox.checked)(%s)`, not, box))
+	})
+	v.Type(box, " ")
+}
+
+// Hears waits until the accessibility tree has all these, each a role and the beginning of a name, and perhaps a
+// description after a colon.
+func (v *Tab) Hears(want ...string) {
+	v.t.Helper()
+	var heard []string
+	missing := func() []string {
+		heard = nil
+		for _, n := range Call(v, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{}).Nodes {
+			if n.Ignored {
+				continue
+			}
+			line := value(n.Role) + " " + value(n.Name)
+			if d := value(n.Description); d != "" {
+				line += ": " + d
+			}
+			heard = append(heard, line)
+		}
+		return slices.DeleteFunc(slices.Clone(want), func(w string) bool {
+			return slices.ContainsFunc(heard, func(h string) bool { return strings.HasPrefix(h, w) })
+		})
+	}
+	defer func() {
+		if v.t.Failed() {
+			v.t.Logf("missing: %q in\n%s", missing(), strings.Join(heard, "\n"))
+		}
+	}()
+	v.Until("a screen reader does not hear everything", func() bool { return len(missing()) == 0 })
+}
+
+func value(v *accessibility.Value) string {
+	var text string
+	if v != nil {
+		_ = json.Unmarshal(v.Value, &text)
+	}
+	return text
+}
