@@ -18,13 +18,7 @@ func (w *Worker) newGateway() (*gateway.Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	connect := func(ctx context.Context) (*pgx.Conn, error) {
-		s, err := w.open(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return s.conn, nil
-	}
+	connect := func(ctx context.Context) (*pgx.Conn, error) { return w.connect(ctx, nil) }
 	g := gateway.New(w.pool, connect, verifier, w.Log)
 	g.Origins = w.Config.AllowedOrigins
 	return g, nil

@@ -34,13 +34,31 @@ type session struct {
 	echoed time.Time // when a probe last came back
 }
 
-// open connects to where LISTEN works, or is said to.
+// open opens a session.
 func (w *Worker) open(ctx context.Context) (*session, error) {
+	s := &session{probe: "headway_probe_" + w.id[:8]}
+	var err error
+	s.conn, err = w.connect(ctx, func(_ *pgconn.PgConn, n *pgconn.Notification) {
+		switch n.Channel {
+		case "headway_doorbell":
+			s.rung = true
+		case s.probe:
+			s.echoed = time.Now()
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// connect connects to where LISTEN works, or is said to. hear takes what is notified; nil: it waits in the connection
+// for [pgx.Conn.WaitForNotification].
+func (w *Worker) connect(ctx context.Context, hear pgconn.NotificationHandler) (*pgx.Conn, error) {
 	config, err := pgx.ParseConfig(cmp.Or(w.Config.ListenURL, w.Config.DatabaseURL))
 	if err != nil {
 		return nil, fmt.Errorf("listening connection: %w", Unreadable(err))
 	}
-	s := &session{probe: "headway_probe_" + w.id[:8]}
 	config.RuntimeParams["application_name"] = cmp.Or(config.RuntimeParams["application_name"], "headway worker")
 	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, queryTimeout)
 	config.DefaultQueryExecMode = execMode(config.DefaultQueryExecMode)
@@ -48,19 +66,13 @@ func (w *Worker) open(ctx context.Context) (*session, error) {
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3},
 		Control:         giveUpOnSilence,
 	}).DialContext
-	config.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) {
-		switch n.Channel {
-		case "headway_doorbell":
-			s.rung = true
-		case s.probe:
-			s.echoed = time.Now()
-		}
-	}
+	config.OnNotification = hear
 	closeReadOnly(&config.Config)
-	if s.conn, err = pgx.ConnectConfig(ctx, config); err != nil {
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
 		return nil, fmt.Errorf("listening connection: %w", err)
 	}
-	return s, nil
+	return conn, nil
 }
 
 // closeReadOnly has a connection end itself once it turns out that it may only read: it leads to a standby, or began
