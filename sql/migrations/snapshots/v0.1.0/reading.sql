@@ -8,6 +8,8 @@ where m.sender is distinct from s.user_id
   );
 comment on view headway.unread_message is 'Every message that a person (user_id) has not read; one''s own are never unread.';
 
+-- By windows of 1000 numbers, of which a channel misses none, until 1000 are found. Where a channel is read from the cursor
+-- to its end, the planner may find it cheaper to sort the few messages that it expects, and sorts a million.
 create view headway.unread with (security_invoker) as
 select s.user_id, s.channel, u.messages, u.oldest_at
 from headway.subscription s
@@ -16,13 +18,26 @@ join headway.channel c on c.name = s.channel and c.last_seq > s.read_seq
 cross join lateral (
   select count(*)::integer as messages, min(o.sent_at) as oldest_at
   from (
+    with recursive w (after, through) as (
+      select s.read_seq, s.read_seq + 1000
+      union all
+      select w.through, w.through + 1000 from w where w.through < c.last_seq
+    )
     select m.sent_at
-    from headway.message m
-    where m.channel = s.channel and m.seq > s.read_seq
-      and m.sender is distinct from s.user_id
-      -- Read once for the channel. A join is planned for the few messages that are expected, and is slow for many.
-      and m.seq not in (select e.seq from headway.seen e where e.channel = s.channel and e.user_id = s.user_id)
-    order by m.seq
+    from w
+    cross join lateral (
+      select m.sent_at
+      from headway.message m
+      where m.channel = s.channel and m.seq > w.after and m.seq <= w.through
+        and m.sender is distinct from s.user_id
+        -- Read once for the window. A join is planned for the few messages that are expected, and is slow for many.
+        and m.seq not in (
+          select e.seq
+          from headway.seen e
+          where e.channel = s.channel and e.user_id = s.user_id and e.seq > w.after and e.seq <= w.through
+        )
+      order by m.seq
+    ) m
     limit 1000
   ) o
 ) u
@@ -37,18 +52,33 @@ as $$
 declare
   v_read_seq bigint;
 begin
-  -- From through_seq on, over one's own messages and those marked one by one, up to the first gap.
+  -- From through_seq on, over one's own messages and those marked one by one, up to the first gap; by windows, as
+  -- headway.unread counts.
   select coalesce(
     (
-      select m.seq - 1
-      from headway.message m
-      where m.channel = advance_cursor.channel and m.seq > advance_cursor.through_seq
-        and m.sender is distinct from advance_cursor.user_id
-        and not exists (
-          select from headway.seen e
-          where e.channel = m.channel and e.user_id = advance_cursor.user_id and e.seq = m.seq
-        )
-      order by m.seq
+      with recursive w (after, through) as (
+        select advance_cursor.through_seq, advance_cursor.through_seq
+        union all
+        select w.through, w.through + 1000
+        from w
+        join headway.channel c on c.name = advance_cursor.channel and c.last_seq > w.through
+      )
+      select g.seq - 1
+      from w
+      cross join lateral (
+        select m.seq
+        from headway.message m
+        where m.channel = advance_cursor.channel and m.seq > w.after and m.seq <= w.through
+          and m.sender is distinct from advance_cursor.user_id
+          and m.seq not in (
+            select e.seq
+            from headway.seen e
+            where e.channel = advance_cursor.channel and e.user_id = advance_cursor.user_id
+              and e.seq > w.after and e.seq <= w.through
+          )
+        order by m.seq
+        limit 1
+      ) g
       limit 1
     ),
     (select max(m.seq) from headway.message m where m.channel = advance_cursor.channel),

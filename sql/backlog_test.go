@@ -1,0 +1,85 @@
+package sql_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pgtest"
+)
+
+// TestABacklogCostsTheSameHoweverLongItIs reads how much is unread, and moves the cursor a little, where a person is
+// behind by some messages and where they are behind by very many, and compares how many blocks that takes: whatever the
+// planner expects, whoever asks.
+func TestABacklogCostsTheSameHoweverLongItIs(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	// Abe has written everything, so that of messages by others the planner expects none.
+	execute(t, conn, `
+		alter table headway.message set (autovacuum_enabled = off);
+		insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
+		insert into headway.project (id, name) select p, 'Garden' from generate_series(1, 50) p;
+		insert into headway.member (project_id, user_id, role)
+		select p.id, 1, 'staff' from headway.project p union all select p.id, 2, 'customer' from headway.project p where p.id <= 2;
+		select headway.fold()`)
+	// As the triggers would leave it.
+	write := func(channel, from, through string) {
+		execute(t, conn, fmt.Sprintf(`
+			set session_replication_role = replica;
+			insert into headway.message (sender, channel, content, seq)
+			select 1, c.name, 'Message ' || n, n from headway.channel c, generate_series(%s, %s) n where c.name %s;
+			update headway.channel set last_seq = %[2]s where name %[3]s;
+			reset session_replication_role`, from, through, channel))
+	}
+	write(`~ '^project_\d+$'`, "1", "20")
+	execute(t, conn, "analyze")
+	write("= 'project_1'", "21", "3000")
+	write("= 'project_2'", "21", "120000")
+
+	for _, statistics := range []string{"of before", "fresh"} {
+		if statistics == "fresh" {
+			execute(t, conn, "vacuum analyze")
+		}
+		for _, role := range []string{"none", "headway_user"} {
+			for _, plans := range []string{"force_custom_plan", "force_generic_plan"} {
+				t.Run(fmt.Sprintf("statistics %s, role %s, %s", statistics, role, plans), func(t *testing.T) {
+					for name, query := range map[string]string{
+						"unread":    "select u.messages from headway.unread u where u.user_id = 2 and u.channel = $1",
+						"mark_read": "select headway.mark_read(2, $1, 10)",
+					} {
+						some := blocks(t, conn, role, plans, query, "project_1")
+						many := blocks(t, conn, role, plans, query, "project_2")
+						if some == 0 || many > 2*some {
+							t.Errorf("%s reads %d blocks of a short backlog and %d of a long one", name, some, many)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// blocks returns how many blocks a query with one argument touches, asked by person 2, and takes back what it did.
+func blocks(t *testing.T, conn *pgx.Conn, role, plans, query, argument string) (n int) {
+	t.Helper()
+	execute(t, conn, fmt.Sprintf(`
+		begin;
+		set local plan_cache_mode = %s;
+		set local role %s;
+		select set_config('headway.user_id', '2', true);
+		prepare asked (text) as %s;
+		execute asked ('%s')`, plans, role, query, argument))
+	defer execute(t, conn, "deallocate asked; rollback")
+	var plan []struct {
+		Plan struct {
+			Hit  int `json:"Shared Hit Blocks"`
+			Read int `json:"Shared Read Blocks"`
+		}
+	}
+	err := conn.QueryRow(t.Context(), fmt.Sprintf("explain (analyze, buffers, format json) execute asked ('%s')", argument)).Scan(&plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan[0].Plan.Hit + plan[0].Plan.Read
+}
