@@ -199,11 +199,12 @@ create policy own on headway.subscription for select to headway_user
 create policy own_update on headway.subscription for update to headway_user
   using (user_id = (select headway.identity()));
 -- Of the subscriptions an end user sees their own. An array, because an index takes it as a condition: whether a message
--- is theirs is asked for a channel, where exists would ask it for every row.
+-- is theirs is asked for a channel, where exists would ask it for every row. In order, because the index sorts it anew for
+-- every channel.
 create policy subscribed on headway.channel for select to headway_user
-  using (name = any (array(select s.channel from headway.subscription s)));
+  using (name = any (array(select s.channel from headway.subscription s order by s.channel)));
 create policy subscribed on headway.message for select to headway_user
-  using (channel = any (array(select s.channel from headway.subscription s)));
+  using (channel = any (array(select s.channel from headway.subscription s order by s.channel)));
 create policy as_oneself on headway.message for insert to headway_user
   with check (
     sender = (select headway.identity())
