@@ -45,6 +45,7 @@ var calls = map[string]string{
 	"messages_since":      "headway.messages_since('project_1', 1)",
 	"mute":                "headway.mute(1, 'project_1')",
 	"my_account":          "headway.my_account()",
+	"my_snapshot":         "headway.my_snapshot()",
 	"my_people":           "headway.my_people()",
 	"my_projects":         "headway.my_projects()",
 	"my_staffed_projects": "headway.my_staffed_projects()",

@@ -27,6 +27,7 @@ to headway_app, headway_user, headway_admin;
 
 grant execute on function
   headway.snapshot(bigint),
+  headway.my_snapshot(),
   headway.messages_since(text, bigint, integer),
   headway.percent(bigint, bigint),
   headway.recount_at(timestamptz),
@@ -98,8 +99,8 @@ grant execute on function
   headway.reserve_digest(bigint),
   headway.retry_digest(bigint),
   headway.digest_content(bigint),
-  headway.id_in(jsonb, text)
   headway.bar_since(bigint, bigint, text, timestamptz),
+  headway.id_in(jsonb, text)
 to headway_admin;
 
 grant select on headway.status to headway_app, headway_worker, headway_admin, headway_monitor;
