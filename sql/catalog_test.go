@@ -56,6 +56,13 @@ func TestTheCatalogKeepsTheConventions(t *testing.T) {
 			    select from pg_index i where i.indrelid = c.conrelid and i.indpred is null
 			      and (i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey
 			  )`,
+		// A new version of the system's collation would leave such an index in disorder.
+		"every index over text goes by its bytes": `
+			select i.indexrelid::regclass::text || ': ' || a.attname
+			from pg_index i
+			join pg_class c on c.oid = i.indexrelid and c.relnamespace = 'headway'::regnamespace
+			join pg_attribute a on a.attrelid = i.indexrelid
+			where a.attcollation not in (0, 'pg_catalog."C"'::regcollation)`,
 		"functions that run as their owner look nowhere but in pg_catalog, and last in pg_temp": `
 			select p.oid::regprocedure::text from pg_proc p
 			where p.pronamespace = 'headway'::regnamespace and p.prosecdef

@@ -7,7 +7,7 @@ comment on schema headway is
   'Live progress, chat and unread-mail digests. \dt+ headway.* and \df+ headway.* are the manual.';
 
 create table headway.setting (
-  name text constraint setting_pkey primary key,
+  name text collate "C" constraint setting_pkey primary key,
   value text not null,
   meaning text not null
 );
