@@ -3,9 +3,10 @@
 //
 //	go run ./bench                       # everything but the soak: a quarter of an hour
 //	go run ./bench --quick               # a pass of everything in two minutes, into a temporary directory
-//	go run ./bench --only growth         # a part: rivals, growth, mail, soak
+//	go run ./bench --only growth         # a part: rivals, growth, mail, soak, gateway
 //	go run ./bench --only bare,headway   # some of the rivals
 //	go run ./bench --only soak --out docs
+//	go run ./bench gateway               # the same as --only gateway
 //
 // The parts:
 //
@@ -16,6 +17,8 @@
 //   - mail: digests a second beside a bare SMTP client that sends the same mails; see bench/mail.
 //   - soak: ten minutes at half of full speed, with a transaction left open in the middle; see bench/soak. It writes
 //     docs/soak.md, and has to be asked for.
+//   - gateway: thousands of browsers that listen, to headway, to a bare hub and to socket.io; see bench/gateway. It writes
+//     docs/gateway-load.md, needs node and npm, and has to be asked for.
 //
 // It boots a PostgreSQL of its own, durable and with the settings of its makers, which is gone at the end. Clients,
 // server and worker share the machine, so leave it alone meanwhile. Ratios travel, figures do not: a page that is in the
@@ -38,6 +41,7 @@ import (
 	"syscall"
 	"time"
 
+	"headway/bench/gateway"
 	"headway/bench/growth"
 	"headway/bench/lab"
 	"headway/bench/mail"
@@ -75,14 +79,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	flags.SetOutput(stderr)
 	flags.BoolVar(&b.quick, "quick", false, "measure less of everything, in two minutes")
 	flags.StringVar(&b.dir, "out", "", "write into this `directory`; default: docs, or a temporary one with --quick or --only")
-	only := flags.String("only", "", "measure these, by `names` with commas between them: rivals, growth, mail, soak, or some of the rivals")
+	only := flags.String("only", "", "measure these, by `names` with commas between them: rivals, growth, mail, soak, gateway, or some of the rivals")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
 		return err
 	}
+	// A part may stand without --only, before flags or after them.
+	for flags.NArg() > 0 && *only == "" {
+		*only = flags.Arg(0)
+		if err := flags.Parse(flags.Args()[1:]); err != nil {
+			return err
+		}
+	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q is one too many: there are only flags", flags.Arg(0))
+		return fmt.Errorf("%q is one too many: parts are one word, with commas between them", flags.Arg(0))
 	}
 	parts, rivals, err := choose(*only)
 	if err != nil {
@@ -110,7 +121,7 @@ func choose(only string) (parts []string, rivals []lab.Rival, err error) {
 	var names []string
 	for _, name := range strings.Split(only, ",") {
 		switch {
-		case slices.Contains([]string{"rivals", "growth", "mail", "soak"}, name):
+		case slices.Contains([]string{"rivals", "growth", "mail", "soak", "gateway"}, name):
 			parts = append(parts, name)
 		case slices.ContainsFunc(rivals, func(r lab.Rival) bool { return r.Name == name }):
 			names = append(names, name)
@@ -185,6 +196,9 @@ func (b bench) measure(ctx context.Context, parts []string, rivals []lab.Rival) 
 	if slices.Contains(parts, "soak") {
 		all.wrong = errors.Join(all.wrong, b.soak(ctx, conditions))
 	}
+	if slices.Contains(parts, "gateway") {
+		all.wrong = errors.Join(all.wrong, b.gateway(ctx, conditions))
+	}
 	return all.wrong
 }
 
@@ -224,6 +238,15 @@ func (b bench) soak(ctx context.Context, conditions []report.Condition) error {
 		return fmt.Errorf("soak: %w", err)
 	}
 	return b.write("soak.md", result.Document("go run ./bench --only soak --out docs", conditions))
+}
+
+// gateway is a page of its own.
+func (b bench) gateway(ctx context.Context, conditions []report.Condition) error {
+	result, err := gateway.Measure(ctx, b.lab, gateway.Options{Quick: b.quick, Log: b.log})
+	if err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	return b.write("gateway-load.md", result.Document("go run ./bench gateway --out docs", conditions))
 }
 
 func (b bench) log(format string, args ...any) { fmt.Fprintf(b.out, format+"\n", args...) }

@@ -121,7 +121,7 @@ func TestOnlyWhatIsAskedForIsMeasured(t *testing.T) {
 	}
 
 	var stderr bytes.Buffer
-	for _, args := range [][]string{{"--only", "headway,nonsense"}, {"quick"}, {"--nonsense"}} {
+	for _, args := range [][]string{{"--only", "headway,nonsense"}, {"quick"}, {"growth", "nonsense"}, {"--nonsense"}} {
 		if err := run(t.Context(), args, &stderr, &stderr); err == nil || !strings.Contains(err.Error()+stderr.String(), "nonsense") && args[0] != "quick" {
 			t.Errorf("%q: %v", args, err)
 		}

@@ -12,6 +12,7 @@ import (
 type Metrics struct {
 	Resident float64       // bytes of memory; 0 where the system does not tell
 	Heap     float64       // bytes of it in use by Go's heap
+	Stack    float64       // bytes of it in use by the stacks of goroutines
 	CPU      time.Duration // since it started; 0 where the system does not tell
 	Facts    float64       // it has folded
 	Folds    float64       // that succeeded, those that found nothing included
@@ -33,6 +34,7 @@ func (w *Worker) Metrics(ctx context.Context) (Metrics, error) {
 	return Metrics{
 		Resident: values["process_resident_memory_bytes"],
 		Heap:     values["go_memstats_heap_inuse_bytes"],
+		Stack:    values["go_memstats_stack_inuse_bytes"],
 		CPU:      seconds("process_cpu_seconds_total"),
 		Facts:    values["headway_facts_folded_total"],
 		Folds:    values["headway_fold_seconds_count"],

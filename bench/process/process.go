@@ -74,6 +74,12 @@ func Start(ctx context.Context, program, databaseURL string, settings ...string)
 	return w, nil
 }
 
+// Address returns where the worker serves HTTP.
+func (w *Worker) Address() string { return w.address }
+
+// Pid returns the id of the process.
+func (w *Worker) Pid() int { return w.cmd.Process.Pid }
+
 // follow reads the log until it ends, and says at which address the worker serves.
 func (w *Worker) follow(log io.Reader, address chan<- string) {
 	defer close(w.logged)
