@@ -156,6 +156,11 @@ func migrateTo(
 	if known := int32(len(migrator.Migrations)); current > known {
 		return &VersionError{Found: current, Want: known}
 	}
+	if current == 0 {
+		if err := checkRoom(ctx, conn); err != nil {
+			return err
+		}
+	}
 
 	pause := 250 * time.Millisecond
 	for attempt := 1; ; attempt++ {
@@ -168,6 +173,19 @@ func migrateTo(
 		}
 		pause *= 2
 	}
+}
+
+// checkRoom returns an error if there is a schema that the first migrations would make.
+func checkRoom(ctx context.Context, conn *pgx.Conn) error {
+	var taken bool
+	if err := conn.QueryRow(ctx, "select to_regnamespace('headway') is not null").Scan(&taken); err != nil {
+		return fmt.Errorf("look for the schema headway: %w", err)
+	}
+	if taken {
+		return errors.New("there is a schema headway, and " + VersionTable + " does not say of which version: " +
+			"if it was restored, restore that table as well (docs/backup.md); if it is not headway's, give it another name")
+	}
+	return nil
 }
 
 // acquire takes the advisory lock and returns what gives it back.

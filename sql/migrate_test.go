@@ -370,3 +370,17 @@ func TestCheckTellsMissingOlderAndNewerApart(t *testing.T) {
 		t.Errorf("an empty database: got %v", err)
 	}
 }
+
+// TestASchemaOfAnUnknownVersionIsLeftAlone migrates where somebody restored the schema and forgot the table beside it.
+func TestASchemaOfAnUnknownVersionIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	for _, forgotten := range []string{"drop table " + sql.VersionTable, "update " + sql.VersionTable + " set version = 0"} {
+		execute(t, conn, forgotten)
+		err := sql.Migrate(t.Context(), conn, sql.Latest(), nil)
+		if err == nil || !strings.Contains(err.Error(), "restore that table as well") {
+			t.Errorf("%s: it says %v", forgotten, err)
+		}
+		execute(t, conn, "select headway.fold()")
+	}
+}
