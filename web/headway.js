@@ -11,6 +11,8 @@
 // No dependencies. Nothing here draws anything: elements.js does.
 
 /**
+ * A project's progress is one's own, and kept up to date; for staff it is that of all, as of the last snapshot.
+ *
  * @typedef {{done: number, total: number}} Share
  * @typedef {{done: number, total: number, percent: number, customers?: number}} Bar
  * @typedef {{project_id: number, name: string, archived_at: ?string, role: "staff" | "customer", version: number, shared: Share, progress: Bar}} Project
