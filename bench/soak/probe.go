@@ -14,8 +14,8 @@ const (
 	// probeRate is how many completions a second are followed to their notification, one after the other.
 	probeRate = 20
 
-	// lost is how long a notification may take until it counts as lost.
-	lost = 2 * time.Minute
+	// lost is how long a notification is waited for; the one after it tells what it would have.
+	lost = 30 * time.Second
 )
 
 // probe completes tasks of a project that nobody else works in, and notes how long it takes until a listener hears of
@@ -43,8 +43,8 @@ func (r *run) probe(ctx context.Context) error {
 			return err
 		}
 		committed := time.Now()
-		if err := hear(ctx, listener, done); err != nil {
-			return err
+		if err := hear(ctx, listener, done); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("listen: %w", err)
 		}
 		// Now and then the listener hears of a commit before the one who made it.
 		r.note(notifying, began, max(0, time.Since(committed)))
@@ -52,17 +52,15 @@ func (r *run) probe(ctx context.Context) error {
 	})
 }
 
-// hear returns when so many tasks are done in a project that is listened to.
+// hear returns when so many tasks are done in a project that is listened to, or with [context.DeadlineExceeded] if that
+// is lost.
 func hear(ctx context.Context, listener *pgx.Conn, done int64) error {
 	ctx, cancel := context.WithTimeout(ctx, lost)
 	defer cancel()
 	for {
 		n, err := listener.WaitForNotification(ctx)
-		if errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("nobody was notified of a completion for %v", lost)
-		}
 		if err != nil {
-			return fmt.Errorf("listen: %w", err)
+			return err
 		}
 		var event struct {
 			Kind   string `json:"kind"`

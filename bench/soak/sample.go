@@ -72,6 +72,10 @@ func (r *run) sample(ctx context.Context, w *writers) ([]Sample, error) {
 		s.Resident, s.Heap = m.Resident, m.Heap
 		completed, metrics, last = done, m, now
 		samples = append(samples, s)
+		if n%50 == 0 {
+			r.options.Log("%v: %.0f completions a second, %d facts wait, a fold takes %v, the queue has %.1f MB",
+				s.At.Round(time.Second), s.PerSecond, s.Waiting, s.Fold.Round(100*time.Microsecond), onDisk(s)/megabyte)
+		}
 	}
 	return samples, nil
 }
