@@ -3,7 +3,7 @@
 //
 //	go run ./bench                       # everything but the soak: a quarter of an hour
 //	go run ./bench --quick               # a pass of everything in two minutes, into a temporary directory
-//	go run ./bench --only growth         # a part: rivals, growth, mail, soak, gateway
+//	go run ./bench --only growth         # a part: rivals, growth, mail, policy, soak, gateway
 //	go run ./bench --only bare,headway   # some of the rivals
 //	go run ./bench --only soak --out docs
 //	go run ./bench gateway               # the same as --only gateway
@@ -15,6 +15,7 @@
 //     with a recount at the end.
 //   - growth: headway with more tasks, more customers, more unread, more subscriptions; see bench/growth.
 //   - mail: digests a second beside a bare SMTP client that sends the same mails; see bench/mail.
+//   - policy: what row-level security costs those who read and write through it; see bench/policy.
 //   - soak: ten minutes at half of full speed, with a transaction left open in the middle; see bench/soak. It writes
 //     docs/soak.md, and has to be asked for.
 //   - gateway: thousands of browsers that listen, to headway, to a bare hub and to socket.io; see bench/gateway. It writes
@@ -45,6 +46,7 @@ import (
 	"headway/bench/growth"
 	"headway/bench/lab"
 	"headway/bench/mail"
+	"headway/bench/policy"
 	"headway/bench/report"
 	"headway/bench/rival"
 	"headway/bench/soak"
@@ -79,7 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	flags.SetOutput(stderr)
 	flags.BoolVar(&b.quick, "quick", false, "measure less of everything, in two minutes")
 	flags.StringVar(&b.dir, "out", "", "write into this `directory`; default: docs, or a temporary one with --quick or --only")
-	only := flags.String("only", "", "measure these, by `names` with commas between them: rivals, growth, mail, soak, gateway, or some of the rivals")
+	only := flags.String("only", "", "measure these, by `names` with commas between them: rivals, growth, mail, policy, soak, gateway, or some of the rivals")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
@@ -116,12 +118,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 func choose(only string) (parts []string, rivals []lab.Rival, err error) {
 	rivals = rival.All()
 	if only == "" {
-		return []string{"rivals", "growth", "mail"}, rivals, nil
+		return []string{"rivals", "growth", "mail", "policy"}, rivals, nil
 	}
 	var names []string
 	for _, name := range strings.Split(only, ",") {
 		switch {
-		case slices.Contains([]string{"rivals", "growth", "mail", "soak", "gateway"}, name):
+		case slices.Contains([]string{"rivals", "growth", "mail", "policy", "soak", "gateway"}, name):
 			parts = append(parts, name)
 		case slices.ContainsFunc(rivals, func(r lab.Rival) bool { return r.Name == name }):
 			names = append(names, name)
@@ -169,6 +171,7 @@ func (b bench) measure(ctx context.Context, parts []string, rivals []lab.Rival) 
 		{"rivals", func(ctx context.Context) (chapter, error) { return b.rivals(ctx, rivals) }},
 		{"growth", b.growth},
 		{"mail", b.mail},
+		{"policy", b.policy},
 	} {
 		if !slices.Contains(parts, part.name) {
 			continue
@@ -221,6 +224,14 @@ func (b bench) growth(ctx context.Context) (chapter, error) {
 
 func (b bench) mail(ctx context.Context) (chapter, error) {
 	result, err := mail.Measure(ctx, b.lab, mail.Options{Quick: b.quick, Log: b.log})
+	if err != nil {
+		return chapter{}, err
+	}
+	return chapter{goals: result.Goals(), sections: result.Sections()}, nil
+}
+
+func (b bench) policy(ctx context.Context) (chapter, error) {
+	result, err := policy.Measure(ctx, b.lab, policy.Options{Quick: b.quick, Log: b.log})
 	if err != nil {
 		return chapter{}, err
 	}

@@ -106,7 +106,7 @@ func TestRoundsComeToTheirMedians(t *testing.T) {
 func TestOnlyWhatIsAskedForIsMeasured(t *testing.T) {
 	t.Parallel()
 	for only, want := range map[string]struct{ parts, rivals string }{
-		"":             {"rivals growth mail", "bare foreign-keys recount counter matview river queue headway"},
+		"":             {"rivals growth mail policy", "bare foreign-keys recount counter matview river queue headway"},
 		"growth":       {"growth", "bare foreign-keys recount counter matview river queue headway"},
 		"headway,soak": {"soak rivals", "bare headway"},
 	} {
