@@ -105,6 +105,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		if b.dir, err = directory(b.quick || *only != ""); err != nil {
 			return err
 		}
+	} else if err := os.MkdirAll(b.dir, 0o755); err != nil {
+		return err // before anything is measured
 	}
 
 	if b.lab, err = lab.Open(ctx, postgres.Options{Durable: true}); err != nil {
