@@ -126,7 +126,10 @@ func (r *reader) run(t *testing.T, line string) {
 	case strings.HasSuffix(line, "go run ./cmd/headway worker"):
 		for _, assignment := range strings.Fields(strings.TrimSuffix(line, "go run ./cmd/headway worker")) {
 			_, login, found := strings.Cut(strings.TrimSuffix(assignment, "@localhost/app"), "DATABASE_URL=postgres://")
-			if found {
+			switch {
+			case strings.HasPrefix(assignment, "HEADWAY_HTTP_ADDR="):
+				assignment = "HEADWAY_HTTP_ADDR=127.0.0.1:0" // another may be taken
+			case found:
 				assignment = "DATABASE_URL=" + strings.Replace(r.db.URL, "postgres@", login+"@", 1)
 			}
 			environment = append(environment, assignment)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	osexec "os/exec"
@@ -18,6 +19,9 @@ func TestTheManualsTokenIsAccepted(t *testing.T) {
 	code := regexp.MustCompile("(?s)```python\n(.*?)```").FindSubmatch(manual)
 	if code == nil {
 		t.Fatal("the manual has no Python")
+	}
+	if program, err := os.ReadFile("../../examples/python/gateway_token.py"); err != nil || !bytes.Contains(program, code[1][bytes.Index(code[1], []byte("def ")):]) {
+		t.Errorf("the example has another function than the manual: %v", err)
 	}
 	minted, err := osexec.CommandContext(t.Context(), "python3", "-c", fmt.Sprintf("%s\nprint(token(2, %q), end='')", code[1], secret)).Output()
 	if err != nil {
