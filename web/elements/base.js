@@ -75,6 +75,11 @@ const base = sheet(`
   .track { background: var(--line); border-radius: 99px; block-size: var(--bar, 0.375rem); overflow: hidden; }
   .fill { background: var(--accent); block-size: 100%; border-radius: inherit; inline-size: 0; transition: inline-size 0.6s cubic-bezier(0.2, 0.8, 0.2, 1); }
   .count { background: var(--accent); border-radius: 99px; color: var(--on-accent); font-size: 0.75rem; font-variant-numeric: tabular-nums; font-weight: 600; line-height: 1.25rem; min-inline-size: 1.25rem; padding-inline: 0.375rem; text-align: center; }
+  @media (forced-colors: active) {
+    .track { border: 1px solid; }
+    .fill { background: Highlight; forced-color-adjust: none; }
+    button { border: 1px solid; }
+  }
   @media (prefers-reduced-motion: reduce) { *, *::before { transition: none !important; } }
 `);
 

@@ -103,6 +103,13 @@ func TestLook(t *testing.T) {
 		{"empty-customer", "#21", "No tasks", func(v *tab) { v.Shows("chat", "No messages") }},
 		{"empty-staff", "#23", "Bartholomew", func(v *tab) { v.Shows("activity", "No messages") }},
 		{"sign-in", "", "", func(v *tab) { v.Shows("sign-in", "Bob") }},
+		{"token", "", "", func(v *tab) {
+			s.mu.Lock()
+			s.config = "{}"
+			s.mu.Unlock()
+			v.Do(chromedp.Reload())
+			v.Hears("textbox Token")
+		}},
 	} {
 		v := s.open(t, browser, scene.address)
 		v.Shows("tasks", scene.sees)
