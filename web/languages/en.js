@@ -6,12 +6,14 @@
 
 /** @satisfies {Record<string, Phrase>} */
 export const english = {
+  // <headway-progress>
   progress_of: "Progress of {name}",
   done_of: "Done {done} of {total}",
   all_done: "All {total} done",
   nothing_to_do: "No tasks yet",
   customers: { one: "{count} customer", other: "{count} customers" },
 
+  // <headway-tasks>
   open_tasks: "To do",
   done_tasks: "Done",
   no_open_tasks: "Nothing is left to do.",
@@ -27,6 +29,7 @@ export const english = {
   no_customers: "Nobody has joined yet.",
   tasks_of: "Tasks of {name}",
 
+  // <headway-chat>
   conversation: "Conversation",
   message: "Message",
   write: "Write a message",
@@ -43,6 +46,7 @@ export const english = {
   task_assigned: "You were assigned “{title}”",
   because: "{what}: {reason}",
 
+  // <headway-inbox>
   inbox: "Inbox",
   inbox_unread: { one: "Inbox, {count} unread message", other: "Inbox, {count} unread messages" },
   unread: { one: "{count} unread", other: "{count} unread" },
@@ -53,6 +57,7 @@ export const english = {
   activity: "{name}, activity",
   for_you: "For you",
 
+  // <headway-preferences>
   mail_goes_to: "Mail to {email}, with everything that you have not read.",
   mail_has_no_address: "There is no mail address of yours, so you get no mail.",
   mail_suspended: "No mail is sent to {email}: {reason}",
@@ -70,6 +75,7 @@ export const english = {
   mail_about: "Mail about",
   saved: "Saved.",
 
+  // all
   failed: "That did not work: {reason}",
   offline: "The server cannot be reached.",
 };
