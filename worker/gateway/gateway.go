@@ -79,6 +79,9 @@ func New(pool *pgxpool.Pool, connect func(ctx context.Context) (*pgx.Conn, error
 func (g *Gateway) Run(ctx context.Context) error {
 	g.hub.open(ctx)
 	defer g.hub.close()
+	var beating sync.WaitGroup
+	beating.Go(func() { g.beat(ctx) })
+	defer beating.Wait()
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		began := time.Now()
 		err := g.listen(ctx)
@@ -144,25 +147,62 @@ func (g *Gateway) ping(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
+// beat looks after all connections until ctx is done.
+func (g *Gateway) beat(ctx context.Context) {
+	ticker := time.NewTicker(min(time.Second, g.PingInterval))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			g.hub.beat(g.Now(), g.PingInterval)
+		}
+	}
+}
+
+// limits are those of each connection.
+func (g *Gateway) limits() limits {
+	return limits{waiting: g.MaxWaiting, write: g.PingInterval, now: g.Now}
+}
+
 var errTooMany = errors.New("too many connections")
 
-// admit counts a connection in, unless there are too many. release counts it out.
-func (g *Gateway) admit(userID int64) (release func(), err error) {
+// admit says whose connection it is and counts it in, unless there are too many. leave counts it out.
+func (g *Gateway) admit(c *conn, identity Identity) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.total >= g.MaxConnections || g.counts[userID] >= g.MaxPerPerson {
-		return nil, errTooMany
+	if g.total >= g.MaxConnections || g.counts[identity.UserID] >= g.MaxPerPerson {
+		return errTooMany
 	}
 	g.total++
-	g.counts[userID]++
-	return func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.total--
-		if g.counts[userID]--; g.counts[userID] == 0 {
-			delete(g.counts, userID)
-		}
-	}, nil
+	g.counts[identity.UserID]++
+	c.identify(identity)
+	return nil
+}
+
+// leave takes a connection out of everything, and is no error where it was never admitted.
+func (g *Gateway) leave(c *conn) {
+	if c.UserID == 0 {
+		return
+	}
+	g.hub.exit(c)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.total--
+	if g.counts[c.UserID]--; g.counts[c.UserID] == 0 {
+		delete(g.counts, c.UserID)
+	}
+}
+
+// renew has a connection outlive its token by a newer one of the same person.
+func (g *Gateway) renew(c *conn, token string) error {
+	identity, err := g.Verifier.Verify(token)
+	if err != nil || identity.UserID != c.UserID {
+		return errExpired
+	}
+	c.renew(identity.Expires)
+	return nil
 }
 
 // allowed reports whether a page of this origin may connect.

@@ -296,7 +296,7 @@ func TestATokenThatExpiresEndsTheConnection(t *testing.T) {
 	now = now.Add(2 * time.Hour)
 	mu.Unlock()
 	exec(t, b.conn, "select headway.post(1, 'project_1', 'too late')")
-	if e, err := bob.next(); websocket.CloseStatus(err) != statusUnauthorized {
+	if e, err := bob.next(); websocket.CloseStatus(err) != websocket.StatusCode(statusUnauthorized) {
 		t.Errorf("Bob is told %+v, %v", e, err)
 	}
 }
@@ -319,7 +319,7 @@ func TestNobodyElseGetsIn(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := &client{t: t, ws: ws}
-		if e, err := c.next(); websocket.CloseStatus(err) != statusUnauthorized {
+		if e, err := c.next(); websocket.CloseStatus(err) != websocket.StatusCode(statusUnauthorized) {
 			t.Errorf("%s: told %+v, %v", what, e, err)
 		}
 		_ = ws.CloseNow()

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -23,12 +24,14 @@ type hub struct {
 	log   *slog.Logger
 
 	mu     sync.Mutex
-	ctx    context.Context // of what is read in the background; set by run
+	ctx    context.Context // of what is read in the background; set by open
+	conns  map[*conn]struct{}
 	people map[int64]map[*conn]struct{}
 	topics map[string]*topic
 
-	background sync.WaitGroup
-	slots      chan struct{} // one for each that may read at a time: whoever waits has not begun
+	clients    sync.WaitGroup // one for each of conns
+	background line           // what is read of what happens: whoever waits has not begun
+	entrance   line           // of clients that come: thousands may come at once, and the others go on being told
 
 	// reached is told how far something has come, and may keep it there. Nil: nobody is.
 	reached func(step string)
@@ -57,9 +60,12 @@ func newHub(store *store, log *slog.Logger) *hub {
 	return &hub{
 		store:  store,
 		log:    log,
+		conns:  map[*conn]struct{}{},
 		people: map[int64]map[*conn]struct{}{},
 		topics: map[string]*topic{},
-		slots:  make(chan struct{}, 16),
+
+		background: line{most: 16},
+		entrance:   line{most: max(1, int(store.pool.Config().MaxConns)-1)},
 	}
 }
 
@@ -70,16 +76,75 @@ func (h *hub) open(ctx context.Context) {
 	h.ctx = ctx
 }
 
-// close ends all connections and waits for what is being read.
+// close ends all connections and waits for them and for what is being read.
 func (h *hub) close() {
 	h.mu.Lock()
-	for _, conns := range h.people {
-		for c := range conns {
-			c.end(errStopped)
-		}
+	h.ctx = nil
+	for c := range h.conns {
+		c.end(errStopped)
 	}
 	h.mu.Unlock()
-	h.background.Wait()
+	h.clients.Wait()
+	h.entrance.wait()
+	h.background.wait()
+}
+
+// meet takes note of a connection, of somebody yet unknown. False: the hub is not open.
+func (h *hub) meet(c *conn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ctx == nil || h.ctx.Err() != nil {
+		return false
+	}
+	h.conns[c] = struct{}{}
+	h.clients.Add(1)
+	return true
+}
+
+// part forgets a connection that is no more.
+func (h *hub) part(c *conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.conns, c)
+	h.clients.Done()
+}
+
+// beat ends connections whose token has expired, and beats those whose time has come.
+func (h *hub) beat(now time.Time, interval time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.conns {
+		c.look(now, interval)
+	}
+}
+
+// receive has a connection enter when its turn comes.
+func (h *hub) receive(c *conn, has *Positions) {
+	h.mu.Lock()
+	ctx := h.ctx
+	h.mu.Unlock()
+	if ctx == nil {
+		c.end(errStopped)
+		return
+	}
+	h.entrance.add(func() {
+		if c.ended() != nil {
+			return
+		}
+		defer func() {
+			if c.ended() != nil {
+				h.exit(c) // it may have left before it was in
+			}
+		}()
+		ctx, cancel := context.WithTimeout(ctx, reach)
+		defer cancel()
+		if err := h.enter(ctx, c, has); err != nil {
+			if !errors.Is(err, errNobody) && !errors.Is(err, context.Canceled) {
+				h.log.Warn("a client could not be brought up to date", slog.Any("error", err))
+			}
+			c.end(err)
+		}
+	})
 }
 
 // hint is what a notification says there may be to read.
@@ -168,19 +233,13 @@ func (h *hub) later(do func(ctx context.Context)) {
 		return
 	}
 	ctx := h.ctx
-	h.background.Add(1)
-	go func() {
-		defer h.background.Done()
-		select {
-		case h.slots <- struct{}{}:
-			defer func() { <-h.slots }()
-		case <-ctx.Done():
-			return
-		}
+	h.background.add(func() {
 		ctx, cancel := context.WithTimeout(ctx, reach)
 		defer cancel()
-		do(ctx)
-	}()
+		if ctx.Err() == nil {
+			do(ctx)
+		}
+	})
 }
 
 // read has a topic read in the background, if there may be something. The lock is held.
@@ -191,18 +250,30 @@ func (h *hub) read(t *topic) {
 	t.reading = true
 	h.later(func(ctx context.Context) {
 		err := h.handOut(ctx, t)
+		if err == nil {
+			time.AfterFunc(breath, func() { h.readOn(t) })
+			return
+		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		t.reading = false
-		if err == nil {
-			h.read(t)
-			return
-		}
 		// The next notification, or the next look, tries again.
 		if ctx.Err() == nil {
 			h.log.Warn("events could not be read", slog.String("channel", t.channel), slog.Any("error", err))
 		}
 	})
+}
+
+// breath is how long a topic rests after it was handed out. What comes meanwhile is handed out at once, and goes to each
+// client in one write, which costs about the same for one event as for fifty. A page is not drawn more often either.
+const breath = 20 * time.Millisecond
+
+// readOn has a topic read that has been, if there is more.
+func (h *hub) readOn(t *topic) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t.reading = false
+	h.read(t)
 }
 
 // handOut reads what a topic has and offers it to all who are in it. What is said meanwhile is read after it.
@@ -250,9 +321,13 @@ func (h *hub) handOutMessages(ctx context.Context, t *topic, readers map[int64]b
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, m := range found {
-		t.offer(event{channel: m.Channel, seq: m.Seq, json: m.JSON})
+	events := make([]*event, len(found))
+	for i, m := range found {
+		events[i] = &event{channel: t.channel, seq: m.Seq, json: m.JSON}
 		t.seq = max(t.seq, m.Seq)
+	}
+	for c := range t.conns {
+		c.offer(events...)
 	}
 	if len(found) == pageSize {
 		t.saidSeq = unknown // there may be more
@@ -340,19 +415,13 @@ type bar struct {
 	Percent int   `json:"percent"`
 }
 
-func progressEvent(project int64, s share, own *bar) event {
+func progressEvent(project int64, s share, own *bar) *event {
 	text, _ := json.Marshal(map[string]any{ // numbers only
 		"type": "progress", "project_id": project, "version": s.Version,
 		"shared":   map[string]int64{"done": s.Done, "total": s.Total},
 		"progress": own,
 	})
-	return event{project: project, version: s.Version, own: own != nil, json: text}
-}
-
-func (t *topic) offer(e event) {
-	for c := range t.conns {
-		c.offer(e)
-	}
+	return &event{project: project, version: s.Version, own: own != nil, json: text}
 }
 
 // join enters a connection in a topic. The lock is held.
@@ -400,7 +469,7 @@ func (h *hub) leave(c *conn, channel string) {
 	}
 	h.drop(c, t)
 	text, _ := json.Marshal(map[string]string{"type": "left", "channel": channel})
-	c.offer(event{member: leaves, channel: channel, project: t.project, json: text})
+	c.offer(&event{member: leaves, channel: channel, project: t.project, json: text})
 	h.readAll(t) // those who stay may have been told nothing, where whoever read for them could not any more
 }
 
@@ -445,7 +514,7 @@ func (h *hub) visit(userID int64) {
 func (h *hub) welcome(c *conn, channel string, last position) {
 	t := h.join(c, channel)
 	text, _ := json.Marshal(map[string]any{"type": "joined", "channel": channel, "last_seq": last.seq})
-	c.offer(event{member: joins, channel: channel, seq: last.seq, project: t.project, version: last.version, json: text})
+	c.offer(&event{member: joins, channel: channel, seq: last.seq, project: t.project, version: last.version, json: text})
 	h.start(Positions{Channels: map[string]int64{channel: last.seq}, Projects: map[int64]int64{t.project: last.version}})
 }
 
@@ -612,7 +681,7 @@ func (h *hub) tellCursor(userID int64, channel string) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		for c := range h.people[userID] {
-			c.offer(event{json: text})
+			c.offer(&event{json: text})
 		}
 	})
 }

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -176,31 +175,41 @@ func TestWhatHappenedBeforeAnythingWasHeardIsLookedFor(t *testing.T) {
 	}
 }
 
+// nowhere is a transport to nobody.
+type nowhere struct{}
+
+func (nowhere) within(time.Duration)            {}
+func (nowhere) write([]*event, Positions) error { return nil }
+func (nowhere) close(error)                     {}
+func (nowhere) beat() *event                    { return &event{json: []byte("beat")} }
+
 func TestNothingIsToldTwice(t *testing.T) {
 	t.Parallel()
-	c := newConn(Identity{UserID: 2, Expires: time.Now().Add(time.Hour)}, 1000)
+	c := newConn(nowhere{}, limits{waiting: 1000, now: time.Now})
+	c.passing = true // by this test
 	c.begin(Positions{Channels: map[string]int64{"project_1": 5}, Projects: map[int64]int64{1: 3}}, nil)
-	for _, e := range []event{
+	for _, e := range []*event{
 		{channel: "project_1", seq: 5}, {channel: "project_1", seq: 6}, {channel: "project_1", seq: 6}, {channel: "project_1", seq: 4},
 		{channel: "elsewhere", seq: 1}, {project: 1, version: 3}, {project: 1, version: 4}, {project: 1, version: 4}, {project: 2, version: 9},
 	} {
 		e.json = []byte(fmt.Sprintf("%s%d/%d/%d", e.channel, e.seq, e.project, e.version))
 		c.offer(e)
 	}
-	events, _, err := c.take(t.Context(), time.Now)
-	if err != nil || len(events) != 2 || string(events[0]) != "project_16/0/0" || string(events[1]) != "0/1/4" {
-		t.Errorf("told %q, %v", events, err)
+	events, _, err := c.take()
+	if err != nil || len(events) != 2 || string(events[0].json) != "project_16/0/0" || string(events[1].json) != "0/1/4" {
+		t.Errorf("told %d events, %v", len(events), err)
 	}
 }
 
 func TestASlowReaderIsToldToResync(t *testing.T) {
 	t.Parallel()
-	c := newConn(Identity{UserID: 2, Expires: time.Now().Add(time.Hour)}, 100)
+	c := newConn(nowhere{}, limits{waiting: 200, now: time.Now})
+	c.passing = true // by this test
 	c.begin(Positions{Channels: map[string]int64{"project_1": 0}}, nil)
 	for seq := range int64(20) {
-		c.offer(event{channel: "project_1", seq: seq + 1, json: []byte(strings.Repeat("x", 20))})
+		c.offer(&event{channel: "project_1", seq: seq + 1, json: []byte(strings.Repeat("x", 20))})
 	}
-	if events, _, err := c.take(t.Context(), time.Now); !errors.Is(err, errSlow) || events != nil {
+	if events, _, err := c.take(); !errors.Is(err, errSlow) || events != nil {
 		t.Errorf("got %d events, %v", len(events), err)
 	}
 	if c.size != 0 || c.queue != nil {
@@ -227,12 +236,12 @@ func TestConnectionsAreLimited(t *testing.T) {
 	for range 2 {
 		b.dial(t, 2, nil).want("snapshot")
 	}
-	if e, err := b.dial(t, 2, nil).next(); websocket.CloseStatus(err) != statusTooMany {
+	if e, err := b.dial(t, 2, nil).next(); websocket.CloseStatus(err) != websocket.StatusCode(statusTooMany) {
 		t.Errorf("Bob's third window is told %+v, %v", e, err)
 	}
 	charlie := b.dial(t, 3, nil)
 	charlie.want("snapshot")
-	if e, err := b.dial(t, 1, nil).next(); websocket.CloseStatus(err) != statusTooMany {
+	if e, err := b.dial(t, 1, nil).next(); websocket.CloseStatus(err) != websocket.StatusCode(statusTooMany) {
 		t.Errorf("the fourth connection is told %+v, %v", e, err)
 	}
 	_ = charlie.ws.CloseNow()
@@ -424,8 +433,8 @@ func TestOnesOwnProgressIsNotOvertaken(t *testing.T) {
 // TestWhatTheSnapshotHasIsNotToldAgain has the gateway ask what Bob is subscribed to while he connects.
 func TestWhatTheSnapshotHasIsNotToldAgain(t *testing.T) {
 	t.Parallel()
-	c := newConn(Identity{UserID: 2, Expires: time.Now().Add(time.Hour)}, 1000)
-	for _, e := range []event{
+	c := newConn(nowhere{}, limits{waiting: 1000, now: time.Now})
+	for _, e := range []*event{
 		{member: joins, channel: "broadcast", json: []byte("in the snapshot")},
 		{member: joins, channel: "project_2", seq: 3, project: 2, version: 4, json: []byte("joined")},
 		{channel: "project_2", seq: 3, json: []byte("before")},
@@ -437,10 +446,15 @@ func TestWhatTheSnapshotHasIsNotToldAgain(t *testing.T) {
 	} {
 		c.offer(e)
 	}
+	c.passing = true // by this test
 	c.begin(Positions{Channels: map[string]int64{"broadcast": 5, "project_1": 5}, Projects: map[int64]int64{1: 3}}, nil)
-	told, _, err := c.take(t.Context(), time.Now)
-	if want := "joined after left"; err != nil || string(bytes.Join(told, []byte(" "))) != want {
-		t.Errorf("told %s, %v, want %s", told, err, want)
+	events, _, err := c.take()
+	var told []string
+	for _, e := range events {
+		told = append(told, string(e.json))
+	}
+	if want := "joined after left"; err != nil || strings.Join(told, " ") != want {
+		t.Errorf("told %q, %v, want %s", told, err, want)
 	}
 }
 

@@ -1,0 +1,86 @@
+package gateway
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// serveEvents lets a client listen to Server-Sent Events (WHATWG HTML, section 9.2), by a ticket, since an EventSource
+// cannot send a header. The id of an event is the position after it.
+func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
+	if !g.allowed(r) {
+		refuse(w, http.StatusForbidden, "the page may not connect", "HEADWAY_ALLOWED_ORIGINS has to list its origin.")
+		return
+	}
+	identity, err := g.hub.store.redeem(r.Context(), r.URL.Query().Get("ticket"))
+	if err != nil || !g.Now().Before(identity.Expires) {
+		refuse(w, http.StatusUnauthorized, "the ticket is not valid", "A ticket is good once and for half a minute: POST /api/ticket makes one.")
+		return
+	}
+	c := newConn(&stream{w: w, controller: http.NewResponseController(w)}, g.limits())
+	c.tracks = true
+	if !g.hub.meet(c) {
+		refuse(w, http.StatusServiceUnavailable, "the gateway stops", "Come back.")
+		return
+	}
+	defer g.hub.part(c)
+	if err := g.admit(c, identity); err != nil {
+		w.Header().Set("Retry-After", "30")
+		refuse(w, http.StatusTooManyRequests, err.Error(), "Come back later.")
+		return
+	}
+	defer g.leave(c)
+
+	var has *Positions
+	// A page that opens another EventSource, with another ticket, cannot set the header.
+	if id := cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("position")); id != "" {
+		_ = json.Unmarshal([]byte(id), &has) // what cannot be read is no position
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx
+	g.hub.receive(c, has)
+	select {
+	case <-r.Context().Done():
+		c.end(errLost)
+		<-c.done
+	case <-c.done:
+	}
+}
+
+// stream is an answer that goes on and on. Only [conn.pass] writes to it.
+type stream struct {
+	w          http.ResponseWriter
+	controller *http.ResponseController
+}
+
+func (s *stream) within(d time.Duration) { _ = s.controller.SetWriteDeadline(time.Now().Add(d)) }
+
+func (s *stream) write(events []*event, position Positions) error {
+	for i, e := range events {
+		if i == len(events)-1 {
+			id, err := json.Marshal(position)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(s.w, "id: %s\n", id)
+		}
+		if _, err := fmt.Fprintf(s.w, "data: %s\n\n", e.json); err != nil {
+			return err
+		}
+	}
+	return s.controller.Flush()
+}
+
+func (s *stream) close(reason error) {
+	if errors.Is(reason, errSlow) {
+		fmt.Fprintf(s.w, "id\ndata: {\"type\":\"resync\"}\n\n")
+	}
+}
+
+// beat is an event without content, which keeps intermediaries from closing the stream.
+func (*stream) beat() *event { return &event{json: []byte(`{"type":"beat"}`)} }

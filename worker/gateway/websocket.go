@@ -1,0 +1,243 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+// hello is the first message of a WebSocket. A later one brings a new token.
+type hello struct {
+	Token string `json:"token"`
+
+	// Position is what a client that comes back has. Null: nothing.
+	Position *Positions `json:"position"`
+}
+
+// Codes with which a WebSocket is closed (RFC 6455, section 7.4.2: 4000 to 4999 are the application's).
+const (
+	statusUnauthorized ws.StatusCode = 4401 // get a new token
+	statusResync       ws.StatusCode = 4409 // read too slowly: come back without a position
+	statusTooMany      ws.StatusCode = 4429 // come back later
+	statusRestart      ws.StatusCode = 1012 // IANA's registry: the service restarts
+	statusTryAgain     ws.StatusCode = 1013 // IANA's registry: try again later
+)
+
+// maxHello bounds the first message: a token and the positions of a few thousand channels.
+const maxHello = 256 << 10
+
+var (
+	errNoToken  = errors.New("the first message has to be a token")
+	errBadToken = errors.New("the token is not valid")
+	errProtocol = errors.New("not a frame of a client")
+	errTooLong  = errors.New("the message is too long")
+	errGoodbye  = errors.New("goodbye") // the client says so
+)
+
+// farewell returns what a client is told when its connection ends.
+func farewell(reason error) (ws.StatusCode, string) {
+	switch {
+	case errors.Is(reason, errNoToken), errors.Is(reason, errBadToken), errors.Is(reason, errExpired), errors.Is(reason, errNobody):
+		return statusUnauthorized, reason.Error()
+	case errors.Is(reason, errSlow):
+		return statusResync, reason.Error()
+	case errors.Is(reason, errTooMany):
+		return statusTooMany, reason.Error()
+	case errors.Is(reason, errStopped):
+		return statusRestart, "the gateway stops"
+	case errors.Is(reason, errProtocol):
+		return ws.StatusProtocolError, reason.Error()
+	case errors.Is(reason, errTooLong):
+		return ws.StatusMessageTooBig, reason.Error()
+	case errors.Is(reason, errGoodbye):
+		return ws.StatusNormalClosure, ""
+	default:
+		return statusTryAgain, errLost.Error()
+	}
+}
+
+// serveWebSocket lets a client listen over a WebSocket. It returns once the client has said who it is: net/http keeps
+// buffers and a deep stack for a request, which nobody needs who only listens.
+func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
+	if !g.allowed(r) {
+		refuse(w, http.StatusForbidden, "the page may not connect", "HEADWAY_ALLOWED_ORIGINS has to list its origin.")
+		return
+	}
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "websocket")
+		http.Error(w, "open it as a WebSocket", http.StatusUpgradeRequired)
+		return
+	}
+	netConn, buffered, _, err := ws.UpgradeHTTP(r, w)
+	if err != nil {
+		return // it has answered
+	}
+	s := &socket{conn: netConn, silence: 2 * g.PingInterval}
+	s.client = newConn(s, g.limits())
+	if buffered.Reader.Buffered() > 0 || !g.hub.meet(s.client) { // a client waits for the answer (RFC 6455, section 4.1)
+		_ = netConn.Close()
+		return
+	}
+	if err := g.greet(s); err != nil {
+		s.client.end(err)
+	}
+	go g.attend(s)
+}
+
+// greet reads who a client is and has it enter.
+func (g *Gateway) greet(s *socket) error {
+	_ = s.conn.SetReadDeadline(time.Now().Add(g.HelloTimeout))
+	first, err := s.hear()
+	if err != nil {
+		return errNoToken
+	}
+	identity, err := g.Verifier.Verify(first.Token)
+	if err != nil {
+		return errBadToken
+	}
+	if err := g.admit(s.client, identity); err != nil {
+		return err
+	}
+	g.hub.receive(s.client, first.Position)
+	return nil
+}
+
+// attend reads what a client says, which is a new token of the same person now and then, until the connection ends.
+func (g *Gateway) attend(s *socket) {
+	c := s.client
+	defer g.hub.part(c)
+	s.isThere()
+	var err error
+	for err == nil && c.ended() == nil {
+		var said hello
+		if said, err = s.hear(); err == nil {
+			err = g.renew(c, said.Token)
+		}
+	}
+	c.end(err)
+	g.leave(c)
+	<-c.done
+	if !errors.Is(err, errGoodbye) {
+		// What the client has sent and nobody read would have the system drop what the client was told last.
+		_, _ = io.Copy(io.Discard, s.conn)
+	}
+	_ = s.conn.Close()
+}
+
+// socket is a WebSocket after its handshake (RFC 6455). One goroutine reads, in attend, and one writes, in
+// [conn.pass]. A library that does this keeps several kilobytes of buffers for each connection, which here hardly ever
+// reads; what is left to do is to put events into frames.
+type socket struct {
+	conn    net.Conn
+	client  *conn
+	silence time.Duration          // after that the client is not there
+	head    [ws.MaxHeaderSize]byte // of the frame that is read
+}
+
+// isThere has the client be there for a while, unless the connection ends.
+func (s *socket) isThere() {
+	s.client.mu.Lock()
+	defer s.client.mu.Unlock()
+	if s.client.err == nil && s.client.UserID != 0 {
+		_ = s.conn.SetReadDeadline(time.Now().Add(s.silence))
+	}
+}
+
+// hear reads a message.
+func (s *socket) hear() (hello, error) {
+	var said hello
+	text, err := s.read()
+	if err == nil {
+		err = json.Unmarshal(text, &said)
+	}
+	return said, err
+}
+
+// read reads a message, and answers to what comes between.
+func (s *socket) read() (message []byte, err error) {
+	state := ws.StateServerSide
+	for {
+		header, err := ws.ReadHeaderBuffer(s.conn, s.head[:])
+		if err != nil {
+			return nil, err
+		}
+		if ws.CheckHeader(header, state) != nil {
+			return nil, errProtocol
+		}
+		if header.Length > int64(maxHello-len(message)) {
+			return nil, errTooLong
+		}
+		payload, err := io.ReadAll(io.LimitReader(s.conn, header.Length))
+		if err == nil && int64(len(payload)) < header.Length {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return nil, err
+		}
+		ws.Cipher(payload, header.Mask, 0)
+		s.isThere()
+		switch {
+		case header.OpCode == ws.OpClose:
+			return nil, errGoodbye
+		case header.OpCode == ws.OpPing:
+			s.client.offer(&event{control: ws.OpPong, json: payload})
+		case header.OpCode == ws.OpPong:
+		default:
+			message, state = append(message, payload...), state.Set(ws.StateFragmented)
+			if header.Fin {
+				return message, nil
+			}
+		}
+	}
+}
+
+func (s *socket) within(d time.Duration) { _ = s.conn.SetWriteDeadline(time.Now().Add(d)) }
+
+// frames are buffers in which events are put together.
+type frames struct{ bytes []byte }
+
+func (f *frames) Write(p []byte) (int, error) {
+	f.bytes = append(f.bytes, p...)
+	return len(p), nil
+}
+
+func (f *frames) add(opcode ws.OpCode, payload []byte) {
+	_ = ws.WriteHeader(f, ws.Header{Fin: true, OpCode: opcode, Length: int64(len(payload))}) // writing to memory
+	f.bytes = append(f.bytes, payload...)
+}
+
+func (s *socket) write(events []*event, _ Positions) error {
+	var f frames
+	for _, e := range events {
+		opcode := e.control
+		if opcode == 0 {
+			opcode = ws.OpText
+		}
+		f.add(opcode, e.json)
+	}
+	_, err := s.conn.Write(f.bytes)
+	return err
+}
+
+// close ends the connection at the latest after a while, whether or not the client says goodbye.
+func (s *socket) close(reason error) {
+	code, text := farewell(reason)
+	var f frames
+	f.add(ws.OpClose, ws.NewCloseFrameBody(code, text))
+	_, err := s.conn.Write(f.bytes)
+	linger := time.Now().Add(lingering)
+	if err != nil || errors.Is(reason, errGoodbye) || errors.Is(reason, errLost) {
+		linger = time.Now()
+	}
+	_ = s.conn.SetReadDeadline(linger)
+}
+
+// beat is a ping. Whoever does not answer is not there.
+func (*socket) beat() *event { return &event{control: ws.OpPing} }

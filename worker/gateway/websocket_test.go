@@ -1,0 +1,237 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/gobwas/ws"
+
+	"headway/internal/pgtest"
+)
+
+// memory is a connection on which everything has come already.
+type memory struct {
+	net.Conn
+	io.Reader
+}
+
+func (m memory) Read(p []byte) (int, error)    { return m.Reader.Read(p) }
+func (memory) SetReadDeadline(time.Time) error { return nil }
+
+func reading(sent []byte) *socket {
+	s := &socket{conn: memory{Reader: bytes.NewReader(sent)}}
+	s.client = newConn(nowhere{}, limits{waiting: 1000, now: time.Now})
+	s.client.passing = true // nothing is told
+	return s
+}
+
+// sent is what a client sends.
+func sent(frames ...ws.Frame) []byte {
+	var out []byte
+	for _, f := range frames {
+		out = append(out, ws.MustCompileFrame(ws.MaskFrame(f))...)
+	}
+	return out
+}
+
+func TestMessagesAreReadFromFrames(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		sent []byte
+		want string
+		err  error
+	}{
+		"one frame": {sent(ws.NewTextFrame([]byte("hello"))), "hello", nil},
+		"fragments with a ping between": {sent(
+			ws.NewFrame(ws.OpText, false, []byte("he")), ws.NewPingFrame([]byte("there?")),
+			ws.NewFrame(ws.OpContinuation, false, nil), ws.NewFrame(ws.OpContinuation, true, []byte("llo")),
+		), "hello", nil},
+		"after a pong":                 {sent(ws.NewPongFrame(nil), ws.NewTextFrame([]byte("hello"))), "hello", nil},
+		"goodbye":                      {sent(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusGoingAway, ""))), "", errGoodbye},
+		"not masked":                   {ws.MustCompileFrame(ws.NewTextFrame([]byte("hello"))), "", errProtocol},
+		"a continuation of nothing":    {sent(ws.NewFrame(ws.OpContinuation, true, nil)), "", errProtocol},
+		"a message within a message":   {sent(ws.NewFrame(ws.OpText, false, nil), ws.NewTextFrame(nil)), "", errProtocol},
+		"a control frame in fragments": {sent(ws.NewFrame(ws.OpPing, false, nil)), "", errProtocol},
+		"too long":                     {sent(ws.NewTextFrame(make([]byte, maxHello+1))), "", errTooLong},
+		"too long in fragments":        {sent(ws.NewFrame(ws.OpText, false, make([]byte, maxHello)), ws.NewFrame(ws.OpContinuation, true, []byte("x"))), "", errTooLong},
+		"longer than anything":         {[]byte{0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}, "", errTooLong},
+		"cut off":                      {sent(ws.NewTextFrame([]byte("hello")))[:8], "", io.ErrUnexpectedEOF},
+		"nothing":                      {nil, "", io.EOF},
+	} {
+		s := reading(c.sent)
+		got, err := s.read()
+		if string(got) != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%s: read %.20q, %v", what, got, err)
+		}
+		if strings.Contains(what, "ping") && (len(s.client.queue) != 1 || s.client.queue[0].control != ws.OpPong || string(s.client.queue[0].json) != "there?") {
+			t.Errorf("%s: answered %+v", what, s.client.queue)
+		}
+	}
+}
+
+// FuzzRead has whoever is at the other end send anything.
+func FuzzRead(f *testing.F) {
+	f.Add(sent(ws.NewTextFrame([]byte("hello"))))
+	f.Add(sent(ws.NewFrame(ws.OpText, false, []byte("he")), ws.NewPingFrame(nil), ws.NewFrame(ws.OpContinuation, true, []byte("llo"))))
+	f.Add([]byte{0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	f.Add([]byte{0x88, 0x80, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := reading(data)
+		for {
+			message, err := s.read()
+			if len(message) > len(data) || len(message) > maxHello {
+				t.Fatalf("%d bytes out of %d", len(message), len(data))
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+}
+
+// TestFramesAreWhatALibraryReads writes payloads of every kind of length.
+func TestFramesAreWhatALibraryReads(t *testing.T) {
+	t.Parallel()
+	var f frames
+	lengths := []int{0, 125, 126, 1<<16 - 1, 1 << 16}
+	for _, n := range lengths {
+		f.add(ws.OpText, make([]byte, n))
+	}
+	read := bytes.NewReader(f.bytes)
+	for _, n := range lengths {
+		header, err := ws.ReadHeader(read)
+		if err != nil || header.Length != int64(n) || header.OpCode != ws.OpText || !header.Fin || header.Masked {
+			t.Fatalf("%d bytes: %+v, %v", n, header, err)
+		}
+		_, _ = read.Seek(header.Length, io.SeekCurrent)
+	}
+	if read.Len() > 0 {
+		t.Errorf("%d bytes are left", read.Len())
+	}
+}
+
+// quiet is a client that reads what comes, and therefore answers pings, until the connection ends.
+func (c *client) quiet() <-chan error {
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			if _, _, err := c.ws.Read(context.Background()); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	return ended
+}
+
+func TestWhoDoesNotAnswerIsNotThere(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.PingInterval = 100 * time.Millisecond })
+	silent, there := b.dial(t, 2, nil), b.dial(t, 3, nil)
+	silent.want("snapshot") // and reads no more, which is when this library answers pings
+	ended := there.quiet()
+	pgtest.Eventually(t, 20*time.Second, func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.counts[2] == 0
+	}, "a client that does not answer is kept")
+	select {
+	case err := <-ended:
+		t.Errorf("one that answers is let go: %v", err)
+	default:
+	}
+}
+
+func TestATokenThatExpiresEndsAConnectionOnWhichNothingHappens(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bob := b.dialUntil(t, 2, nil, time.Now().Add(2*time.Second))
+	bob.want("snapshot")
+	if e, err := bob.next(); websocket.CloseStatus(err) != websocket.StatusCode(statusUnauthorized) {
+		t.Errorf("Bob is told %+v, %v", e, err)
+	}
+}
+
+func TestANewTokenKeepsTheConnection(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bob := b.dialUntil(t, 2, nil, time.Now().Add(2*time.Second))
+	bob.want("snapshot")
+	if err := bob.ws.Write(t.Context(), websocket.MessageText, []byte(`{"token": "`+token(t, 2, time.Now().Add(time.Hour))+`"}`)); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Eventually(t, 20*time.Second, func() bool {
+		b.hub.mu.Lock()
+		defer b.hub.mu.Unlock()
+		for c := range b.hub.conns {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return time.Until(c.Expires) > time.Minute
+		}
+		return false
+	}, "the new token is not taken")
+	if err := bob.ws.Write(t.Context(), websocket.MessageText, []byte(`{"token": "`+token(t, 3, time.Now().Add(time.Hour))+`"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := bob.next(); websocket.CloseStatus(err) != websocket.StatusCode(statusUnauthorized) {
+		t.Errorf("with a token of Charlie's: %+v, %v", e, err)
+	}
+}
+
+// TestAClientThatSaysGoodbyeIsAnswered closes as browsers do, which wait for the answer.
+func TestAClientThatSaysGoodbyeIsAnswered(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	if err := bob.ws.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Error(err)
+	}
+	pgtest.Eventually(t, 20*time.Second, func() bool {
+		b.hub.mu.Lock()
+		defer b.hub.mu.Unlock()
+		return len(b.hub.conns) == 0 && len(b.hub.people) == 0 && len(b.hub.topics) == 0
+	}, "something is left of the connection")
+}
+
+// TestWhoLeavesBeforeTheyAreInLeavesNothing disconnects while the snapshot is read.
+func TestWhoLeavesBeforeTheyAreInLeavesNothing(t *testing.T) {
+	t.Parallel()
+	var b *bench
+	var bob *client
+	var once sync.Once
+	gone := make(chan struct{})
+	b = setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step != "snapshot read" {
+				return
+			}
+			once.Do(func() {
+				defer close(gone)
+				_ = bob.ws.CloseNow()
+				pgtest.Eventually(t, 20*time.Second, func() bool {
+					b.mu.Lock()
+					defer b.mu.Unlock()
+					return b.total == 0
+				}, "the client is still there")
+			})
+		}
+	})
+	b.hub.mu.Lock() // so that bob is there when it is reached
+	bob = b.dial(t, 2, nil)
+	b.hub.mu.Unlock()
+	<-gone
+	pgtest.Eventually(t, 20*time.Second, func() bool {
+		b.hub.mu.Lock()
+		defer b.hub.mu.Unlock()
+		return len(b.hub.conns) == 0 && len(b.hub.people) == 0 && len(b.hub.topics) == 0
+	}, "something is left of the connection")
+}
