@@ -129,8 +129,8 @@ func startHub(ctx context.Context, program string) (*server, error) {
 		return string(text), err
 	}
 	s.dialect = dialect{path: "/ws", hear: func([]byte) (string, bool) { return "", true }}
-	s.publish = func(ctx context.Context, text string) (time.Time, error) {
-		answer, err := ask(ctx, http.MethodPost, "/publish", text)
+	s.publish = func(ctx context.Context, texts ...string) (time.Time, error) {
+		answer, err := ask(ctx, http.MethodPost, "/publish", strings.Join(texts, "\n"))
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -167,7 +167,7 @@ func startHeadway(ctx context.Context, program string, db *lab.Database) (*serve
 	if err != nil {
 		return nil, err
 	}
-	send, err := sender(ctx, db, "select headway.post($1, 'project_1', $2)")
+	send, err := sender(ctx, db, fmt.Sprintf("select headway.post(%d, 'project_1', $1)", author))
 	if err != nil {
 		return nil, errors.Join(err, worker.Stop())
 	}
@@ -181,7 +181,7 @@ func startHeadway(ctx context.Context, program string, db *lab.Database) (*serve
 			},
 			hear: func(text []byte) (string, bool) { return "", strings.HasPrefix(string(text), `{"type":"snapshot"`) },
 		},
-		publish: func(ctx context.Context, text string) (time.Time, error) { return send.exec(ctx, author, text) },
+		publish: send.exec,
 		memory: func(ctx context.Context) (heap, stack float64, err error) {
 			m, err := worker.Metrics(ctx)
 			return m.Heap, m.Stack, err
@@ -240,7 +240,7 @@ func startSocketIO(ctx context.Context, program string, db *lab.Database) (*serv
 			}
 		},
 	}
-	s.publish = func(ctx context.Context, text string) (time.Time, error) { return send.exec(ctx, text) }
+	s.publish = send.exec
 	stop := s.stop
 	s.stop = func() error { return errors.Join(send.close(), stop()) }
 	return s, nil
@@ -262,9 +262,13 @@ func sender(ctx context.Context, db *lab.Database, sql string) (statement, error
 	return statement{conn}, nil
 }
 
-// exec returns when it was known that the statement is committed.
-func (s statement) exec(ctx context.Context, arguments ...any) (time.Time, error) {
-	_, err := s.conn.Exec(ctx, statementName, arguments...)
+// exec publishes texts in one transaction, and returns when it was known to be committed.
+func (s statement) exec(ctx context.Context, texts ...string) (time.Time, error) {
+	var batch pgx.Batch
+	for _, text := range texts {
+		batch.Queue(statementName, text)
+	}
+	err := s.conn.SendBatch(ctx, &batch).Close()
 	return time.Now(), err
 }
 

@@ -110,8 +110,8 @@ func (r Result) speeds() report.Section {
 	}
 	return report.Section{Title: "Full speed", Parts: []report.Part{
 		report.Prose(fmt.Sprintf(
-			"Messages of 100 bytes to all who are connected, published one after the other, the next as soon as the slowest receiver is at most %d behind. "+
-				"An event is one message that came to one receiver, once and in order, which is checked.", window)),
+			"Messages of 100 bytes to all who are connected, published %d at a time, in one transaction, as soon as the slowest receiver is less than %d behind. "+
+				"An event is one message that came to one receiver, once and in order, which is checked.", atATime, window)),
 		chart, t,
 	}}
 }

@@ -20,8 +20,8 @@ type dialect struct {
 	hear func(text []byte) (answer string, there bool)
 }
 
-// publish has a server send a text to all clients, and returns when it was published.
-type publish func(ctx context.Context, text string) (at time.Time, err error)
+// publish has a server send texts to all clients, in order, and returns when they were published.
+type publish func(ctx context.Context, texts ...string) (at time.Time, err error)
 
 // tally counts who has received what from a message on. The fleet writes it.
 type tally struct {
@@ -113,21 +113,28 @@ func (f *fleet) pace(ctx context.Context, send publish, rate float64, d time.Dur
 	return Delays{P50: delays[len(delays)/2], P99: delays[len(delays)*99/100]}, nil
 }
 
-// window is how many messages may be under way to the slowest receiver at full speed.
-const window = 100
+// At full speed, so many messages may be under way to the slowest receiver, and so many are published at a time.
+const (
+	window  = 100
+	atATime = 20
+)
 
 // rush publishes as fast as everybody receives, and returns how many events a second were delivered.
 func (f *fleet) rush(ctx context.Context, send publish, d time.Duration) (perSecond float64, events int64, err error) {
-	t := f.newTally(int(d.Seconds()*20_000)+1, false)
+	t := f.newTally(int(d.Seconds()*50_000)+atATime, false)
 	began, before := time.Now(), f.delivered.Load()
-	for time.Since(began) < d && f.next-t.first < int64(len(t.received)) {
-		if err := f.wait(ctx, func() bool { return f.next-t.all.Load() <= window }); err != nil {
+	var texts [atATime]string
+	for time.Since(began) < d && f.next-t.first+atATime <= int64(len(t.received)) {
+		if err := f.wait(ctx, func() bool { return f.next-t.all.Load() <= window-atATime }); err != nil {
 			return 0, 0, err
 		}
-		if _, err := send(ctx, textOf(f.next)); err != nil {
+		for i := range texts {
+			texts[i] = textOf(f.next + int64(i))
+		}
+		if _, err := send(ctx, texts[:]...); err != nil {
 			return 0, 0, fmt.Errorf("publish: %w", err)
 		}
-		f.next++
+		f.next += atATime
 	}
 	if err := f.finish(ctx, t); err != nil {
 		return 0, 0, err

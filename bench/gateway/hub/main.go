@@ -1,11 +1,12 @@
 // Command hub is a WebSocket hub without any logic, as the examples of its library show one: whoever connects is sent
 // what is published. It is the floor that a gateway written in Go is compared with.
 //
-// It prints its address, and serves until it is told to stop: /ws, POST /publish, which answers when that began in
-// nanoseconds since 1970, and /memory, the bytes of heap and of stacks in use.
+// It prints its address, and serves until it is told to stop: /ws, POST /publish, which sends each line and answers when that
+// began in nanoseconds since 1970, and /memory, the bytes of heap and of stacks in use.
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -95,12 +96,20 @@ func (h *hub) subscribe(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *hub) publish(w http.ResponseWriter, r *http.Request) {
-	message, err := io.ReadAll(r.Body)
+	lines, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
 	}
 	began := time.Now()
+	for message := range bytes.SplitSeq(lines, []byte("\n")) {
+		h.send(message)
+	}
+	fmt.Fprint(w, began.UnixNano())
+}
+
+func (h *hub) send(message []byte) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	for messages := range h.subscribers {
 		select {
 		case messages <- message:
@@ -109,6 +118,4 @@ func (h *hub) publish(w http.ResponseWriter, r *http.Request) {
 			close(messages)
 		}
 	}
-	h.mu.Unlock()
-	fmt.Fprint(w, began.UnixNano())
 }
