@@ -180,11 +180,16 @@ from (
   union all
   select e.project_id, e.user_id, e.done, e.total from headway.pending_effect e
 ) p
-where not exists (
-  select from headway.pending_fact f
-  where f.project_id = p.project_id and f.kind in ('assigned', 'recompute')
-    and (f.user_id = p.user_id or f.user_id is null)
-)
+-- Not in, which looks through the queue once: a plan that was made while it was empty would join by looking through it
+-- for every row.
+where p.project_id not in (
+    select f.project_id from headway.pending_fact f where f.kind in ('assigned', 'recompute') and f.user_id is null
+  )
+  and (p.user_id is null or (p.project_id, p.user_id) not in (
+    select f.project_id, f.user_id
+    from headway.pending_fact f
+    where f.kind in ('assigned', 'recompute') and f.user_id is not null
+  ))
 group by p.project_id, p.user_id
 union all
 select t.project_id, t.user_id, t.done, t.total from headway.pending_truth t;

@@ -1,0 +1,62 @@
+package sql_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"headway/internal/pgtest"
+)
+
+// TestAPlanForAnEmptyQueueIsGoodForALongOne reads bars by plans that were made while nothing waited, as connections of a
+// pool keep them, when much does. What is read may grow as the queue does, and not with its square.
+func TestAPlanForAnEmptyQueueIsGoodForALongOne(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	conn, other := db.Conn(t), db.Conn(t)
+	execute(t, other, `
+		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 50);
+		insert into headway.project (name) values ('Website');
+		insert into headway.member (project_id, user_id, role) select 1, id, 'customer' from headway.appuser;
+		insert into headway.task (project_id, title) select 1, 'Task' from generate_series(1, 5000);
+		insert into headway.completion (task_id, user_id) select id, 1 from headway.task where id <= 1000;
+		select headway.fold(10000) from generate_series(1, 3)`)
+	execute(t, other, "vacuum analyze")
+	for name, query := range map[string]string{
+		"a bar":                   "select p.percent from headway.progress p where p.project_id = $1 and p.user_id = 7",
+		"all bars":                "select p.user_id, p.percent from headway.progress p where p.project_id = $1",
+		"the part that all share": "select p.done from headway.current_progress p where p.project_id = $1 and p.user_id is null",
+		"a project":               "select p.percent from headway.project_progress p where p.project_id = $1",
+	} {
+		execute(t, conn, "set plan_cache_mode = force_generic_plan; prepare reading (bigint) as "+query+"; explain analyze execute reading (1)")
+		read := func() float64 {
+			t.Helper()
+			var text []byte
+			if err := conn.QueryRow(t.Context(), "explain (analyze, buffers, format json) execute reading (1)").Scan(&text); err != nil {
+				t.Fatal(err)
+			}
+			var explained []struct {
+				Plan struct {
+					Hit  float64 `json:"Shared Hit Blocks"`
+					Read float64 `json:"Shared Read Blocks"`
+				}
+			}
+			if err := json.Unmarshal(text, &explained); err != nil {
+				t.Fatal(err)
+			}
+			return explained[0].Plan.Hit + explained[0].Plan.Read
+		}
+		execute(t, other, "insert into headway.completion (task_id, user_id) select id, 1 from headway.task where id between 1001 and 1300")
+		short := read()
+		execute(t, other, "insert into headway.completion (task_id, user_id) select id, 1 from headway.task where id between 2001 and 5000")
+		long := read()
+		t.Logf("%s: %.0f pages with 300 facts waiting, %.0f with 3,300", name, short, long)
+		if long > 2*11*short {
+			t.Errorf("%s: %.0f pages with 300 facts waiting, %.0f with 3,300", name, short, long)
+		}
+		execute(t, other, `
+			delete from headway.completion where task_id > 1000;
+			select headway.fold(10000) from generate_series(1, 10)`)
+		execute(t, other, "vacuum headway.pending_fact")
+		execute(t, conn, "deallocate reading")
+	}
+}
