@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -52,5 +53,30 @@ func TestABrowserIsToldWhatIsNotified(t *testing.T) {
 		if _, text, err := ws.Read(ctx); err != nil || !strings.Contains(string(text), fmt.Sprintf("Message %d", i)) {
 			t.Fatalf("told %s, %v", text, err)
 		}
+	}
+}
+
+// TestAGatewayThatMayActAsNobodySaysSo gives the worker the login of one that only folds and sends.
+func TestAGatewayThatMayActAsNobodySaysSo(t *testing.T) {
+	t.Parallel()
+	const message = "the gateway can serve nobody, since its login may not act as an end user"
+	for name, c := range map[string]struct {
+		change func(*worker.Config, *pgtest.DB)
+		says   bool
+	}{
+		"a worker's login": {func(*worker.Config, *pgtest.DB) {}, true},
+		"one that may act": {func(c *worker.Config, db *pgtest.DB) { c.DatabaseURL, c.AllowMoreRights = db.URL, true }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := seeded(t)
+			config := config(t, db.URL, "HEADWAY_HTTP_ADDR", "127.0.0.1:0", "HEADWAY_TOKEN_SECRET", "a secret of thirty-two bytes, or more")
+			c.change(&config, db)
+			log := newLogbook(t, nil)
+			start(t, config, func(w *worker.Worker) { w.Log = slog.New(log) }).await(worker.Leading)
+			if says := log.has(message); says != c.says {
+				t.Errorf("says so: %v", says)
+			}
+		})
 	}
 }

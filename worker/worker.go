@@ -115,7 +115,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.mailer.Observe = func(_ int64, outcome string, _ error) { w.metrics.digests.WithLabelValues(outcome).Inc() }
 		defer w.mailer.Sender.Close()
 	}
-	if w.gateway, err = w.newGateway(); err != nil {
+	if w.gateway, err = w.newGateway(ctx); err != nil {
 		return err
 	}
 	session, err := w.open(ctx)

@@ -185,14 +185,15 @@ func shortVersion(version string) string {
 	return short
 }
 
-// makeWorkerLogin gives the worker a login that may fold and send, and nothing more. In a database that is not the
-// demo's own the worker makes do with the login that there is: the demo leaves nothing there but the schema.
+// makeWorkerLogin gives the worker a login that may fold, send, and act as people for the page, and nothing more. In a
+// database that is not the demo's own the worker makes do with the login that there is: the demo leaves nothing there
+// but the schema.
 func (d *demo) makeWorkerLogin(ctx context.Context) error {
 	if d.cluster == nil {
 		return nil
 	}
 	const login = "headway_worker_login"
-	if _, err := d.conn.Exec(ctx, "create role "+login+" login in role headway_worker"); err != nil {
+	if _, err := d.conn.Exec(ctx, "create role "+login+" login in role headway_worker, headway_user"); err != nil {
 		return fmt.Errorf("make the worker's login: %w", err)
 	}
 	d.workerURL = fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s", login, d.cluster.Port(), demoDatabase)
