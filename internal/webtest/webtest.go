@@ -228,10 +228,7 @@ func (v *Tab) Hears(want ...string) {
 	var heard []string
 	missing := func() []string {
 		heard = nil
-		for _, n := range Call(v, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{}).Nodes {
-			if n.Ignored {
-				continue
-			}
+		for _, n := range v.accessible() {
 			line := value(n.Role) + " " + value(n.Name)
 			if d := value(n.Description); d != "" {
 				line += ": " + d
@@ -248,6 +245,28 @@ func (v *Tab) Hears(want ...string) {
 		}
 	}()
 	v.Until("a screen reader does not hear everything", func() bool { return len(missing()) == 0 })
+}
+
+// Nameless lists the roles of what can be used in the page, or says how far something is, and has no name.
+func (v *Tab) Nameless() []string {
+	v.t.Helper()
+	var roles []string
+	for _, n := range v.accessible() {
+		switch role := value(n.Role); role {
+		case "button", "checkbox", "combobox", "dialog", "DisclosureTriangle", "heading", "link", "log", "progressbar", "textbox":
+			if strings.TrimSpace(value(n.Name)) == "" {
+				roles = append(roles, role)
+			}
+		}
+	}
+	return roles
+}
+
+// accessible is what a screen reader finds in the page.
+func (v *Tab) accessible() []*accessibility.Node {
+	v.t.Helper()
+	nodes := Call(v, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{}).Nodes
+	return slices.DeleteFunc(nodes, func(n *accessibility.Node) bool { return n.Ignored })
 }
 
 func value(v *accessibility.Value) string {

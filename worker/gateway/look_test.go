@@ -58,7 +58,7 @@ select headway.post((array[20, 22, 1, 3])[1 + n % 4], 'project_20', 'Message ' |
 select headway.post(20, 'project_20', repeat('unbroken', 60));`
 
 // TestLook looks at the page as a customer and as staff, in light and dark, wide and narrow: it never scrolls sideways
-// or past its end, and what it says can be read.
+// or past its end, what it says can be read, and what can be used has a name.
 func TestLook(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup(t))
@@ -137,6 +137,9 @@ func TestLook(t *testing.T) {
 			for _, text := range webtest.Evaluate[[]string](v.Tab, faint) {
 				t.Errorf("%s in %s is hard to read: %s", scene.name, scheme, text)
 			}
+		}
+		for _, role := range v.Nameless() {
+			t.Errorf("%s has a %s without a name", scene.name, role)
 		}
 		v.Do(chromedp.Navigate("about:blank"))
 	}
