@@ -31,6 +31,7 @@ var calls = map[string]string{
 	"freeze_digest":       "headway.freeze_digest(1002, '22222222-2222-2222-2222-222222222222', 'bob@example.com', 'mail')",
 	"issue_ticket":        "headway.issue_ticket('2100-01-01')",
 	"redeem_ticket":       "headway.redeem_ticket('22222222-2222-2222-2222-222222222222')",
+	"release_digest":      "headway.release_digest(1002, '22222222-2222-2222-2222-222222222222')",
 	"heartbeat":           "headway.heartbeat('22222222-2222-2222-2222-222222222222', 'here', 2, 'test', false)",
 	"id_in":               `headway.id_in('{"project_id": 1}', 'project_id')`,
 	"identity":            "headway.identity()",

@@ -388,8 +388,14 @@ func something(ctx context.Context, pool interface {
 		if err != nil || digest == nil {
 			break
 		}
-		if frozen == nil {
+		switch {
+		case random.IntN(5) == 0:
+			_, err = pool.Exec(ctx, "select headway.release_digest($1, $2)", *digest, id)
+			return err
+		case frozen == nil:
 			_, err = pool.Exec(ctx, "select headway.freeze_digest($1, $2, 'x@example.com', 'mail')", *digest, id)
+		default:
+			_, err = pool.Exec(ctx, "select headway.freeze_digest($1, $2, null, null)", *digest, id)
 		}
 		if err == nil && random.IntN(2) == 0 {
 			_, err = pool.Exec(ctx, "select headway.digest_sent($1)", *digest)

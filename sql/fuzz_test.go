@@ -102,6 +102,8 @@ func FuzzSetSetting(f *testing.F) {
 				"select headway.freeze_digest(id, '11111111-1111-1111-1111-111111111111', 'abe@example.com', 'mail') from headway.digest",
 				"select headway.digest_failed(id, '11111111-1111-1111-1111-111111111111', 'unknown', 'no answer') from headway.digest",
 				"update headway.digest set next_attempt_at = now() where state = 'reserved'",
+				"select headway.claim_digest('11111111-1111-1111-1111-111111111111')",
+				"select headway.freeze_digest(id, '11111111-1111-1111-1111-111111111111', null, null) from headway.digest",
 				"select headway.claim_digest(gen_random_uuid())",
 			} {
 				if err := try(t, tx, reader); err != nil {

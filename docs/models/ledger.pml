@@ -2,7 +2,7 @@
  * The ledger of digests: what is mailed once, what perhaps twice, and what never.
  *
  * This is the life of a digest in docs/mail.md in Promela, for spin to take through every order of steps. Beside each
- * step stands the code that it is a model of: digests.sql, sending.sql, and worker/digest.go (D). One step here is one
+ * step stands the code that it is a model of: digests.sql, sending.sql, and worker/digest_*.go (D). One step here is one
  * transaction there. One person has one channel; what they have not read is reserved, claimed, frozen, sent and
  * confirmed by several senders, while the person reads on, workers die, leases run out, and statements and the mail
  * server's answers are lost.
@@ -148,12 +148,14 @@ inline close(as) {
 }
 
 inline give_to(who) {
-  ledger[d].claimed_by = who; ledger[d].leased = true; ledger[d].late = false;
+  ledger[d].state = reserved; ledger[d].claimed_by = who; ledger[d].leased = true; ledger[d].late = false;
   fate[d].hands = fate[d].hands | bit(me)
 }
 
 /* A round of the loop in claim_digest(). What is fresh gives content, a retry gives mail, what is closed neither. */
 inline claim() {
+  before.state = ledger[d].state; before.claimed_by = ledger[d].claimed_by; before.attempts = ledger[d].attempts;
+  before.leased = ledger[d].leased; before.late = ledger[d].late; before.unknown_at = ledger[d].unknown_at;
   if
   :: ledger[d].state == sending -> ledger[d].unknown_at = true /* its worker vanished with the mail in hand */
   :: else
@@ -180,19 +182,46 @@ inline claim() {
      known = read
   :: else ->
      mail = ledger[d].mail;
-     ledger[d].state = sending; ledger[d].attempts++
+     retried = true
+#ifdef BEGINS_AT_THE_CLAIM
+     ; ledger[d].state = sending; ledger[d].attempts++
+#endif
   fi fi fi fi
 }
 
+/* The database crashes, and the claim, which was committed lazily, is as if it had not been. Whatever is committed later
+ * takes it along to the disk, so that this can only be what came last. */
+inline forget_claim() {
+  if
+  :: ledger[d].claimed_by == claimant && !ledger[d].late ->
+     ledger[d].state = before.state; ledger[d].claimed_by = before.claimed_by; ledger[d].attempts = before.attempts;
+     ledger[d].leased = before.leased; ledger[d].late = before.late; ledger[d].unknown_at = before.unknown_at
+  :: else
+  fi
+}
+
+inline no_matter() {
+  before.state = 0; before.claimed_by = 0; before.attempts = 0; before.leased = false; before.late = false;
+  before.unknown_at = false
+}
+
 /* freeze_digest() */
+#define held_by_claimant (ledger[d].claimed_by == claimant && ledger[d].state == reserved)
 #if defined(FREEZES_OVER)
 #define freezable (ledger[d].state != sent)
 #elif defined(RENDERS_AGAIN)
-#define freezable (ledger[d].claimed_by == claimant && ledger[d].state == reserved && !ledger[d].late)
+#define freezable (held_by_claimant && !ledger[d].late)
 #else
-#define freezable (ledger[d].claimed_by == claimant && ledger[d].state == reserved && !ledger[d].late && \
-  ledger[d].mail == 0)
+#define freezable (held_by_claimant && !ledger[d].late && (ledger[d].mail != 0) == retried)
 #endif
+
+inline freeze() {
+  ledger[d].state = sending; ledger[d].attempts++;
+  if
+  :: !retried -> ledger[d].mail = mail
+  :: else
+  fi
+}
 
 /* digest_failed(): only whoever holds the claim can say; another one may have it after the lease. */
 inline fail() {
@@ -215,10 +244,13 @@ inline fail() {
   fi
 }
 
-/* D sendOne, again and again. */
+/* D prepare and sendOne, again and again. One that prepares a digest while another is on its way is two of these: a
+ * claim has nothing to do with any other. */
 proctype sender(byte me) {
   byte d, content, known, mail;
+  bool retried;
   mtype outcome;
+  digest before;
 #ifdef CLAIMANT_IS_THE_WORKER
   byte claimant = (me < SENDERS - 1 -> 1 : 2);
 #else
@@ -226,34 +258,49 @@ proctype sender(byte me) {
 #endif
 
 idle:
-  atomic { fate[d].hands = fate[d].hands & ~bit(me); d = 0; content = 0; known = 0; mail = 0; outcome = 0 };
+  atomic {
+    fate[d].hands = fate[d].hands & ~bit(me);
+    d = 0; content = 0; known = 0; mail = 0; retried = false; outcome = 0; no_matter()
+  };
 end:
-  if /* D claim */
+  if /* D prepare */
   :: d_step { claimable(0) -> d = 0; claim() }
   :: d_step { claimable(1) -> d = 1; claim() }
   fi;
   if
-  :: content == 0 && mail == 0 -> goto idle /* there was nothing to say; or the next one */
-  :: trouble -> goto idle                   /* it was committed and the answer was lost, or the worker died */
-  :: mail != 0
-  :: content != 0 ->
-     mail = rendered(me, content);          /* D compose */
-     content = 0;
-#ifdef SENDS_BEFORE_IT_FREEZES
-     skip
-#else
-     if                                     /* D freeze: freeze_digest() */
-     :: d_step { freezable -> ledger[d].state = sending; ledger[d].attempts++; ledger[d].mail = mail }
-     :: d_step { !freezable -> outcome = 0 }; goto idle
-     :: trouble; outcome = retry; goto report
-     fi;
-     if
-     :: skip
-     :: trouble; outcome = retry; goto report /* it was committed and the answer was lost */
-     :: trouble -> goto idle
+  :: content == 0 && !retried -> goto idle /* there was nothing to say; or the next one */
+  :: else -> if
+     :: d_step { no_matter() }
+     :: trouble; d_step { forget_claim(); no_matter() }
+     :: trouble -> goto idle               /* it was committed and the answer was lost, or the worker died */
+     :: trouble; d_step {                  /* the worker is to stop; D release: release_digest() */
+          if
+          :: held_by_claimant -> close(reserved)
+          :: else
+          fi
+        };
+        goto idle
      fi
-#endif
   fi;
+  if
+  :: content != 0 -> mail = rendered(me, content); content = 0 /* D compose */
+  :: else
+  fi;
+#ifndef SENDS_BEFORE_IT_FREEZES
+  if                                         /* D freeze: freeze_digest() */
+#ifdef BEGINS_AT_THE_CLAIM
+  :: retried
+#endif
+  :: d_step { freezable -> freeze() }
+  :: d_step { !freezable -> outcome = 0 }; goto idle
+  :: trouble; outcome = retry; goto report
+  fi;
+  if
+  :: skip
+  :: trouble; outcome = retry; goto report   /* it was committed and the answer was lost */
+  :: trouble -> goto idle
+  fi;
+#endif
 
 #ifdef CONFIRMS_FIRST
   d_step { close(sent) };

@@ -62,7 +62,7 @@ begin
     update headway.digest d set next_attempt_at = now() + interval '1 day' where d.user_id = 11;
     perform headway.claim_digest(v_worker, '100 years');
     continue when v_person = 12;
-    assert headway.freeze_digest(v_digest, v_worker, 'person' || v_person || '@example.com', convert_to(E'\\x00 mail for ' || v_person, 'UTF8'));
+    assert headway.freeze_digest(v_digest, v_worker, 'person' || v_person || '@example.com', convert_to(E'\\x00 mail for ' || v_person, 'UTF8'), '100 years');
     case v_person
       when 14 then perform headway.digest_sent(v_digest);
       when 15 then perform headway.digest_failed(v_digest, v_worker, 'refused', '550 nobody of that name');

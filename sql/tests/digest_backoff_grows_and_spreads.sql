@@ -30,9 +30,10 @@ begin
       v_claim := headway.claim_digest(v_worker);
       exit when v_claim is null;
       assert (v_claim ->> 'mail' is null) = (v_attempt = 1);
-      if v_attempt = 1 then
-        assert headway.freeze_digest((v_claim ->> 'digest_id')::bigint, v_worker, v_claim ->> 'email', 'mail');
-      end if;
+      assert headway.freeze_digest(
+        (v_claim ->> 'digest_id')::bigint, v_worker,
+        case when v_attempt = 1 then v_claim ->> 'email' end, case when v_attempt = 1 then 'mail'::bytea end
+      );
       perform headway.digest_failed((v_claim ->> 'digest_id')::bigint, v_worker, 'retry', '450 later');
     end loop;
     assert (select bool_and(d.attempts = v_attempt) from headway.digest d);

@@ -25,6 +25,7 @@ begin
   perform headway.claim_digest(v_worker), headway.freeze_digest(v_id, v_worker, 'bob@example.com', 'mail');
   update headway.digest set lease_until = now() - interval '1 second';
   assert headway.claim_digest(v_worker) ->> 'mail' is not null;
+  assert headway.freeze_digest(v_id, v_worker, null, null);
   update headway.digest set lease_until = now() - interval '1 second';
   assert headway.claim_digest(v_worker) is null;
   assert (select d.state = 'failed' and d.attempts = 2 and d.error like 'given up after 2 attempts%' and d.unknown_at = now() from headway.digest d), (select d::text from headway.digest d);

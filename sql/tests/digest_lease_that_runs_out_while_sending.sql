@@ -26,6 +26,8 @@ begin
   perform headway.claim_digest(v_worker), headway.freeze_digest(v_id, v_worker, 'bob@example.com', 'mail');
   update headway.digest set lease_until = now() - interval '1 second';
   assert decode(headway.claim_digest(v_other) ->> 'mail', 'base64') = 'mail';
+  assert (select d.state = 'reserved' and d.attempts = 1 and d.claimed_by = v_other and d.unknown_at = now() from headway.digest d);
+  assert headway.freeze_digest(v_id, v_other, null, null);
   assert (select d.state = 'sending' and d.attempts = 2 and d.claimed_by = v_other and d.unknown_at = now() from headway.digest d);
   assert headway.digest_failed(v_id, v_worker, 'rejected', 'late') = 'sending', 'the first worker lost it';
   assert headway.digest_sent(v_id), 'but its yes counts';
@@ -41,6 +43,9 @@ begin
   assert headway.digest_failed(v_held, v_worker, 'retry', 'late') = 'held' and headway.claim_digest(v_other) is null, 'held stays held';
   assert headway.retry_digest(v_held), 'a person lets it go';
   assert decode(headway.claim_digest(v_other) ->> 'mail', 'base64') = 'for Charlie', 'as it was';
+  update headway.digest d set lease_until = now() - interval '1 second' where d.id = v_held;
+  assert decode(headway.claim_digest(v_other) ->> 'mail', 'base64') = 'for Charlie', 'no server has heard of it since';
+  assert headway.freeze_digest(v_held, v_other, null, null);
   update headway.digest d set lease_until = now() - interval '1 second' where d.id = v_held;
   assert headway.claim_digest(v_other) is null;
   assert headway.digest_sent(v_held), 'the server took it after all';

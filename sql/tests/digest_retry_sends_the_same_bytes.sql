@@ -36,8 +36,14 @@ begin
     update headway.appuser u set fullname = 'Robert', email = 'robert@example.com' where u.id = 2;
     v_claim := headway.claim_digest(v_worker);
     assert decode(v_claim ->> 'mail', 'base64') = v_mail and v_claim ->> 'email' = 'bob@example.com', v_claim::text;
-    assert (select d.state = 'sending' and d.attempts = v_attempt and d.lease_until = now() + interval '5 minutes' from headway.digest d);
+    assert (select d.state = 'reserved' and d.attempts = v_attempt - 1 and d.lease_until = now() + interval '5 minutes' from headway.digest d);
     assert not headway.freeze_digest(v_id, v_worker, 'bob@example.com', 'other bytes');
+    assert not headway.freeze_digest(v_id, v_worker, 'robert@example.com', null);
+    assert not headway.freeze_digest(v_id, v_worker, null, 'other bytes');
+    assert headway.freeze_digest(v_id, v_worker, null, null, '1 hour');
+    assert (select d.state = 'sending' and d.attempts = v_attempt and d.lease_until = now() + interval '1 hour' from headway.digest d);
+    assert (select d.mail = v_mail and d.recipient = 'bob@example.com' from headway.digest d);
+    assert not headway.freeze_digest(v_id, v_worker, null, null), 'one attempt for each claim';
   end loop;
   assert headway.digest_sent(v_id) and not headway.digest_sent(v_id);
   assert (select d.state = 'sent' and d.sent_at = now() and d.mail = v_mail and d.error is null and d.claimed_by is null from headway.digest d);

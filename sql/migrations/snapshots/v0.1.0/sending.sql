@@ -45,55 +45,64 @@ stable
 rows 1
 set jit = off
 as $$
+declare
+  v_customers bigint;
+  v_gained bigint;
 begin
-  -- As it is now, less what counts now and did not then: the few completions since, whatever was done before.
+  -- The bar as it is now, less what counts now and did not then: the few completions since, whatever was done before.
   if bar_since.role = 'customer' then
-    return query
-    select g.done - b.gained, g.done, g.total
-    from headway.progress g
+    if exists (select from headway.pending_fact f where f.project_id = bar_since.project_id) then
+      select g.done, g.total into bar_since.done, bar_since.total
+      from headway.progress g
+      where g.project_id = bar_since.project_id and g.user_id = bar_since.user_id;
+    else
+      -- Nothing waits, so this is as exact, and a fraction of the work.
+      select sum(g.done), sum(g.total) into bar_since.done, bar_since.total
+      from headway.folded_progress g
+      where g.project_id = bar_since.project_id and (g.user_id is null or g.user_id = bar_since.user_id);
+    end if;
+    select sum(t.weight) into v_gained
+    from headway.task t
     cross join lateral (
-      select coalesce(sum(t.weight), 0)::bigint as gained
-      from headway.task t
-      cross join lateral (
-        select min(c.completed_at) as at
-        from headway.completion c
-        where c.task_id = t.id and (t.shared or c.user_id = g.user_id)
-      ) f
-      where t.project_id = g.project_id and f.at > bar_since.at
-        and (t.audience = 'everyone' or exists (select from headway.assignment a where a.task_id = t.id and a.user_id = g.user_id))
-    ) b
-    where g.project_id = bar_since.project_id and g.user_id = bar_since.user_id;
+      select min(c.completed_at) as at
+      from headway.completion c
+      where c.task_id = t.id and (t.shared or c.user_id = bar_since.user_id)
+    ) f
+    where t.project_id = bar_since.project_id and f.at > bar_since.at
+      and (
+        t.audience = 'everyone'
+        or exists (select from headway.assignment a where a.task_id = t.id and a.user_id = bar_since.user_id)
+      );
   else
     -- All the customers' bars added up.
-    return query
-    select g.done - b.gained, g.done, g.total
+    select g.customers, g.done, g.total into v_customers, bar_since.done, bar_since.total
     from headway.project_progress g
-    cross join lateral (
-      select coalesce(sum(t.weight * f.customers), 0)::bigint as gained
-      from headway.task t
-      cross join lateral (
-        select case
-            when not t.shared then count(*) filter (where c.completed_at > bar_since.at and m.role = 'customer' and (
-              t.audience = 'everyone' or exists (select from headway.assignment a where a.task_id = t.id and a.user_id = c.user_id)
-            ))
-            when min(c.completed_at) <= bar_since.at then 0
-            when t.audience = 'everyone' then g.customers
-            else (
-              select count(*)
-              from headway.assignment a
-              join headway.member o on o.project_id = t.project_id and o.user_id = a.user_id and o.role = 'customer'
-              where a.task_id = t.id
-            )
-          end as customers
-        from headway.completion c
-        left join headway.member m on m.project_id = t.project_id and m.user_id = c.user_id
-        where c.task_id = t.id
-        having max(c.completed_at) > bar_since.at
-      ) f
-      where t.project_id = g.project_id
-    ) b
     where g.project_id = bar_since.project_id;
+    select sum(t.weight * f.customers) into v_gained
+    from headway.task t
+    cross join lateral (
+      select case
+          when not t.shared then count(*) filter (where c.completed_at > bar_since.at and m.role = 'customer' and (
+            t.audience = 'everyone' or exists (select from headway.assignment a where a.task_id = t.id and a.user_id = c.user_id)
+          ))
+          when min(c.completed_at) <= bar_since.at then 0
+          when t.audience = 'everyone' then v_customers
+          else (
+            select count(*)
+            from headway.assignment a
+            join headway.member o on o.project_id = t.project_id and o.user_id = a.user_id and o.role = 'customer'
+            where a.task_id = t.id
+          )
+        end as customers
+      from headway.completion c
+      left join headway.member m on m.project_id = t.project_id and m.user_id = c.user_id
+      where c.task_id = t.id
+      having max(c.completed_at) > bar_since.at
+    ) f
+    where t.project_id = bar_since.project_id;
   end if;
+  bar_since.done_before := bar_since.done - coalesce(v_gained, 0);
+  return next;
 end
 $$;
 comment on function headway.bar_since(bigint, bigint, text, timestamptz) is
@@ -237,6 +246,9 @@ create function headway.claim_digest(worker_id uuid, lease interval default '5 m
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+-- As headway.digest_content(): to plan takes longer than to run, and each session would plan five times before it keeps a plan.
+set plan_cache_mode = force_generic_plan
+set jit = off
 as $$
 declare
   v_digest headway.digest;
@@ -301,9 +313,9 @@ begin
           perform headway.close_digest(v_digest.id, 'failed', sqlerrm);
       end;
     else
-      -- A retry: the attempt is on record before the server is spoken to, and the bytes stay what they were.
+      -- A retry: the bytes stay what they were.
       update headway.digest d
-      set state = 'sending', attempts = d.attempts + 1, claimed_by = claim_digest.worker_id, lease_until = now() + claim_digest.lease
+      set state = 'reserved', claimed_by = claim_digest.worker_id, lease_until = now() + claim_digest.lease
       where d.id = v_digest.id;
       return json_build_object('digest_id', v_digest.id, 'email', v_digest.recipient, 'mail', encode(v_digest.mail, 'base64'));
     end if;
@@ -311,7 +323,7 @@ begin
 end
 $$;
 comment on function headway.claim_digest(uuid, interval) is
-  'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze, or, with "mail" (base64), the bytes frozen before. What was read since it was reserved is left out, or the digest dropped where nothing is left. Null: there is nothing to send now. Errors: invalid_parameter_value.';
+  'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze, or, with "mail" (base64), the bytes frozen before. No attempt is begun yet: headway.freeze_digest() does that, and headway.release_digest() gives it back. What was read since it was reserved is left out, or the digest dropped where nothing is left. Null: there is nothing to send now. Errors: invalid_parameter_value.';
 
 create function headway.close_digest(digest_id bigint, state text, error text) returns void
 language plpgsql
@@ -331,23 +343,43 @@ end
 $$;
 comment on function headway.close_digest(bigint, text, text) is 'Ends a digest in this state; erases its mail where the person has no address any more.';
 
-create function headway.freeze_digest(digest_id bigint, worker_id uuid, recipient text, mail bytea) returns boolean
+create function headway.release_digest(digest_id bigint, worker_id uuid) returns boolean
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   update headway.digest d
-  set state = 'sending', attempts = d.attempts + 1, recipient = freeze_digest.recipient, mail = freeze_digest.mail
+  set claimed_by = null, lease_until = null
+  where d.id = release_digest.digest_id and d.claimed_by = release_digest.worker_id and d.state = 'reserved';
+  return found;
+end
+$$;
+comment on function headway.release_digest(bigint, uuid) is
+  'Gives back a digest that was claimed and of which no attempt was begun. True: others can claim it now. False: whoever says so does not hold it any more.';
+
+create function headway.freeze_digest(
+  digest_id bigint, worker_id uuid, recipient text, mail bytea, lease interval default '5 minutes'
+) returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- What is on record already stays what it is, and what is not must come.
+  update headway.digest d
+  set state = 'sending', attempts = d.attempts + 1, lease_until = now() + freeze_digest.lease,
+    recipient = coalesce(freeze_digest.recipient, d.recipient), mail = coalesce(freeze_digest.mail, d.mail)
   from headway.mail_preference p
   where d.id = freeze_digest.digest_id and d.claimed_by = freeze_digest.worker_id
-    and d.state = 'reserved' and d.mail is null and d.lease_until > now()
+    and d.state = 'reserved' and d.lease_until > now()
+    and (d.mail is null) = (freeze_digest.mail is not null) and (d.mail is null) = (freeze_digest.recipient is not null)
     and p.user_id = d.user_id and p.takes_mail;
   return found;
 end
 $$;
-comment on function headway.freeze_digest(bigint, uuid, text, bytea) is
-  'Puts the exact mail and the first attempt on record, to be committed before any mail server hears of it. False: the lease ran out, or the person takes no mail any more; do not send.';
+comment on function headway.freeze_digest(bigint, uuid, text, bytea, interval) is
+  'Puts an attempt on record and the exact mail with it, or, with recipient and mail null, one with the bytes frozen before; to be committed before any mail server hears of it. From here on the lease counts anew. False: the lease ran out, or the person takes no mail any more; do not send.';
 
 create function headway.digest_sent(digest_id bigint) returns boolean
 language plpgsql

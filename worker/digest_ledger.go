@@ -1,0 +1,158 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"headway/worker/mail"
+	"headway/worker/smtp"
+)
+
+// claim is what headway.claim_digest returns: what there is to say, or, where that was rendered before, the very mail.
+type claim struct {
+	mail.Content
+	Mail     []byte `json:"mail"`
+	fresh    bool   // Mail was composed just now
+	claimant string
+}
+
+// claimant is the holder of one claim, not of another one by this worker. What became of an attempt is said again if the
+// answer was lost, and then the next attempt may be in the hands of another sender: it must not be taken for its word.
+func (m *Mailer) claimant() string {
+	const last = len("00000000-0000-0000-0000-")
+	return m.WorkerID[:last] + uuid.NewString()[last:]
+}
+
+const sqlClaim = `select headway.claim_digest($1, $2)`
+
+// prepare claims a digest and has its mail ready, nil if there is none. One that cannot be composed ends there; the next
+// one is tried, until going is done.
+func (m *Mailer) prepare(ctx, going context.Context) (*claim, error) {
+	ctx, cancel := linger(ctx, sendLease, sendGrace)
+	defer cancel()
+	for going.Err() == nil {
+		claimant := m.claimant()
+		var content []byte
+		if err := m.ask(ctx, &content, lazily, sqlClaim, claimant, sendLease); err != nil {
+			return nil, fmt.Errorf("claim a digest: %w", err)
+		}
+		if content == nil {
+			break
+		}
+		c, err := m.compose(content)
+		c.claimant = claimant
+		if err == nil {
+			return c, nil
+		}
+		// It would be no better the next time, and no other is to wait for it.
+		m.Log.Error("a digest could not be composed", slog.Int64("digest", c.DigestID), slog.Any("error", err))
+		m.observe(c, string(smtp.Rejected), err)
+		if err := m.insist(ctx, durably, sqlFailed, c.DigestID, c.claimant, smtp.Rejected, err.Error()); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// compose reads a claim and renders its mail, unless that was done before. With an error, which a panic is as well, the
+// claim says at least which digest it is.
+func (m *Mailer) compose(content []byte) (c *claim, err error) {
+	c = new(claim)
+	defer func() {
+		if value := recover(); value != nil {
+			m.Log.Error("composing a digest panicked", slog.Int64("digest", c.DigestID), slog.Any("panic", value),
+				slog.String("stack", string(debug.Stack())))
+			err = fmt.Errorf("compose: panic: %v", value)
+		}
+	}()
+	if err := json.Unmarshal(content, c); err != nil { // the id comes first
+		return c, fmt.Errorf("compose: %w", err)
+	}
+	if c.Mail == nil {
+		c.fresh = true
+		c.Mail, err = m.Composer.Compose(c.Content, time.Now())
+	}
+	return c, err
+}
+
+const sqlRelease = `select headway.release_digest($1, $2)`
+
+// release gives back a digest of which no attempt was begun.
+func (m *Mailer) release(ctx context.Context, c *claim) error {
+	var released bool
+	if err := m.ask(ctx, &released, lazily, sqlRelease, c.DigestID, c.claimant); err != nil {
+		return fmt.Errorf("give back a digest: %w", err)
+	}
+	return nil
+}
+
+const sqlFreeze = `select headway.freeze_digest($1, $2, $3, $4, $5)`
+
+// freeze begins an attempt: it puts it on record with the mail, byte by byte, unless that is there already. It reports
+// whether the mail may be sent.
+func (m *Mailer) freeze(ctx context.Context, c *claim) (frozen bool, err error) {
+	var recipient *string
+	var mail []byte
+	if c.fresh {
+		recipient, mail = &c.Email, c.Mail
+	}
+	if err := m.ask(ctx, &frozen, durably, sqlFreeze, c.DigestID, c.claimant, recipient, mail, sendLease); err != nil {
+		return false, fmt.Errorf("freeze: %w", err)
+	}
+	return frozen, nil
+}
+
+// How a digest ended: a server took it, or why not. That is worth trying to record for as long as the lease: after it
+// the digest counts as unknown, and is sent again.
+const (
+	sqlSent   = `select headway.digest_sent($1)`
+	sqlFailed = `select headway.digest_failed($1, $2, $3, $4)`
+)
+
+// insist runs a statement of the ledger until it succeeds or ctx is done.
+func (m *Mailer) insist(ctx context.Context, how durability, query string, args ...any) error {
+	trouble := backoff{first: 100 * time.Millisecond, max: 5 * time.Second}
+	for {
+		var answer any // what it says is in the ledger
+		err := m.ask(ctx, &answer, how, query, args...)
+		if err == nil {
+			return nil
+		}
+		m.Log.Error("how a digest ended could not be recorded and is tried again", slog.Any("error", err))
+		if !pause(ctx, trouble.pause()) {
+			return fmt.Errorf("record the end of a digest: %w", err)
+		}
+	}
+}
+
+// durability says whether a transaction waits until it is on disk.
+type durability bool
+
+const (
+	durably durability = true
+
+	// lazily is for what the ledger can do without where the database crashes within the next half a second, and which
+	// is on disk as soon as anything else is that came later.
+	lazily durability = false
+)
+
+// ask runs a statement of the ledger that returns one value, in one round trip. Whatever the default isolation is, each
+// statement that it consists of sees what others have committed by then: several who claim at a time would fail each
+// other otherwise. Where it fails the pool closes the connection, which is in the middle of the transaction.
+func (m *Mailer) ask(ctx context.Context, into any, how durability, query string, args ...any) error {
+	batch := new(pgx.Batch)
+	batch.Queue("begin isolation level read committed")
+	if how == lazily {
+		batch.Queue("set local synchronous_commit = off")
+	}
+	batch.Queue(query, args...).QueryRow(func(row pgx.Row) error { return row.Scan(into) })
+	batch.Queue("commit")
+	return m.Pool.SendBatch(ctx, batch).Close()
+}

@@ -1,0 +1,151 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"headway/worker/smtp"
+)
+
+// sender sends one digest after the other. So that its connection does not wait for the database, it prepares the next
+// digest while one is on its way, and goes on with that while it is put on record how the first one ended.
+//
+// What is prepared is claimed and no more: no attempt is begun ahead, so a worker that dies leaves no more digests of
+// which nobody knows whether they were sent than it has connections, and one that stops gives back what it has prepared.
+type sender struct {
+	*Mailer
+	ahead *atomic.Int64 // how many may still be prepared ahead, by all senders together
+
+	prepared chan preparation // nil: nothing is being prepared
+	claim    *claim           // of which no attempt was begun; nil: none
+	recorded chan error       // nil: nothing is being put on record
+}
+
+// preparation is what came of preparing a digest: none, if there was none to claim.
+type preparation struct {
+	claim *claim
+	err   error
+}
+
+// sendOne sees one digest through. It reports whether there was one, and whether a server took it. It waits for a
+// connection until going is done; once an attempt was begun, only the end of ctx hurries it.
+func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error) {
+	if s.prepared != nil {
+		if err := s.take(); err != nil || s.claim == nil {
+			return false, false, err
+		}
+	}
+	// First the connection: where there is none, no digest is to blame and no attempt is spent.
+	conn, err := s.Sender.Acquire(going)
+	if err != nil {
+		return false, false, fmt.Errorf("mail server: %w", err)
+	}
+	defer conn.Release()
+	if s.claim == nil {
+		if err := s.settle(); err != nil { // there is nothing to go on with meanwhile
+			return false, false, err
+		}
+		if s.claim, err = s.prepare(ctx, going); err != nil || s.claim == nil {
+			return false, false, err
+		}
+	}
+
+	// Sending ends first, so that how it ended can still be recorded. smtp.Timeouts bound it within the lease.
+	sending, cancel := linger(ctx, sendLease, sendGrace)
+	defer cancel()
+	recording, cancel := linger(ctx, sendLease, sendGrace+recordGrace)
+	record := func(query string, args ...any) error { return s.record(recording, cancel, query, args...) }
+	c, log := s.claim, s.Log.With(slog.Int64("digest", s.claim.DigestID))
+	s.claim = nil
+	if frozen, err := s.freeze(recording, c); err != nil {
+		log.Error("a digest could not be frozen", slog.Any("error", err))
+		s.observe(c, string(smtp.Retry), err)
+		return true, false, record(sqlFailed, c.DigestID, c.claimant, smtp.Retry, err.Error())
+	} else if !frozen {
+		cancel()
+		log.Warn("a digest was composed and is not sent: the lease ran out, or the person takes no mail any more")
+		return true, false, nil
+	}
+	s.prepareAhead(ctx, going)
+
+	err = conn.Send(sending, s.Composer.From.Address, c.Email, c.Mail)
+	if err == nil {
+		log.Info("a digest was sent")
+		s.observe(c, "sent", nil)
+		return true, true, record(sqlSent, c.DigestID)
+	}
+	outcome := smtp.Unknown // unless the error knows better
+	if failure := new(smtp.Error); errors.As(err, &failure) {
+		outcome = failure.Outcome
+	}
+	log.Warn("a digest was not sent", slog.String("outcome", string(outcome)), slog.Any("error", err))
+	s.observe(c, string(outcome), err)
+	return true, false, record(sqlFailed, c.DigestID, c.claimant, outcome, err.Error())
+}
+
+// prepareAhead begins to prepare the next digest, if there is one that nobody else could begin with. Where the server
+// takes so many in a while and no more, a digest would only grow old.
+func (s *sender) prepareAhead(ctx, going context.Context) {
+	if s.Sender.Server.Rate > 0 || s.ahead.Add(-1) < 0 {
+		return
+	}
+	prepared := make(chan preparation, 1)
+	s.prepared = prepared
+	go func() {
+		var p preparation
+		p.err = s.guard(func() (err error) {
+			p.claim, err = s.prepare(ctx, going)
+			return err
+		})
+		prepared <- p
+	}()
+}
+
+// take waits for what is being prepared.
+func (s *sender) take() error {
+	p := <-s.prepared
+	s.prepared, s.claim = nil, p.claim
+	return p.err
+}
+
+// record puts on record how a digest ended, while the sender goes on: with one more, before it waits for this.
+func (s *sender) record(ctx context.Context, cancel context.CancelFunc, query string, args ...any) error {
+	err := s.settle()
+	how := durably
+	if s.prepared != nil {
+		how = lazily // the next attempt is committed right after it, and puts both on disk
+	}
+	recorded := make(chan error, 1)
+	s.recorded = recorded
+	go func() {
+		defer cancel()
+		recorded <- s.insist(ctx, how, query, args...)
+	}()
+	return err
+}
+
+// settle waits until what is being put on record is.
+func (s *sender) settle() (err error) {
+	if s.recorded != nil {
+		err = <-s.recorded
+		s.recorded = nil
+	}
+	return err
+}
+
+// close ends what the sender still has in hand: the last digest is put on record, and the prepared one given back.
+func (s *sender) close(ctx context.Context) error {
+	var errs []error
+	if s.prepared != nil {
+		errs = append(errs, s.take())
+	}
+	if s.claim != nil {
+		ctx, cancel := linger(ctx, recordGrace, recordGrace)
+		defer cancel()
+		errs = append(errs, s.release(ctx, s.claim))
+	}
+	return errors.Join(append(errs, s.settle())...)
+}
