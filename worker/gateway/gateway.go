@@ -49,7 +49,8 @@ type Gateway struct {
 	// Now is the clock for what expires. Default: [time.Now].
 	Now func() time.Time
 
-	hub *hub
+	hub     *hub
+	buffers buffers
 
 	mu     sync.Mutex
 	counts map[int64]int // connections by person

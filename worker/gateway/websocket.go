@@ -1,12 +1,15 @@
 package gateway
 
 import (
+	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -79,7 +82,7 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // it has answered
 	}
-	s := &socket{conn: netConn, silence: 2 * g.PingInterval}
+	s := &socket{conn: netConn, buffers: &g.buffers, silence: 2 * g.PingInterval}
 	s.client = newConn(s, g.limits())
 	if buffered.Reader.Buffered() > 0 || !g.hub.meet(s.client) { // a client waits for the answer (RFC 6455, section 4.1)
 		_ = netConn.Close()
@@ -137,6 +140,7 @@ func (g *Gateway) attend(s *socket) {
 type socket struct {
 	conn    net.Conn
 	client  *conn
+	buffers *buffers
 	silence time.Duration          // after that the client is not there
 	head    [ws.MaxHeaderSize]byte // of the frame that is read
 }
@@ -200,38 +204,54 @@ func (s *socket) read() (message []byte, err error) {
 
 func (s *socket) within(d time.Duration) { _ = s.conn.SetWriteDeadline(time.Now().Add(d)) }
 
-// frames are buffers in which events are put together.
-type frames struct{ bytes []byte }
-
-func (f *frames) Write(p []byte) (int, error) {
-	f.bytes = append(f.bytes, p...)
-	return len(p), nil
+// appendFrame appends a frame of a server (RFC 6455, section 5.2): whole, and not masked.
+func appendFrame(b []byte, opcode ws.OpCode, payload []byte) []byte {
+	b = append(b, 0x80|byte(opcode))
+	switch n := len(payload); {
+	case n < 126:
+		b = append(b, byte(n))
+	case n < 1<<16:
+		b = binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
+	}
+	return append(b, payload...)
 }
 
-func (f *frames) add(opcode ws.OpCode, payload []byte) {
-	_ = ws.WriteHeader(f, ws.Header{Fin: true, OpCode: opcode, Length: int64(len(payload))}) // writing to memory
-	f.bytes = append(f.bytes, payload...)
+// buffers are shared by those who write, which is a moment each.
+type buffers struct{ pool sync.Pool }
+
+// mostBuffered bounds a buffer that is kept. Few need a larger one.
+const mostBuffered = 64 << 10
+
+func (b *buffers) get() *[]byte {
+	if free, ok := b.pool.Get().(*[]byte); ok {
+		return free
+	}
+	return new([]byte)
+}
+
+func (b *buffers) put(used *[]byte) {
+	if cap(*used) <= mostBuffered {
+		*used = (*used)[:0]
+		b.pool.Put(used)
+	}
 }
 
 func (s *socket) write(events []*event, _ Positions) error {
-	var f frames
+	buffer := s.buffers.get()
+	defer s.buffers.put(buffer)
 	for _, e := range events {
-		opcode := e.control
-		if opcode == 0 {
-			opcode = ws.OpText
-		}
-		f.add(opcode, e.json)
+		*buffer = appendFrame(*buffer, cmp.Or(e.control, ws.OpText), e.json)
 	}
-	_, err := s.conn.Write(f.bytes)
+	_, err := s.conn.Write(*buffer)
 	return err
 }
 
 // close ends the connection at the latest after a while, whether or not the client says goodbye.
 func (s *socket) close(reason error) {
 	code, text := farewell(reason)
-	var f frames
-	f.add(ws.OpClose, ws.NewCloseFrameBody(code, text))
-	_, err := s.conn.Write(f.bytes)
+	_, err := s.conn.Write(appendFrame(nil, ws.OpClose, ws.NewCloseFrameBody(code, text)))
 	linger := time.Now().Add(lingering)
 	if err != nil || errors.Is(reason, errGoodbye) || errors.Is(reason, errLost) {
 		linger = time.Now()
