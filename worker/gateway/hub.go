@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -497,13 +498,13 @@ func (h *hub) visit(userID int64) {
 		defer h.mu.Unlock()
 		for c := range h.people[userID] {
 			for t := range maps.Clone(c.topics) {
-				if _, is := subscribed[t.channel]; !is {
+				if !slices.ContainsFunc(subscribed, func(p position) bool { return p.Channel == t.channel }) {
 					h.leave(c, t.channel)
 				}
 			}
-			for name, last := range subscribed {
-				if t := h.topics[name]; t == nil || !t.has(c) {
-					h.welcome(c, name, last)
+			for _, p := range subscribed {
+				if t := h.topics[p.Channel]; t == nil || !t.has(c) {
+					h.welcome(c, p)
 				}
 			}
 		}
@@ -511,11 +512,11 @@ func (h *hub) visit(userID int64) {
 }
 
 // welcome enters a connection in one more topic, and says so. The lock is held.
-func (h *hub) welcome(c *conn, channel string, last position) {
-	t := h.join(c, channel)
-	text, _ := json.Marshal(map[string]any{"type": "joined", "channel": channel, "last_seq": last.seq})
-	c.offer(&event{member: joins, channel: channel, seq: last.seq, project: t.project, version: last.version, json: text})
-	h.start(Positions{Channels: map[string]int64{channel: last.seq}, Projects: map[int64]int64{t.project: last.version}})
+func (h *hub) welcome(c *conn, last position) {
+	t := h.join(c, last.Channel)
+	text, _ := json.Marshal(map[string]any{"type": "joined", "channel": last.Channel, "last_seq": last.Seq})
+	c.offer(&event{member: joins, channel: last.Channel, seq: last.Seq, project: t.project, version: last.Version, json: text})
+	h.start(Positions{Channels: map[string]int64{last.Channel: last.Seq}, Projects: map[int64]int64{t.project: last.Version}})
 }
 
 func (t *topic) has(c *conn) bool {
@@ -532,13 +533,13 @@ func (h *hub) enter(ctx context.Context, c *conn, has *Positions) error {
 	h.people[c.UserID][c] = struct{}{}
 	h.mu.Unlock()
 
-	names, err := h.store.channels(ctx, c.UserID)
+	subscribed, err := h.store.channels(ctx, c.UserID)
 	if err != nil {
 		return err
 	}
 	h.mu.Lock()
-	for name := range names {
-		h.join(c, name)
+	for _, p := range subscribed {
+		h.join(c, p.Channel)
 	}
 	h.mu.Unlock()
 

@@ -73,6 +73,40 @@ func (s *store) as(ctx context.Context, userID int64, do func(tx pgx.Tx) error) 
 	return err
 }
 
+// ask runs one query as an end user and collects its rows. It takes one round trip, in which nobody else waits for the
+// database to hear the next step.
+func ask[T any](ctx context.Context, s *store, userID int64, scan pgx.RowToFunc[T], query string, arguments ...any) (found []T, err error) {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release() // one whose transaction is still open is closed by it
+	var batch pgx.Batch
+	batch.Queue("begin")
+	batch.Queue("set local role headway_user")
+	batch.Queue(sqlIdentify, fmt.Sprint(userID))
+	batch.Queue(query, arguments...).Query(func(rows pgx.Rows) error {
+		found, err = pgx.CollectRows(rows, scan)
+		return err
+	})
+	batch.Queue("commit")
+	if err := conn.SendBatch(ctx, &batch).Close(); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// one returns the only row, or [pgx.ErrNoRows].
+func one[T any](found []T, err error) (row T, _ error) {
+	switch {
+	case err != nil:
+		return row, err
+	case len(found) == 0:
+		return row, pgx.ErrNoRows
+	}
+	return found[0], nil
+}
+
 // message is a row of a channel, ready to be sent.
 type message struct {
 	Channel string
@@ -81,15 +115,8 @@ type message struct {
 }
 
 // messages returns up to limit messages of a channel after seq, in order; none where the person may not read it.
-func (s *store) messages(ctx context.Context, userID int64, channel string, seq int64, limit int) (found []message, err error) {
-	err = s.as(ctx, userID, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, sqlMessages, channel, seq, limit)
-		if err != nil {
-			return err
-		}
-		found, err = pgx.CollectRows(rows, pgx.RowToStructByPos[message])
-		return err
-	})
+func (s *store) messages(ctx context.Context, userID int64, channel string, seq int64, limit int) ([]message, error) {
+	found, err := ask(ctx, s, userID, pgx.RowToStructByPos[message], sqlMessages, channel, seq, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read messages of %s: %w", channel, err)
 	}
@@ -98,25 +125,13 @@ func (s *store) messages(ctx context.Context, userID int64, channel string, seq 
 
 // position is where a channel and its project are.
 type position struct {
-	seq, version int64
+	Channel      string
+	Seq, Version int64
 }
 
 // channels returns what a person is subscribed to.
-func (s *store) channels(ctx context.Context, userID int64) (map[string]position, error) {
-	found := map[string]position{}
-	err := s.as(ctx, userID, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, sqlChannels, userID)
-		if err != nil {
-			return err
-		}
-		var name string
-		var p position
-		_, err = pgx.ForEachRow(rows, []any{&name, &p.seq, &p.version}, func() error {
-			found[name] = p
-			return nil
-		})
-		return err
-	})
+func (s *store) channels(ctx context.Context, userID int64) ([]position, error) {
+	found, err := ask(ctx, s, userID, pgx.RowToStructByPos[position], sqlChannels, userID)
 	if err != nil {
 		return nil, fmt.Errorf("read subscriptions: %w", err)
 	}
@@ -124,10 +139,8 @@ func (s *store) channels(ctx context.Context, userID int64) (map[string]position
 }
 
 // cursor returns the event that tells how far a person has read a channel.
-func (s *store) cursor(ctx context.Context, userID int64, channel string) (text []byte, err error) {
-	err = s.as(ctx, userID, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, sqlCursor, userID, channel).Scan(&text)
-	})
+func (s *store) cursor(ctx context.Context, userID int64, channel string) ([]byte, error) {
+	text, err := one(ask(ctx, s, userID, pgx.RowTo[[]byte], sqlCursor, userID, channel))
 	if err != nil {
 		return nil, fmt.Errorf("read the cursor in %s: %w", channel, err)
 	}
@@ -136,19 +149,18 @@ func (s *store) cursor(ctx context.Context, userID int64, channel string) (text 
 
 // own returns what all share and what is a customer's, at one moment; nil for staff.
 func (s *store) own(ctx context.Context, userID, projectID int64) (all share, own *bar, err error) {
-	err = s.as(ctx, userID, func(tx pgx.Tx) error {
-		var done, total *int64
-		var percent *int
-		err := tx.QueryRow(ctx, sqlOwn, projectID, userID).Scan(&all.Version, &all.Done, &all.Total, &done, &total, &percent)
-		if err == nil && done != nil {
-			own = &bar{Done: *done, Total: *total, Percent: *percent}
-		}
-		return err
-	})
+	found, err := one(ask(ctx, s, userID, pgx.RowToStructByPos[struct {
+		share
+		OwnDone, OwnTotal *int64
+		Percent           *int
+	}], sqlOwn, projectID, userID))
 	if err != nil {
 		return share{}, nil, fmt.Errorf("read progress: %w", err)
 	}
-	return all, own, nil
+	if found.OwnDone != nil {
+		own = &bar{Done: *found.OwnDone, Total: *found.OwnTotal, Percent: *found.Percent}
+	}
+	return found.share, own, nil
 }
 
 // snapshot is what headway.snapshot() returns: the text, and what of it the gateway needs.
@@ -168,16 +180,14 @@ type snapshot struct {
 var errNobody = errors.New("the token is for nobody who is in headway.appuser")
 
 func (s *store) snapshot(ctx context.Context, userID int64) (*snapshot, error) {
-	snap := &snapshot{}
-	err := s.as(ctx, userID, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, sqlSnapshot, userID).Scan(&snap.text)
-	})
+	text, err := one(ask(ctx, s, userID, pgx.RowTo[[]byte], sqlSnapshot, userID))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read the snapshot: %w", err)
-	case snap.text == nil:
+	case text == nil:
 		return nil, errNobody
 	}
+	snap := &snapshot{text: text}
 	if err := json.Unmarshal(snap.text, snap); err != nil {
 		return nil, fmt.Errorf("read the snapshot: %w", err)
 	}
@@ -191,10 +201,8 @@ type share struct {
 }
 
 // shared returns it, or [pgx.ErrNoRows] where the person is no member.
-func (s *store) shared(ctx context.Context, userID, projectID int64) (found share, err error) {
-	err = s.as(ctx, userID, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, sqlShared, projectID).Scan(&found.Version, &found.Done, &found.Total)
-	})
+func (s *store) shared(ctx context.Context, userID, projectID int64) (share, error) {
+	found, err := one(ask(ctx, s, userID, pgx.RowToStructByPos[share], sqlShared, projectID))
 	if err != nil {
 		return share{}, fmt.Errorf("read the progress of project %d: %w", projectID, err)
 	}
