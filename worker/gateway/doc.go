@@ -27,4 +27,10 @@
 //
 // Whoever loses a subscription gets nothing more of that channel from the moment the gateway hears of it: it is taken
 // out first, and whether it was true is asked afterwards. A token that expires ends the connection.
+//
+// # What a connection costs
+//
+// While nothing happens a connection is a goroutine that reads, in a stack that has never been deep, and no buffer. Who
+// offers it an event starts another, which writes all that waits, and ends. So nobody waits for a client that reads
+// slowly; what waits for it is bounded, and above that it is told to come back.
 package gateway

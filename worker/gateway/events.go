@@ -23,17 +23,17 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	c := newConn(&stream{w: w, controller: http.NewResponseController(w)}, g.limits())
 	c.tracks = true
-	if !g.hub.meet(c) {
-		refuse(w, http.StatusServiceUnavailable, "the gateway stops", "Come back.")
-		return
-	}
-	defer g.hub.part(c)
 	if err := g.admit(c, identity); err != nil {
 		w.Header().Set("Retry-After", "30")
 		refuse(w, http.StatusTooManyRequests, err.Error(), "Come back later.")
 		return
 	}
 	defer g.leave(c)
+	if !g.hub.meet(c) {
+		refuse(w, http.StatusServiceUnavailable, "the gateway stops", "Come back.")
+		return
+	}
+	defer g.hub.part(c)
 
 	var has *Positions
 	// A page that opens another EventSource, with another ticket, cannot set the header.
