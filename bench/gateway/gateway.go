@@ -49,7 +49,7 @@ type plan struct {
 
 func newPlan(quick bool) plan {
 	if quick {
-		return plan{idle: 2000, settling: 5 * time.Second, receivers: []int{1000, 2000}, rate: 10, paced: 2 * time.Second, full: time.Second, rounds: 1, withNode: true}
+		return plan{idle: 2000, settling: 3 * time.Second, receivers: []int{1000, 2000}, rate: 10, paced: 2 * time.Second, full: time.Second, rounds: 1, withNode: true}
 	}
 	return plan{
 		// Go collects garbage at least every two minutes, and gives back memory after it.
@@ -96,7 +96,7 @@ func Measure(ctx context.Context, l *lab.Lab, options Options) (Result, error) {
 }
 
 func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, args ...any)) (_ Result, err error) {
-	if err := allowFiles(max(p.idle, (2+len(p.receivers))*slices.Max(p.receivers)) + 200); err != nil {
+	if err := allowFiles(max(p.idle, mostParties*slices.Max(p.receivers)) + 500); err != nil {
 		return Result{}, err
 	}
 	dir, err := os.MkdirTemp("", "headway-gateway-")
@@ -148,6 +148,9 @@ select headway.fold(1000000);`, n, author, n, author)).Close()
 	}
 	return l.Copy(ctx, "gateway")
 }
+
+// mostParties have clients at a time.
+const mostParties = 3
 
 // allowFiles lets this process and those it starts have n files open.
 func allowFiles(n int) error {
