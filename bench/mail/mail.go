@@ -45,9 +45,9 @@ type conditions struct {
 func newPlan(o Options) plan {
 	const slow = 20 * time.Millisecond
 	if o.Quick {
-		return plan{rounds: 1, cases: []conditions{{slow, 4, 150}, {slow, 16, 300}, {0, 4, 300}, {0, 16, 300}}}
+		return plan{rounds: 1, cases: []conditions{{slow, 4, 100}, {slow, 16, 200}, {0, 4, 200}, {0, 16, 200}}}
 	}
-	return plan{rounds: 3, cases: []conditions{{slow, 4, 1000}, {slow, 16, 3000}, {0, 4, 3000}, {0, 16, 3000}}}
+	return plan{rounds: 3, cases: []conditions{{slow, 4, 1500}, {slow, 16, 5000}, {0, 4, 3000}, {0, 16, 3000}}}
 }
 
 // Result is what was found, case by case.

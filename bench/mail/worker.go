@@ -76,7 +76,7 @@ func send(ctx context.Context, l *lab.Lab, w *process.Worker, conn *pgx.Conn, di
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	again := time.NewTicker(50 * time.Millisecond)
+	again := time.NewTicker(250 * time.Millisecond)
 	defer again.Stop()
 	for left := digests; left > 0; {
 		select {
