@@ -215,8 +215,8 @@ func (v *Tab) Reopen(id, title string) { v.t.Helper(); v.tick(id, title, "") }
 func (v *Tab) tick(id, title, not string) {
 	v.t.Helper()
 	box := fmt.Sprintf(`[...document.getElementById(%q)?.shadowRoot.querySelectorAll("label") ?? []].find((l) => l.querySelector(".title").textContent === %q)?.querySelector("input")`, id, title)
-	v.Until("there is no such task "+title, func() bool {
-		return Evaluate[bool](v, fmt.Sprintf(`((box) => !!box && %sbox.checked)(%s)`, not, box))
+	v.Until("there is no such task to tick: "+title, func() bool {
+		return Evaluate[bool](v, fmt.Sprintf(`((box) => !!box && !box.disabled && %sbox.checked)(%s)`, not, box))
 	})
 	v.Type(box, " ")
 }

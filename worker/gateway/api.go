@@ -233,6 +233,7 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 		_, _ = w.Write(answer)
 	case err == nil || errors.Is(err, pgx.ErrNoRows):
 		refuse(w, http.StatusNotFound, "there is nothing of that kind", "Or it is not yours to see.")
+	case r.Context().Err() != nil: // whoever asked has gone
 	default:
 		g.explain(w, err)
 	}
