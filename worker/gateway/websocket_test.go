@@ -134,7 +134,7 @@ func (c *client) quiet() <-chan error {
 
 func TestWhoDoesNotAnswerIsNotThere(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(g *Gateway) { g.PingInterval = 100 * time.Millisecond })
+	b := setup(t, func(g *Gateway) { g.PingInterval = 2 * time.Second })
 	silent, there := b.dial(t, 2, nil), b.dial(t, 3, nil)
 	silent.want("snapshot") // and reads no more, which is when this library answers pings
 	ended := there.quiet()
