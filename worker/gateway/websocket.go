@@ -253,7 +253,7 @@ func (s *socket) close(reason error) {
 	code, text := farewell(reason)
 	_, err := s.conn.Write(appendFrame(nil, ws.OpClose, ws.NewCloseFrameBody(code, text)))
 	linger := time.Now().Add(lingering)
-	if err != nil || errors.Is(reason, errGoodbye) || errors.Is(reason, errLost) {
+	if err != nil || errors.Is(reason, errLost) {
 		linger = time.Now()
 	}
 	_ = s.conn.SetReadDeadline(linger)
