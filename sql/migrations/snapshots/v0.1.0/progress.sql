@@ -148,6 +148,8 @@ language plpgsql
 stable
 rows 1
 set jit = off
+-- One call follows another where a fold recounts thousands who have joined, and that fold asks for plans made anew.
+set plan_cache_mode = force_generic_plan
 as $$
 begin
   return query
