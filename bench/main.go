@@ -259,6 +259,7 @@ func (b bench) gateway(ctx context.Context, conditions []report.Condition) error
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
+	conditions = slices.DeleteFunc(slices.Clone(conditions), func(c report.Condition) bool { return c.Name == "clients" }) // others than its own
 	return b.write("gateway-load.md", result.Document("go run ./bench gateway --out docs", conditions))
 }
 
