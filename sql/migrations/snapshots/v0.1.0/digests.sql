@@ -49,7 +49,7 @@ cross join lateral (
   select m.seq, m.sent_at
   from headway.message m
   where m.channel = s.channel and m.seq > greatest(s.read_seq, s.mailed_seq)
-    and m.sender is distinct from s.user_id
+    and coalesce(m.sender <> s.user_id, true)
     and not exists (
       select from headway.seen e where e.channel = s.channel and e.user_id = s.user_id and e.seq = m.seq
     )

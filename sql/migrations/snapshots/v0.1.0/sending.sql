@@ -19,7 +19,7 @@ cross join lateral (
   select m.*
   from headway.message m
   where m.channel = i.channel and m.seq between greatest(i.from_seq, s.read_seq + 1) and i.through_seq
-    and m.sender is distinct from s.user_id
+    and coalesce(m.sender <> s.user_id, true)
     and not exists (
       select from headway.seen e where e.channel = s.channel and e.user_id = s.user_id and e.seq = m.seq
     )
