@@ -164,7 +164,8 @@ export class HeadwayChat extends HeadwayElement {
       if (headway.channels.has(channel) && (!loaded || (headway.channels.get(channel)?.last_seq ?? 0) > last())) catchUp();
     });
     on("message", ({ message }) => {
-      if (message.channel !== channel || !loaded) return;
+      if (message.channel !== channel) return;
+      if (!loaded) return catchUp(); // it may have come after what is being read
       // One after the other, as names may have to be asked for.
       queue = queue.then(() => (message.seq > last() + 1 ? catchUp() : append([message])));
     });

@@ -45,10 +45,12 @@ export class HeadwayPreferences extends HeadwayElement {
       make("fieldset", {}, make("legend", {}, this.say("mail_about")), channels));
 
     let changes = 0;
+    let saving = 0;
     const read = reader(signal, async () => {
       const before = changes;
+      if (saving > 0) return; // a change reads again when it is done
       const account = await headway.account();
-      if (signal.aborted || changes !== before) return; // a change reads again when it is done
+      if (signal.aborted || changes !== before) return;
       about.textContent = this.#address(account);
       after.replaceChildren(...this.#intervals(account.digest_after));
       if (!from.value === !until.value) { // nobody is about to say the other
@@ -63,6 +65,7 @@ export class HeadwayPreferences extends HeadwayElement {
     /** @param {() => Promise<void>} change */
     const save = async (change) => {
       changes++;
+      saving++;
       saved.textContent = alert.textContent = "";
       try {
         await change();
@@ -71,6 +74,7 @@ export class HeadwayPreferences extends HeadwayElement {
         alert.textContent = this.failure(error);
         drawChannels();
       }
+      saving--;
       read();
     };
     /** @param {Partial<Preferences>} changes */

@@ -294,6 +294,30 @@ func (s *site) does(t *testing.T, v *tab, what, condition string) {
 	})
 }
 
+// TestWhatIsSaidWhileAChatLoadsIsShown keeps back what a chat has asked for until somebody has said something more.
+func TestWhatIsSaidWhileAChatLoadsIsShown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	webtest.Evaluate[bool](bob.Tab, `((fetched) => {
+		window.fetch = async (...asked) => {
+			const answer = await fetched(...asked);
+			if (String(asked[0]).includes("/broadcast/messages")) await new Promise((release) => (window.release = release));
+			return answer;
+		};
+		document.getElementById("chat").setAttribute("channel", "broadcast");
+		return true;
+	})(window.fetch)`)
+	bob.Until("the chat asks for nothing", func() bool { return webtest.Evaluate[bool](bob.Tab, `!!window.release`) })
+	exec(t, s.conn, "select headway.post(4, 'broadcast', 'Meanwhile')")
+	bob.Until("the page is not told", func() bool { return webtest.Evaluate[bool](bob.Tab, `document.title.startsWith("(")`) })
+	webtest.Evaluate[bool](bob.Tab, `(window.release(), (window.release = () => {}), true)`)
+	bob.Until("the chat does not show it", func() bool {
+		return webtest.Evaluate[bool](bob.Tab, `(window.release(), true)`) && strings.Contains(bob.Text("chat"), "Meanwhile")
+	})
+}
+
 func TestPreferencesAreKept(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup(t))
