@@ -53,7 +53,7 @@ type topic struct {
 	seq, version         int64          // handed out up to here
 	saidSeq, saidVersion int64          // somebody said that there is this one, since it was last read
 	changed              map[int64]bool // whose own part of the progress is said to have changed
-	owed                 map[int64]bool // who is to be told their own part; true: it is being read
+	owed                 map[int64]bool // whose own part is being read
 	reading              bool
 }
 
@@ -228,18 +228,36 @@ func (h *hub) readAll(t *topic) {
 	h.read(t)
 }
 
-// later runs do in the background, unless the hub is stopped. The lock is held.
-func (h *hub) later(do func(ctx context.Context)) {
+// later has something read in the background, and where that fails, has it tried again after a while, unless the hub is
+// stopped. The lock is held, also when again is called.
+func (h *hub) later(read func(ctx context.Context) error, again func()) {
 	if h.ctx == nil || h.ctx.Err() != nil {
 		return
 	}
-	ctx := h.ctx
+	open := h.ctx
 	h.background.add(func() {
-		ctx, cancel := context.WithTimeout(ctx, reach)
-		defer cancel()
-		if ctx.Err() == nil {
-			do(ctx)
+		if open.Err() != nil {
+			return
 		}
+		ctx, cancel := context.WithTimeout(open, reach)
+		defer cancel()
+		if err := read(ctx); err != nil && open.Err() == nil {
+			h.log.Warn("what happens could not be read and is tried again", slog.Any("error", err))
+			h.after(retry, again)
+			h.at("failed")
+		}
+	})
+}
+
+// retry is how long the hub waits before it reads again what could not be read.
+const retry = time.Second
+
+// after does something in a while, with the lock held.
+func (h *hub) after(d time.Duration, do func()) {
+	time.AfterFunc(d, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		do()
 	})
 }
 
@@ -249,33 +267,22 @@ func (h *hub) read(t *topic) {
 		return
 	}
 	t.reading = true
-	h.later(func(ctx context.Context) {
+	readOn := func() {
+		t.reading = false
+		h.read(t)
+	}
+	h.later(func(ctx context.Context) error {
 		err := h.handOut(ctx, t)
 		if err == nil {
-			time.AfterFunc(breath, func() { h.readOn(t) })
-			return
+			h.after(breath, readOn)
 		}
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		t.reading = false
-		// The next notification, or the next look, tries again.
-		if ctx.Err() == nil {
-			h.log.Warn("events could not be read", slog.String("channel", t.channel), slog.Any("error", err))
-		}
-	})
+		return err
+	}, readOn)
 }
 
 // breath is how long a topic rests after it was handed out. What comes meanwhile is handed out at once, and goes to each
 // client in one write, which costs about the same for one event as for fifty. A page is not drawn more often either.
 const breath = 20 * time.Millisecond
-
-// readOn has a topic read that has been, if there is more.
-func (h *hub) readOn(t *topic) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	t.reading = false
-	h.read(t)
-}
 
 // handOut reads what a topic has and offers it to all who are in it. What is said meanwhile is read after it.
 func (h *hub) handOut(ctx context.Context, t *topic) (err error) {
@@ -350,9 +357,6 @@ func (h *hub) handOutProgress(ctx context.Context, t *topic, readers, changed ma
 	h.at("progress read")
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for id := range t.owed {
-		h.owe(t, id) // whoever could not be told
-	}
 	if found.Version <= t.version {
 		return nil
 	}
@@ -374,11 +378,7 @@ func (h *hub) owe(t *topic, userID int64) {
 		return
 	}
 	t.owed[userID] = true
-	h.later(func(ctx context.Context) {
-		if err := h.tellOwn(ctx, t, userID); err != nil && ctx.Err() == nil {
-			h.log.Warn("progress could not be read", slog.Int64("project", t.project), slog.Any("error", err))
-		}
-	})
+	h.later(func(ctx context.Context) error { return h.tellOwn(ctx, t, userID) }, func() { h.owe(t, userID) })
 }
 
 // tellOwn tells one person their progress in a project, as it is when they are told.
@@ -392,7 +392,7 @@ func (h *hub) tellOwn(ctx context.Context, t *topic, userID int64) error {
 			delete(t.owed, userID)
 			err = nil
 		case err != nil:
-			t.owed[userID] = false // the next notification, or the next look, tries again
+			delete(t.owed, userID)
 		case all.Version < t.version:
 			h.mu.Unlock()
 			continue // they may have been told what all share of a later one
@@ -487,12 +487,11 @@ func (h *hub) visit(userID int64) {
 	if len(h.people[userID]) == 0 {
 		return
 	}
-	h.later(func(ctx context.Context) {
+	h.later(func(ctx context.Context) error {
 		h.at("visit")
 		subscribed, err := h.store.channels(ctx, userID)
 		if err != nil {
-			h.log.Warn("subscriptions could not be read", slog.Any("error", err))
-			return
+			return err
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -508,7 +507,8 @@ func (h *hub) visit(userID int64) {
 				}
 			}
 		}
-	})
+		return nil
+	}, func() { h.visit(userID) })
 }
 
 // welcome enters a connection in one more topic, and says so. The lock is held.
@@ -671,18 +671,19 @@ func (h *hub) tellCursor(userID int64, channel string) {
 	if len(h.people[userID]) == 0 {
 		return
 	}
-	h.later(func(ctx context.Context) {
+	h.later(func(ctx context.Context) error {
 		text, err := h.store.cursor(ctx, userID, channel)
-		if err != nil {
-			if !errors.Is(err, pgx.ErrNoRows) {
-				h.log.Warn("a cursor could not be read", slog.Any("error", err))
-			}
-			return
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return nil
+		case err != nil:
+			return err
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		for c := range h.people[userID] {
 			c.offer(&event{json: text})
 		}
-	})
+		return nil
+	}, func() { h.tellCursor(userID, channel) })
 }

@@ -317,6 +317,27 @@ select headway.post(1, 'project_1', 'round %d')`, round))
 	}
 }
 
+// TestWhatCannotBeReadIsReadLater has reading fail for a while in which nothing more is notified.
+func TestWhatCannotBeReadIsReadLater(t *testing.T) {
+	t.Parallel()
+	failed := make(chan struct{}, 100)
+	b := setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step == "failed" {
+				failed <- struct{}{}
+			}
+		}
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	exec(t, b.conn, "alter function headway.messages_since rename to gone; select headway.post(1, 'project_1', 'at last')")
+	<-failed
+	exec(t, b.conn, "alter function headway.gone rename to messages_since")
+	if e := bob.want("message"); e.Content != "at last" {
+		t.Errorf("told %+v", e)
+	}
+}
+
 func TestWhereNothingIsNotifiedTheGatewayLooks(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(g *Gateway) { g.LookInterval = 50 * time.Millisecond })
