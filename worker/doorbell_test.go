@@ -389,3 +389,27 @@ func misbehave(ctx context.Context, conn *pgx.Conn, random *rand.Rand) error {
 	}
 	return nil
 }
+
+// TestWhoIsBehindFoldsMoreAtOnce has a thousand facts wait for a worker that folds ten.
+func TestWhoIsBehindFoldsMoreAtOnce(t *testing.T) {
+	t.Parallel()
+	db := seeded(t)
+	conn := db.Conn(t)
+	do(t, conn, `
+		insert into headway.task (id, project_id, title) select i, 1, 'Task' from generate_series(1001, 2000) i;
+		select headway.fold(100000);
+		insert into headway.completion (task_id, user_id) select i, 1 from generate_series(1001, 2000) i`)
+	w := start(t, config(t, db.WorkerURL()), func(w *worker.Worker) { w.MaxFacts = 10 })
+	eventuallyFolded(t, conn)
+	w.stop()
+	families, err := w.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		// 10, 20, 40, 80, and then 160 at a time.
+		if folds := family.Metric[0].GetHistogram().GetSampleCount(); family.GetName() == "headway_fold_seconds" && (folds < 10 || folds > 30) {
+			t.Errorf("%d folds", folds)
+		}
+	}
+}

@@ -32,6 +32,10 @@ func (p pooled) fold(ctx context.Context, maxFacts int) (folded int, err error) 
 	return folded, err
 }
 
+// maxStretch is how many times its usual batch a worker folds at once when it is behind. A project's bar, channel and
+// notification are written once a batch, so that a fact of a larger one costs less, and whoever is behind catches up.
+const maxStretch = 16
+
 // fold folds one batch and returns how many facts it consumed. A fold that has begun is finished though ctx ends,
 // within reason. Errors are counted.
 func (w *Worker) fold(ctx context.Context, on folder) (folded int, err error) {
@@ -39,9 +43,14 @@ func (w *Worker) fold(ctx context.Context, on folder) (folded int, err error) {
 	defer cancel()
 
 	began := time.Now()
-	if folded, err = on.fold(ctx, w.MaxFacts); err != nil {
+	most := w.MaxFacts * max(1, w.stretch)
+	if folded, err = on.fold(ctx, most); err != nil {
+		w.stretch = 1
 		w.metrics.foldErrors.Inc()
 		return 0, fmt.Errorf("fold: %w", err)
+	}
+	if w.stretch = 1; folded >= most {
+		w.stretch = min(2*most/w.MaxFacts, maxStretch)
 	}
 	w.metrics.foldSeconds.Observe(time.Since(began).Seconds())
 	w.metrics.facts.Add(float64(folded))

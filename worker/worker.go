@@ -29,7 +29,7 @@ type Worker struct {
 	Log     *slog.Logger
 	Version string // shown in headway.worker and the metrics
 
-	// MaxFacts bounds a fold. Default: 1000.
+	// MaxFacts bounds a fold. One that is behind folds up to 16 times as many. Default: 1000.
 	MaxFacts int
 
 	// HeartbeatInterval is how often the worker's row is refreshed. Default: 5s. From a minute on it counts as gone.
@@ -66,6 +66,7 @@ type Worker struct {
 	gateway    *gateway.Gateway // nil: none
 	metrics    *metrics
 	status     *status
+	stretch    int            // how many times MaxFacts the next fold may take; 0: once
 	background sync.WaitGroup // what uses the pool beside the loops
 }
 
