@@ -10,25 +10,17 @@ import (
 	"time"
 
 	"headway/bench/lab"
+	"headway/bench/lab/labtest"
 	"headway/bench/report"
 	"headway/bench/rival"
 	"headway/internal/pgtest"
-	"headway/internal/postgres"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 func TestARaceIsToldOnAPage(t *testing.T) {
 	t.Parallel()
-	l, err := lab.Open(t.Context(), postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	l := labtest.Open(t)
 	r := race{
 		rivals: []lab.Rival{rival.Bare(), rival.Counter(), rival.Headway()},
 		shapes: []lab.Shape{

@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"headway/bench/lab"
+	"headway/bench/lab/labtest"
 	"headway/internal/pgtest"
-	"headway/internal/postgres"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -18,15 +17,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 // message comes to each receiver once and in order is checked by the clients.
 func TestEverythingIsMeasured(t *testing.T) {
 	t.Parallel()
-	l, err := lab.Open(t.Context(), postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	l := labtest.Open(t)
 	p := plan{
 		idle: 30, settling: 10 * time.Millisecond, receivers: []int{20, 50},
 		rate: 50, paced: 200 * time.Millisecond, full: 200 * time.Millisecond, rounds: 1,

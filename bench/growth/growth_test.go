@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"headway/bench/lab"
+	"headway/bench/lab/labtest"
 	"headway/bench/process"
 	"headway/bench/report"
 	"headway/internal/pgtest"
-	"headway/internal/postgres"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -20,15 +20,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 func TestEverythingIsMeasured(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	l, err := lab.Open(ctx, postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	l := labtest.Open(t)
 	program, err := process.Build(ctx, t.TempDir())
 	if err != nil {
 		t.Fatal(err)

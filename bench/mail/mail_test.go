@@ -6,11 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"headway/bench/lab"
+	"headway/bench/lab/labtest"
 	"headway/bench/process"
 	"headway/bench/report"
 	"headway/internal/pgtest"
-	"headway/internal/postgres"
 	"headway/internal/smtptest"
 )
 
@@ -21,15 +20,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 func TestBothWaysAreMeasured(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	l, err := lab.Open(ctx, postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	l := labtest.Open(t)
 	program, err := process.Build(ctx, t.TempDir())
 	if err != nil {
 		t.Fatal(err)

@@ -8,10 +8,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"headway/bench/lab"
+	"headway/bench/lab/labtest"
 	"headway/bench/report"
 	"headway/internal/pgtest"
-	"headway/internal/postgres"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -21,15 +20,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 func TestEverythingIsMeasured(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	l, err := lab.Open(ctx, postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	l := labtest.Open(t)
 	at := plan{size{projects: 30, people: 200, fewTasks: 10, manyTasks: 30, chat: 120, activity: 120, own: 2}, 3}
 	r, err := measure(ctx, l, at, t.Logf)
 	if err != nil {

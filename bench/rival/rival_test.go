@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"headway/bench/lab"
+	"headway/bench/lab/labtest"
 	"headway/internal/pgtest"
-	"headway/internal/postgres"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -22,23 +22,9 @@ var (
 	}
 )
 
-func open(t *testing.T) *lab.Lab {
-	t.Helper()
-	l, err := lab.Open(t.Context(), postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return l
-}
-
 func TestEveryRivalRuns(t *testing.T) {
 	t.Parallel()
-	l := open(t)
+	l := labtest.Open(t)
 	for _, r := range All() {
 		t.Run(r.Name, func(t *testing.T) {
 			got, err := l.Measure(t.Context(), r, small, brief)
@@ -74,7 +60,7 @@ func TestEveryRivalRuns(t *testing.T) {
 
 func TestAWrongRivalIsFoundOut(t *testing.T) {
 	t.Parallel()
-	l := open(t)
+	l := labtest.Open(t)
 	plan := brief
 	plan.Paced, plan.Patience = 0, 100*time.Millisecond
 

@@ -8,25 +8,16 @@ import (
 	"testing"
 	"time"
 
-	"headway/bench/lab"
+	"headway/bench/lab/labtest"
 	"headway/bench/report"
 	"headway/internal/pgtest"
-	"headway/internal/postgres"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 func TestASoakIsToldOnAPage(t *testing.T) {
 	t.Parallel()
-	l, err := lab.Open(t.Context(), postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	l := labtest.Open(t)
 	result, err := Run(t.Context(), l, Options{Duration: 3 * time.Second, Writers: 3, Projects: 5})
 	if err != nil {
 		t.Fatal(err)
