@@ -1,12 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"headway/bench/lab"
@@ -64,8 +62,8 @@ func (r race) run(ctx context.Context, l *lab.Lab, out io.Writer) ([]standing, e
 // middle returns the medians of a rival's rounds. Wrong is the worst of them: once is enough.
 func middle(rounds []standing) standing {
 	m := rounds[0]
-	m.Ratio = median(rounds, func(s standing) float64 { return s.Ratio })
-	m.CPU = median(rounds, func(s standing) time.Duration { return s.CPU })
+	m.Ratio = lab.MedianOf(rounds, func(s standing) float64 { return s.Ratio })
+	m.CPU = lab.MedianOf(rounds, func(s standing) time.Duration { return s.CPU })
 	for _, s := range rounds {
 		m.Wrong = max(m.Wrong, s.Wrong)
 	}
@@ -76,9 +74,9 @@ func middle(rounds []standing) standing {
 
 func middlePhase(rounds []standing, of func(standing) lab.Phase) lab.Phase {
 	return lab.Phase{
-		PerSecond: median(rounds, func(s standing) float64 { return of(s).PerSecond }),
-		Left:      median(rounds, func(s standing) int { return of(s).Left }),
-		Behind:    median(rounds, func(s standing) time.Duration { return of(s).Behind }),
+		PerSecond: lab.MedianOf(rounds, func(s standing) float64 { return of(s).PerSecond }),
+		Left:      lab.MedianOf(rounds, func(s standing) int { return of(s).Left }),
+		Behind:    lab.MedianOf(rounds, func(s standing) time.Duration { return of(s).Behind }),
 		Visible:   middleDelays(rounds, func(s standing) lab.Delays { return of(s).Visible }),
 		Notified:  middleDelays(rounds, func(s standing) lab.Delays { return of(s).Notified }),
 	}
@@ -86,21 +84,11 @@ func middlePhase(rounds []standing, of func(standing) lab.Phase) lab.Phase {
 
 func middleDelays(rounds []standing, of func(standing) lab.Delays) lab.Delays {
 	return lab.Delays{
-		P50:     median(rounds, func(s standing) time.Duration { return of(s).P50 }),
-		P99:     median(rounds, func(s standing) time.Duration { return of(s).P99 }),
-		Watched: median(rounds, func(s standing) int { return of(s).Watched }),
-		Lost:    median(rounds, func(s standing) int { return of(s).Lost }),
+		P50:     lab.MedianOf(rounds, func(s standing) time.Duration { return of(s).P50 }),
+		P99:     lab.MedianOf(rounds, func(s standing) time.Duration { return of(s).P99 }),
+		Watched: lab.MedianOf(rounds, func(s standing) int { return of(s).Watched }),
+		Lost:    lab.MedianOf(rounds, func(s standing) int { return of(s).Lost }),
 	}
-}
-
-// median returns the middle one of figures, the higher of two.
-func median[T any, F cmp.Ordered](all []T, of func(T) F) F {
-	figures := make([]F, len(all))
-	for i, one := range all {
-		figures[i] = of(one)
-	}
-	slices.Sort(figures)
-	return figures[len(figures)/2]
 }
 
 // String is a line on the terminal.

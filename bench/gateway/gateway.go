@@ -10,7 +10,6 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -277,27 +276,17 @@ func (r *Result) deliver(ctx context.Context, servers []*server, receivers int, 
 	for i := range r.Standings {
 		r.Standings[i].Speeds = append(r.Standings[i].Speeds, Speed{
 			Receivers: receivers,
-			PerSecond: median(speeds[i], func(s Speed) float64 { return s.PerSecond }),
-			CPU:       median(speeds[i], func(s Speed) time.Duration { return s.CPU }),
+			PerSecond: lab.MedianOf(speeds[i], func(s Speed) float64 { return s.PerSecond }),
+			CPU:       lab.MedianOf(speeds[i], func(s Speed) time.Duration { return s.CPU }),
 		})
 		if paced {
 			r.Standings[i].Delays = Delays{
-				P50: median(delays[i], func(d Delays) time.Duration { return d.P50 }),
-				P99: median(delays[i], func(d Delays) time.Duration { return d.P99 }),
+				P50: lab.MedianOf(delays[i], func(d Delays) time.Duration { return d.P50 }),
+				P99: lab.MedianOf(delays[i], func(d Delays) time.Duration { return d.P99 }),
 			}
 		}
 	}
 	return nil
-}
-
-// median returns the middle one of figures, the higher of two.
-func median[T any, F cmp.Ordered](all []T, of func(T) F) F {
-	figures := make([]F, len(all))
-	for i, one := range all {
-		figures[i] = of(one)
-	}
-	slices.Sort(figures)
-	return figures[len(figures)/2]
 }
 
 // rush measures the full speed, and what of it the server's CPU did.

@@ -84,7 +84,7 @@ func measureCustomers(ctx context.Context, l *lab.Lab, program string, at custom
 		return nil, err
 	}
 	for i := range results {
-		results[i].Fold = median(folds[i])
+		results[i].Fold = lab.Median(folds[i])
 	}
 	return results, nil
 }
@@ -213,7 +213,7 @@ select count(*) from headway.progress p where p.project_id = $1 and p.done = $2`
 	}
 	results := make([]CustomersResult, len(crowds))
 	for i, c := range crowds {
-		results[i] = CustomersResult{Customers: c.customers, Assigned: c.assigned, Notified: median(notified[i]), Read: median(read[i])}
+		results[i] = CustomersResult{Customers: c.customers, Assigned: c.assigned, Notified: lab.Median(notified[i]), Read: lab.Median(read[i])}
 	}
 	return results, nil
 }

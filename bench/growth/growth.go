@@ -12,8 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -104,13 +102,4 @@ func foldAll(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	return nil
-}
-
-// median returns the middle of times, 0 where there are none.
-func median(times []time.Duration) time.Duration {
-	if len(times) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(times))
-	return sorted[len(sorted)/2]
 }

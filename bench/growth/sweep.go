@@ -128,7 +128,7 @@ func measureSweeps(ctx context.Context, l *lab.Lab, at sweepAt) (_ []SweepResult
 			}
 			times = append(times, took)
 		}
-		result.Time = median(times)
+		result.Time = lab.Median(times)
 		results = append(results, result)
 	}
 	return results, nil

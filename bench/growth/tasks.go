@@ -67,7 +67,7 @@ func measureTasks(ctx context.Context, l *lab.Lab, program string, at tasksAt) (
 	}
 	for i := range results {
 		slices.Sort(rates[i])
-		results[i].PerSecond, results[i].CPU = rates[i][len(rates[i])/2], median(cpus[i])
+		results[i].PerSecond, results[i].CPU = rates[i][len(rates[i])/2], lab.Median(cpus[i])
 	}
 	return results, nil
 }

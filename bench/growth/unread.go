@@ -89,7 +89,7 @@ func measureUnread(ctx context.Context, l *lab.Lab, at unreadAt) (_ UnreadResult
 			return UnreadResult{}, fmt.Errorf("the cursor is at %d", cursor)
 		}
 	}
-	result.Read, result.MarkRead = median(reads), median(marks)
+	result.Read, result.MarkRead = lab.Median(reads), lab.Median(marks)
 	result.Rows, err = rowsWritten(ctx, conn, `select headway.mark_read(2, 'project_1')`)
 	return result, err
 }

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"headway/bench/lab"
@@ -144,14 +143,8 @@ func (c conditions) summarize(ours, bare []run) CaseResult {
 	for _, m := range ours[0].mails {
 		bytes += len(m.Data)
 	}
-	r.PerSecond, r.Bare, r.Ratio = median(rates), median(bareRates), median(ratios)
-	r.CPU, r.BareCPU = median(cpus), median(bareCPUs)
+	r.PerSecond, r.Bare, r.Ratio = lab.Median(rates), lab.Median(bareRates), lab.Median(ratios)
+	r.CPU, r.BareCPU = lab.Median(cpus), lab.Median(bareCPUs)
 	r.Size = float64(bytes) / float64(max(len(ours[0].mails), 1))
 	return r
-}
-
-// median returns the middle of figures, of which there is at least one.
-func median[T float64 | time.Duration](figures []T) T {
-	sorted := slices.Sorted(slices.Values(figures))
-	return sorted[len(sorted)/2]
 }

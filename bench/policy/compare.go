@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/bench/lab"
 )
 
 // thing is something that is read or written.
@@ -53,7 +55,7 @@ func (t thing) compare(ctx context.Context, conns [2]*pgx.Conn, role string, by 
 			return Comparison{}, fmt.Errorf("%s finds %d rows, and the owner with an explicit where %d, or others", role, len(rows[0]), len(rows[1]))
 		}
 	}
-	result.Policies, result.Owner = median(times[0]), median(times[1])
+	result.Policies, result.Owner = lab.Median(times[0]), lab.Median(times[1])
 	return result, nil
 }
 

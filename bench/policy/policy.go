@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -116,8 +115,3 @@ func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, ar
 }
 
 const sqlSize = `select (select count(*) from headway.task), (select count(*) from headway.message)`
-
-// median returns the middle of times.
-func median(times []time.Duration) time.Duration {
-	return slices.Sorted(slices.Values(times))[len(times)/2]
-}
