@@ -2,7 +2,10 @@ package sql_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"headway/internal/pgtest"
 )
@@ -28,23 +31,7 @@ func TestAPlanForAnEmptyQueueIsGoodForALongOne(t *testing.T) {
 		"a project":               "select p.percent from headway.project_progress p where p.project_id = $1",
 	} {
 		execute(t, conn, "set plan_cache_mode = force_generic_plan; prepare reading (bigint) as "+query+"; explain analyze execute reading (1)")
-		read := func() float64 {
-			t.Helper()
-			var text []byte
-			if err := conn.QueryRow(t.Context(), "explain (analyze, buffers, format json) execute reading (1)").Scan(&text); err != nil {
-				t.Fatal(err)
-			}
-			var explained []struct {
-				Plan struct {
-					Hit  float64 `json:"Shared Hit Blocks"`
-					Read float64 `json:"Shared Read Blocks"`
-				}
-			}
-			if err := json.Unmarshal(text, &explained); err != nil {
-				t.Fatal(err)
-			}
-			return explained[0].Plan.Hit + explained[0].Plan.Read
-		}
+		read := func() float64 { return pages(t, conn, "execute reading (1)") }
 		execute(t, other, "insert into headway.completion (task_id, user_id) select id, 1 from headway.task where id between 1001 and 1300")
 		short := read()
 		execute(t, other, "insert into headway.completion (task_id, user_id) select id, 1 from headway.task where id between 2001 and 5000")
@@ -59,4 +46,49 @@ func TestAPlanForAnEmptyQueueIsGoodForALongOne(t *testing.T) {
 		execute(t, other, "vacuum headway.pending_fact")
 		execute(t, conn, "deallocate reading")
 	}
+}
+
+// TestARecountReadsItsProjectAlone counts a project anew right after much has been loaded into all of them, of which
+// nothing is in the statistics yet.
+func TestARecountReadsItsProjectAlone(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	execute(t, conn, `
+		insert into headway.appuser (fullname) values ('Bob');
+		insert into headway.project (name) select 'Project' from generate_series(1, 100);
+		insert into headway.member (project_id, user_id, role) select id, 1, 'customer' from headway.project;
+		insert into headway.task (project_id, title) select p.id, 'Task' from headway.project p, generate_series(1, 200);
+		insert into headway.completion (task_id, user_id) select id, 1 from headway.task;
+		analyze headway.task`)
+	rows, err := conn.Query(t.Context(), "explain select * from headway.recount r where r.project_id = 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := strings.Join(lines, "\n")
+	if strings.Contains(plan, "Seq Scan on completion") {
+		t.Errorf("all completions there are, read for one project:\n%s", plan)
+	}
+}
+
+// pages runs a statement and returns how many pages it read.
+func pages(t *testing.T, conn *pgx.Conn, statement string) float64 {
+	t.Helper()
+	var text []byte
+	if err := conn.QueryRow(t.Context(), "explain (analyze, buffers, format json) "+statement).Scan(&text); err != nil {
+		t.Fatal(err)
+	}
+	var explained []struct {
+		Plan struct {
+			Hit  float64 `json:"Shared Hit Blocks"`
+			Read float64 `json:"Shared Read Blocks"`
+		}
+	}
+	if err := json.Unmarshal(text, &explained); err != nil {
+		t.Fatal(err)
+	}
+	return explained[0].Plan.Hit + explained[0].Plan.Read
 }

@@ -179,20 +179,21 @@ begin
       returning p.project_id, p.user_id, p.done, p.total
     ),
     customers as (
-      -- More than 200 do not fit a notification, which then goes out without them.
-      select c.project_id, array_to_json(array_agg(c.customer order by c.number) filter (where c.number <= 200)) as customers
+      -- More than 200 do not fit a notification, which then goes out without them: they are cut off before each is described.
+      select n.project_id, array_to_json(array_agg(g order by n.number)) as customers
       from (
-        select p.project_id, row_number() over (partition by p.project_id order by p.user_id) as number,
-          to_json(g) as customer
+        select p.project_id, p.user_id, p.done, p.total,
+          row_number() over (partition by p.project_id order by p.user_id) as number
         from personal p
-        join shared s on s.project_id = p.project_id
         join headway.member m on m.project_id = p.project_id and m.user_id = p.user_id and m.role = 'customer'
-        cross join lateral (
-          select p.user_id, s.done + p.done as done, s.total + p.total as total,
-            headway.percent(s.done + p.done, s.total + p.total) as percent
-        ) g
-      ) c
-      group by c.project_id
+      ) n
+      join shared s on s.project_id = n.project_id
+      cross join lateral (
+        select n.user_id, s.done + n.done as done, s.total + n.total as total,
+          headway.percent(s.done + n.done, s.total + n.total) as percent
+      ) g
+      where n.number <= 200
+      group by n.project_id
     ),
     notified as (
       select count(pg_notify(e.channel, e.payload)) + count(pg_notify('headway_events', e.payload))

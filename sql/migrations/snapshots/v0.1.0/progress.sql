@@ -18,8 +18,9 @@ as $$
   select
     t.project_id,
     null::bigint,
-    coalesce(sum(t.weight) filter (where t.shared and exists (
-      select from headway.completion c where c.task_id = t.id and c.completed_at <= recount_at.at
+    -- t.shared stands in the subquery, so that it is not asked for all completions there are at once.
+    coalesce(sum(t.weight) filter (where exists (
+      select from headway.completion c where t.shared and c.task_id = t.id and c.completed_at <= recount_at.at
     )), 0)::bigint,
     sum(t.weight)::bigint
   from headway.task t
