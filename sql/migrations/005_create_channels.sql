@@ -5,13 +5,14 @@ create table headway.channel (
   name text collate "C" constraint channel_pkey primary key,
   project_id bigint constraint channel_project_id_fkey references headway.project on delete cascade,
   last_seq bigint not null default 0,
-  -- A name that LISTEN takes without quotes and does not cut off (63 bytes).
-  constraint channel_name_listenable check (name ~ '^[a-z][a-z0-9_]{0,62}$'),
+  -- A name that LISTEN takes without quotes and does not cut off (63 bytes). The length stands for itself: in the regular
+  -- expression it would cost twenty times as much, at every message.
+  constraint channel_name_listenable check (name ~ '^[a-z][a-z0-9_]*$' and octet_length(name) <= 63),
   -- These prefixes belong to the channels that headway makes.
   constraint channel_name_not_reserved check (
-    name !~ '^(headway|project_|user_)'
+    project_id is not null and name in ('project_' || project_id, 'project_' || project_id || '_staff')
+    or name !~ '^(headway|project_|user_)'
     or name ~ '^user_[0-9]+$' and project_id is null
-    or project_id is not null and name in ('project_' || project_id, 'project_' || project_id || '_staff')
   )
 ) with (fillfactor = 50);
 create index channel_project_id_idx on headway.channel (project_id);

@@ -110,6 +110,9 @@ begin
   -- One statement, hence one snapshot: what is deleted from the queue, what it is worth and the
   -- truth that is counted belong together, whatever commits meanwhile.
   with
+    waits as (
+      select w.project_id from headway.pending_recompute w
+    ),
     consumed as (
       delete from headway.pending_fact f
       where f.ctid = any (array(
@@ -117,40 +120,18 @@ begin
         union all
         select f.ctid
         from headway.pending_fact f
-        where f.task_id = any (v_tasks)
-          and not exists (select from headway.pending_recompute w where w.project_id = f.project_id)
+        where f.task_id = any (v_tasks) and f.project_id not in (select w.project_id from waits w)
       ))
       returning f as fact
     ),
     delta as (
       select d.project_id, d.user_id, sum(d.done)::bigint as done, sum(d.total)::bigint as total
       from (
-        -- What the facts are worth, for every row that is not counted anew …
         select e.project_id, e.user_id, e.done, e.total
         from headway.pending_effect e
-        where e.task_id = any (v_tasks)
-          and not exists (select from headway.pending_recompute w where w.project_id = e.project_id)
+        where e.task_id = any (v_tasks) and e.project_id not in (select w.project_id from waits w)
         union all
-        select e.project_id, e.user_id, e.done, e.total
-        from headway.pending_effect e
-        where e.project_id = any (v_recount)
-          and not exists (
-            select from headway.pending_recompute w
-            where w.project_id = e.project_id and (w.user_id = e.user_id or w.user_id is null)
-          )
-        union all
-        -- … and for every row that is, what it is to become less what it was.
-        select t.project_id, t.user_id, t.done, t.total
-        from headway.pending_truth t
-        where t.project_id = any (v_recount)
-        union all
-        select f.project_id, f.user_id, -f.done, -f.total
-        from headway.folded_progress f
-        where f.project_id = any (v_recount)
-          and exists (
-            select from headway.pending_recompute w
-            where w.project_id = f.project_id and (w.user_id = f.user_id or w.user_id is null)
-          )
+        select r.project_id, r.user_id, r.done, r.total from headway.recount_difference(v_recount) r
       ) d
       group by d.project_id, d.user_id
       having sum(d.done) <> 0 or sum(d.total) <> 0

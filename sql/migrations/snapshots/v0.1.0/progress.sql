@@ -59,50 +59,44 @@ select r.project_id, r.user_id, r.done, r.total from headway.recount_at('infinit
 comment on view headway.recount is 'The truth, counted from the tables, in the parts of headway.recount_at(). Slow; for checking.';
 
 create view headway.pending_effect with (security_invoker) as
--- A shared task is done as soon as one completion exists. The queue holds every change since the
--- last fold, so the number of completions then is the number now less the sum of those changes.
-select f.project_id, f.task_id, b.user_id,
-  t.weight * ((c.now > 0)::integer - (c.now - f.net > 0)::integer)::bigint as done,
-  case when b.user_id is null then t.weight * f.added else 0 end as total
+select f.project_id, f.task_id, e.user_id, e.done, e.total
 from (
-  select p.project_id, p.task_id,
+  -- By task, and by person where each completes it alone.
+  select p.project_id, p.task_id, t.weight, t.shared, t.audience,
+    case when not t.shared then p.user_id end as user_id,
     sum(case p.kind when 'completed' then 1 when 'reopened' then -1 else 0 end) as net,
     count(*) filter (where p.kind = 'task_added') as added
   from headway.pending_fact p
+  join headway.task t on t.id = p.task_id and t.project_id = p.project_id
   where p.kind in ('completed', 'reopened', 'task_added')
-  group by p.project_id, p.task_id
+  group by p.project_id, p.task_id, t.weight, t.shared, t.audience, case when not t.shared then p.user_id end
 ) f
-join headway.task t on t.id = f.task_id and t.project_id = f.project_id and t.shared
-cross join lateral (select count(*) as now from headway.completion c where c.task_id = t.id) c
 cross join lateral (
-  select null::bigint as user_id where t.audience = 'everyone'
+  -- A shared task is done as soon as one completion exists. The queue holds every change since the
+  -- last fold, so the number of completions then is the number now less the sum of those changes.
+  select b.user_id,
+    f.weight * ((c.now > 0)::integer - (c.now - f.net > 0)::integer)::bigint as done,
+    case when b.user_id is null then f.weight * f.added else 0 end as total
+  from (select count(*) as now from headway.completion c where c.task_id = f.task_id) c
+  cross join (
+    select null::bigint as user_id where f.audience = 'everyone'
+    union all
+    select a.user_id
+    from headway.assignment a
+    join headway.member m on m.project_id = f.project_id and m.user_id = a.user_id and m.role = 'customer'
+    where f.audience = 'assigned' and a.task_id = f.task_id
+  ) b
+  where f.shared
   union all
-  select a.user_id
-  from headway.assignment a
-  join headway.member m on m.project_id = t.project_id and m.user_id = a.user_id and m.role = 'customer'
-  where t.audience = 'assigned' and a.task_id = t.id
-) b
-union all
--- An individual task is worth its weight to the one who completed it.
-select f.project_id, f.task_id, b.user_id, b.done, b.total
-from (
-  select p.project_id, p.task_id, p.user_id,
-    sum(case p.kind when 'completed' then 1 when 'reopened' then -1 else 0 end) as net,
-    count(*) filter (where p.kind = 'task_added') as added
-  from headway.pending_fact p
-  where p.kind in ('completed', 'reopened', 'task_added')
-  group by p.project_id, p.task_id, p.user_id
-) f
-join headway.task t on t.id = f.task_id and t.project_id = f.project_id and not t.shared
-cross join lateral (
-  select null::bigint as user_id, 0::bigint as done, t.weight * f.added as total
-  where t.audience = 'everyone' and f.added > 0
+  -- An individual task is worth its weight to the one who completed it.
+  select null::bigint as user_id, 0 as done, f.weight * f.added as total
+  where not f.shared and f.audience = 'everyone' and f.added > 0
   union all
-  select m.user_id, t.weight * f.net, 0
+  select m.user_id, f.weight * f.net as done, 0 as total
   from headway.member m
-  where m.project_id = t.project_id and m.user_id = f.user_id and m.role = 'customer'
-    and headway.is_for(t.id, t.audience, m.user_id)
-) b;
+  where not f.shared and m.project_id = f.project_id and m.user_id = f.user_id and m.role = 'customer'
+    and headway.is_for(f.task_id, f.audience, m.user_id)
+) e;
 comment on view headway.pending_effect is
   'What the facts still in the queue are worth, per project, task and customer (user_id null: to all of them), by the tables as they are now.';
 
@@ -175,6 +169,43 @@ where w.user_id is not null
     where f.project_id = w.project_id and f.kind = 'recompute' and f.user_id is null
   );
 comment on view headway.pending_truth is 'What the rows of headway.pending_recompute are to become, counted from the tables.';
+
+create function headway.recount_difference(projects bigint[])
+returns table (project_id bigint, user_id bigint, done bigint, total bigint)
+language plpgsql
+stable
+rows 10
+as $$
+begin
+  if recount_difference.projects = '{}' then
+    return;
+  end if;
+  return query
+  -- What the facts are worth, for every row that is not counted anew …
+  select e.project_id, e.user_id, e.done, e.total
+  from headway.pending_effect e
+  where e.project_id = any (recount_difference.projects)
+    and not exists (
+      select from headway.pending_recompute w
+      where w.project_id = e.project_id and (w.user_id = e.user_id or w.user_id is null)
+    )
+  union all
+  -- … and for every row that is, what it is to become less what it was.
+  select t.project_id, t.user_id, t.done, t.total
+  from headway.pending_truth t
+  where t.project_id = any (recount_difference.projects)
+  union all
+  select f.project_id, f.user_id, -f.done, -f.total
+  from headway.folded_progress f
+  where f.project_id = any (recount_difference.projects)
+    and exists (
+      select from headway.pending_recompute w
+      where w.project_id = f.project_id and (w.user_id = f.user_id or w.user_id is null)
+    );
+end
+$$;
+comment on function headway.recount_difference(bigint[]) is
+  'What everything that waits in these projects, in some of which rows wait to be counted anew, makes of the materialized rows; summed up by project and person.';
 
 create view headway.current_progress with (security_invoker) as
 select p.project_id, p.user_id, sum(p.done)::bigint as done, sum(p.total)::bigint as total
