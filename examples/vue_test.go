@@ -119,38 +119,11 @@ func serveVue(t *testing.T, headway string) string {
 		}
 	}
 
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String() // free a moment from now
-	listener.Close()
+	address := pgtest.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(address)
-	// Should this program end without stopping Vite, the shell does, at the end of its input.
-	cmd := exec.Command("/bin/sh", "-c", `"$@" & read -r _; kill $!; wait $!`, "sh", "node", "node_modules/vite/bin/vite.js", "preview", "--host", "127.0.0.1", "--port", port, "--strictPort")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "HEADWAY_URL="+headway, "HEADWAY_TOKEN_SECRET="+secret)
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = &said, &said
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		if err := cmd.Wait(); t.Failed() {
-			t.Logf("vite: %v\n%s", err, said.String())
-		}
-	})
-	pgtest.Eventually(t, timeout, func() bool {
-		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	}, "vite does not serve")
+	vite := exec.Command("node", "node_modules/vite/bin/vite.js", "preview", "--host", "127.0.0.1", "--port", port, "--strictPort")
+	vite.Dir = dir
+	vite.Env = append(os.Environ(), "HEADWAY_URL="+headway, "HEADWAY_TOKEN_SECRET="+secret)
+	pgtest.Serve(t, address, "TERM", vite)
 	return fmt.Sprint("http://", address)
 }

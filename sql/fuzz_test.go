@@ -16,9 +16,6 @@ import (
 // The fuzz targets try what people type on one connection, each input in a transaction that is rolled back. Their seeds
 // are ordinary tests; go test -fuzz '^FuzzSetSetting$' ./sql tries what nobody thought of.
 
-// typed is what a client can send at all.
-func typed(s string) string { return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "?") }
-
 // try has a statement executed and takes it back if it fails.
 func try(t testing.TB, tx pgx.Tx, statement string, args ...any) error {
 	t.Helper()
@@ -26,19 +23,6 @@ func try(t testing.TB, tx pgx.Tx, statement string, args ...any) error {
 		_, err := tx.Exec(t.Context(), statement, args...)
 		return err
 	})
-}
-
-// rehearse calls do in a transaction that is rolled back.
-func rehearse(t testing.TB, conn *pgx.Conn, do func(pgx.Tx)) {
-	t.Helper()
-	tx, err := conn.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	do(tx)
-	if err := tx.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // Whatever a setting takes, everything that reads settings can use.
@@ -70,9 +54,9 @@ func FuzzSetSetting(f *testing.F) {
 	}
 
 	f.Fuzz(func(t *testing.T, which uint8, to string) {
-		to = typed(to)
+		to = pgtest.Typed(to)
 		name := append(names, to)[int(which)%(len(names)+1)] // the last one is no setting's
-		rehearse(t, conn, func(tx pgx.Tx) {
+		pgtest.Rehearse(t, conn, func(tx pgx.Tx) {
 			switch outcome := code(try(t, tx, "select headway.set_setting($1, $2)", name, to)); outcome {
 			case "":
 			case "22023": // invalid_parameter_value
@@ -131,9 +115,9 @@ func FuzzOpenChannel(f *testing.F) {
 	}
 	conn := pgtest.New(f).Conn(f)
 	f.Fuzz(func(t *testing.T, name string) {
-		name = typed(name)
+		name = pgtest.Typed(name)
 		var outcome string
-		rehearse(t, conn, func(tx pgx.Tx) { outcome = code(try(t, tx, "select headway.open_channel($1)", name)) })
+		pgtest.Rehearse(t, conn, func(tx pgx.Tx) { outcome = code(try(t, tx, "select headway.open_channel($1)", name)) })
 		if !listenable.MatchString(name) || reservedName.MatchString(name) {
 			if outcome != "22023" { // invalid_parameter_value
 				t.Errorf("%q is opened: %s", name, outcome)
@@ -171,13 +155,13 @@ func FuzzQuietHours(f *testing.F) {
 	}
 	conn := pgtest.New(f).Conn(f)
 	f.Fuzz(func(t *testing.T, zone string, from, until, at int64) {
-		zone = typed(zone)
+		zone = pgtest.Typed(zone)
 		clock := func(us int64) string {
 			s := (us%(day+1) + day + 1) % (day + 1)
 			return fmt.Sprintf("%02d:%02d:%02d.%06d", s/3600_000_000, s/60_000_000%60, s/1_000_000%60, s%1_000_000)
 		}
 		now := time.Unix((at%4_000_000_000+4_000_000_000)%4_000_000_000, 0) // up to 2096
-		rehearse(t, conn, func(tx pgx.Tx) {
+		pgtest.Rehearse(t, conn, func(tx pgx.Tx) {
 			switch outcome := code(try(t, tx, `
 				insert into headway.appuser (fullname, email, time_zone, quiet_from, quiet_until)
 				values ('Abe', 'abe@example.com', $1, $2::text::time, $3::text::time)`, zone, clock(from), clock(until))); outcome {

@@ -14,21 +14,6 @@ import (
 	"headway/worker"
 )
 
-// bareServer starts a server that has never seen headway.
-func bareServer(t *testing.T) *postgres.Cluster {
-	t.Helper()
-	cluster, err := postgres.Start(t.Context(), postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return cluster
-}
-
 // on returns a database of a server.
 func on(cluster *postgres.Cluster, name string) *pgtest.DB {
 	return &pgtest.DB{URL: cluster.URL(name), Name: name}
@@ -103,7 +88,7 @@ const ownedByOthers = `
 // CREATEROLE. It has two databases: its own, and one in which it may make what it needs.
 func TestALoginThatMayOnlyCreateRolesMigrates(t *testing.T) {
 	t.Parallel()
-	server := bareServer(t)
+	server := pgtest.Server(t, postgres.Options{})
 	do(t, server, "postgres", "create role deployer login createrole", "create database own owner deployer", "create database given")
 	do(t, server, "given", "grant create on database given to deployer", "grant create on schema public to deployer")
 
@@ -147,7 +132,7 @@ func TestALoginThatMayOnlyCreateRolesMigrates(t *testing.T) {
 // TestTwoLoginsShareTheRolesOfAServer has each its own database; the second is no member of headway_owner.
 func TestTwoLoginsShareTheRolesOfAServer(t *testing.T) {
 	t.Parallel()
-	server := bareServer(t)
+	server := pgtest.Server(t, postgres.Options{})
 	do(t, server, "postgres",
 		"create role first login createrole", "create database one owner first",
 		"create role second login", "create database two owner second")
@@ -197,7 +182,7 @@ func TestTwoDatabasesAreMigratedAtTheSameMoment(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := bareServer(t)
+			server := pgtest.Server(t, postgres.Options{})
 			do(t, server, "postgres", "create role deployer login createrole", "create database one owner deployer",
 				"create role other login superuser", "create database two owner "+c.login)
 			conn := on(server, "one").Conn(t, pgtest.User("deployer"))
@@ -229,7 +214,7 @@ func TestTwoDatabasesAreMigratedAtTheSameMoment(t *testing.T) {
 // TestTheOwnerKeepsWhatIsNotHeadways has headway_owner own more than headway's schema.
 func TestTheOwnerKeepsWhatIsNotHeadways(t *testing.T) {
 	t.Parallel()
-	server := bareServer(t)
+	server := pgtest.Server(t, postgres.Options{})
 	do(t, server, "postgres", sql.Roles()+"create role plain login in role headway_owner", "create database app owner headway_owner")
 	app := on(server, "app")
 	do(t, server, "app", "create table public.note (); alter table public.note owner to headway_owner")
@@ -250,7 +235,7 @@ func TestTheOwnerKeepsWhatIsNotHeadways(t *testing.T) {
 // TestALoginThatMayNotMakeRolesIsToldSo has them made by hand.
 func TestALoginThatMayNotMakeRolesIsToldSo(t *testing.T) {
 	t.Parallel()
-	server := bareServer(t)
+	server := pgtest.Server(t, postgres.Options{})
 	do(t, server, "postgres", "create role plain login", "create database app owner plain",
 		"create role reserved login noinherit", "create database other owner reserved")
 	app, other := on(server, "app"), on(server, "other")

@@ -26,15 +26,7 @@ type server struct {
 // startServer starts a server that stops when the test ends.
 func startServer(t *testing.T, options postgres.Options) *server {
 	t.Helper()
-	cluster, err := postgres.Start(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	cluster := pgtest.Server(t, options)
 	// Roles are the cluster's and in no dump.
 	maintenance := pgtest.DB{URL: cluster.URL("postgres")}
 	execute(t, maintenance.Conn(t), sql.Roles()+"create role test_worker login in role headway_worker")

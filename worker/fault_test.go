@@ -982,7 +982,7 @@ func TestALoginWithoutRights(t *testing.T) {
 	}
 
 	do(t, conn, "grant headway_worker to "+role)
-	addr := freeAddr(t)
+	addr := pgtest.FreeAddr(t)
 	w := start(t, config(t, url, "HEADWAY_HTTP_ADDR", addr, "HEADWAY_POLL_INTERVAL", "1s"),
 		func(w *worker.Worker) { w.HeartbeatInterval = 500 * time.Millisecond })
 	ready := func() bool { status, _ := get(t, addr, "/readyz"); return status == http.StatusOK }

@@ -16,15 +16,7 @@ import (
 // ownCluster boots a PostgreSQL that the test may do anything to, with a seeded database in it.
 func ownCluster(t *testing.T, settings map[string]string) (*postgres.Cluster, *pgtest.DB) {
 	t.Helper()
-	cluster, err := postgres.Start(t.Context(), postgres.Options{Settings: settings})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	cluster := pgtest.Server(t, postgres.Options{Settings: settings})
 	return cluster, installed(t, cluster, "app")
 }
 

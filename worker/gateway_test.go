@@ -22,7 +22,7 @@ func TestABrowserIsToldWhatIsNotified(t *testing.T) {
 	db := seeded(t)
 	conn := db.Conn(t)
 	const secret = "a secret of thirty-two bytes, or more"
-	addr := freeAddr(t)
+	addr := pgtest.FreeAddr(t)
 	c := config(t, db.URL, "HEADWAY_HTTP_ADDR", addr, "HEADWAY_TOKEN_SECRET", secret)
 	c.DatabaseURL, c.AllowMoreRights = db.URL, true // who is headway_user, too
 	w := start(t, c)

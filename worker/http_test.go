@@ -33,17 +33,6 @@ func metric(t *testing.T, w *worker.Worker, name string) float64 {
 	return 0
 }
 
-// freeAddr returns an address that was free a moment ago.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
 func get(t *testing.T, addr, path string) (status int, body string) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -62,7 +51,7 @@ func get(t *testing.T, addr, path string) (status int, body string) {
 func TestHealthReadinessAndMetricsAreServed(t *testing.T) {
 	t.Parallel()
 	cluster, db := ownCluster(t, nil)
-	addr := freeAddr(t)
+	addr := pgtest.FreeAddr(t)
 	w := start(t, config(t, db.URL, "HEADWAY_HTTP_ADDR", addr), func(w *worker.Worker) {
 		w.HeartbeatInterval = 50 * time.Millisecond
 		w.Handlers = map[string]http.Handler{"GET /gateway": http.NotFoundHandler()}

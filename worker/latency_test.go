@@ -25,15 +25,7 @@ func BenchmarkCommitToNotified(b *testing.B) {
 }
 
 func benchmarkCommitToNotified(b *testing.B, rate int) {
-	cluster, err := postgres.Start(b.Context(), postgres.Options{Durable: true})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() {
-		if err := cluster.Stop(); err != nil {
-			b.Error(err)
-		}
-	}()
+	cluster := pgtest.Server(b, postgres.Options{Durable: true})
 	if err := pgtest.Install(b.Context(), cluster, "bench"); err != nil {
 		b.Fatal(err)
 	}

@@ -14,15 +14,7 @@ import (
 // TestRolesCanBeMadeByHand follows what --no-roles prints, on a server of its own.
 func TestRolesCanBeMadeByHand(t *testing.T) {
 	t.Parallel()
-	cluster, err := postgres.Start(t.Context(), postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	cluster := pgtest.Server(t, postgres.Options{})
 	db := pgtest.DB{URL: cluster.URL("postgres")}
 	conn := db.Conn(t)
 	execSQL(t, conn, "create role deployer login")

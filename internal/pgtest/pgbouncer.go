@@ -2,7 +2,6 @@ package pgtest
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
@@ -10,15 +9,12 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // PgBouncer puts a PgBouncer in transaction mode in front of the cluster until the test ends, and returns the URL of
-// the database through it. Should this program end without stopping it, a shell does that waits for the end of its
-// input.
+// the database through it.
 func (db *DB) PgBouncer(t testing.TB) string {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
@@ -36,12 +32,7 @@ func (db *DB) PgBouncer(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().String() // free a moment from now
-	listener.Close()
+	addr := FreeAddr(t)
 	host, port, _ := net.SplitHostPort(addr)
 	settings, users := filepath.Join(dir, "pgbouncer.ini"), filepath.Join(dir, "users.txt")
 	err = os.WriteFile(settings, fmt.Appendf(nil, `
@@ -66,33 +57,10 @@ default_pool_size = 3
 		t.Fatal(err)
 	}
 
-	var log strings.Builder
-	cmd := exec.Command("/bin/sh", "-c", `"$@" & read -r _; kill -s INT $!; wait $!`, "sh", program, settings)
+	cmd := exec.Command(program, settings)
 	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.WaitDelay = 10 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: nobody(t)}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_, _ = io.WriteString(stdin, "\n")
-		_ = cmd.Wait() // it ends with the signal's code
-		if t.Failed() {
-			t.Log(log.String())
-		}
-	})
-	Eventually(t, closeTimeout, func() bool {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	}, "pgbouncer does not listen on %s", addr)
+	Serve(t, addr, "INT", cmd)
 
 	pooled := *server
 	pooled.Host = addr

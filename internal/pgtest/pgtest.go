@@ -255,6 +255,37 @@ func (db *DB) Pool(t testing.TB, options ...Option) *pgxpool.Pool {
 	return pool
 }
 
+// Server starts a PostgreSQL of a test's own, which stops when the test ends. There is nothing in it, not even roles.
+func Server(t testing.TB, options postgres.Options) *postgres.Cluster {
+	t.Helper()
+	cluster, err := postgres.Start(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cluster.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return cluster
+}
+
+// Rehearse calls do in a transaction that is rolled back.
+func Rehearse(t testing.TB, conn *pgx.Conn, do func(pgx.Tx)) {
+	t.Helper()
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(tx)
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Typed returns what a client can send to a database of s: UTF-8, without the character that ends strings.
+func Typed(s string) string { return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "?") }
+
 // Eventually waits until a condition holds and fails the test with the message if it does not within the timeout.
 func Eventually(t testing.TB, timeout time.Duration, condition func() bool, format string, args ...any) {
 	t.Helper()

@@ -2,14 +2,12 @@ package gateway
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -66,12 +64,7 @@ func nginx(t *testing.T, gateway string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().String() // free a moment from now
-	listener.Close()
+	addr := pgtest.FreeAddr(t)
 	site := strings.NewReplacer("server worker:8080;", "server "+gateway+";", "listen 80;", "listen "+addr+";").Replace(string(example))
 	if !strings.Contains(site, gateway) || !strings.Contains(site, addr) {
 		t.Fatal("the example has other addresses than this test replaces")
@@ -96,29 +89,6 @@ http {
 		t.Fatal(err)
 	}
 
-	// Should this program end without stopping nginx, the shell does, at the end of its input.
-	var said strings.Builder
-	cmd := osexec.Command("/bin/sh", "-c", `"$@" & read -r _; kill $!; wait $!`, "sh", program, "-p", dir, "-c", file, "-e", "stderr", "-g", "daemon off;")
-	cmd.Stdout, cmd.Stderr = &said, &said
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		if err := cmd.Wait(); err != nil || t.Failed() {
-			t.Logf("nginx: %v\n%s", err, said.String())
-		}
-	})
-	pgtest.Eventually(t, 20*time.Second, func() bool {
-		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	}, "nginx does not answer")
+	pgtest.Serve(t, addr, "TERM", osexec.Command(program, "-p", dir, "-c", file, "-e", "stderr", "-g", "daemon off;"))
 	return "http://" + addr
 }

@@ -22,22 +22,6 @@ import (
 	"headway/internal/pgtest"
 )
 
-// rehearse calls do in a transaction that is rolled back.
-func rehearse(t testing.TB, conn *pgx.Conn, do func(pgx.Tx)) {
-	t.Helper()
-	tx, err := conn.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	do(tx)
-	if err := tx.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// typed is what a client can send to the database at all.
-func typed(s string) string { return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "?") }
-
 // Whoever has an address gets a mail at it: what the table takes can be mailed to.
 func FuzzEmail(f *testing.F) {
 	for _, email := range []string{
@@ -52,9 +36,9 @@ func FuzzEmail(f *testing.F) {
 	conn := pgtest.New(f).Conn(f)
 	c, content := composer(f), golden(f, "plain")
 	f.Fuzz(func(t *testing.T, email string) {
-		email = typed(email)
+		email = pgtest.Typed(email)
 		var err error
-		rehearse(t, conn, func(tx pgx.Tx) {
+		pgtest.Rehearse(t, conn, func(tx pgx.Tx) {
 			_, err = tx.Exec(t.Context(), "insert into headway.appuser (fullname, email) values ('Abe', $1)", email)
 		})
 		if refused := new(pgconn.PgError); errors.As(err, &refused) && refused.ConstraintName == "appuser_email_one_address" {
@@ -103,11 +87,11 @@ func FuzzMessage(f *testing.F) {
 	}
 	c := composer(f)
 	f.Fuzz(func(t *testing.T, kind uint8, said, data string) {
-		if data = typed(data); !json.Valid([]byte(data)) || strings.Contains(data, `\u`) { // not every escape is one of jsonb's
+		if data = pgtest.Typed(data); !json.Valid([]byte(data)) || strings.Contains(data, `\u`) { // not every escape is one of jsonb's
 			data = "null"
 		}
 		kinds := []string{"chat", "task_completed", "task_reopened", "task_assigned"}
-		rehearse(t, conn, func(tx pgx.Tx) {
+		pgtest.Rehearse(t, conn, func(tx pgx.Tx) {
 			var told []byte
 			for _, step := range []struct {
 				query string
@@ -115,7 +99,7 @@ func FuzzMessage(f *testing.F) {
 				into  []any
 			}{
 				{"insert into headway.message (sender, channel, content, kind, data) values (2, 'project_1', $1, $2, $3::text::jsonb) returning 1",
-					[]any{typed(said), kinds[int(kind)%len(kinds)], data}, []any{nil}},
+					[]any{pgtest.Typed(said), kinds[int(kind)%len(kinds)], data}, []any{nil}},
 				{"select headway.reserve_digest(1)", nil, []any{nil}},
 				{"select headway.claim_digest('11111111-1111-1111-1111-111111111111')", nil, []any{&told}},
 			} {
