@@ -222,6 +222,10 @@ func TestProgressIsNotified(t *testing.T) {
 		{"insert into headway.completion (task_id, user_id) values (1, 1)", `"shared":{"done":1,"total":2},"customers":[]`},
 		{"insert into headway.completion (task_id, user_id) values (2, 2)", `"shared":{"done":1,"total":2},"customers":[{"user_id":2,"done":2,"total":2,"percent":100}]`},
 		{"insert into headway.completion (task_id, user_id) values (2, 1); delete from headway.completion where task_id = 1", `"shared":{"done":0,"total":2},"customers":[{"user_id":1,"done":1,"total":2,"percent":50}]`},
+		// Whoever has left has no bar; whoever has done nothing any more has one.
+		{"delete from headway.member where project_id = 1 and user_id = 2", `"shared":{"done":0,"total":2},"customers":[]`},
+		{"insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')", `"shared":{"done":0,"total":2},"customers":[{"user_id":2,"done":1,"total":2,"percent":50}]`},
+		{"delete from headway.completion where user_id = 2", `"shared":{"done":0,"total":2},"customers":[{"user_id":2,"done":0,"total":2,"percent":0}]`},
 	} {
 		want := fmt.Sprintf(`{"kind":"progress","project_id":1,"version":%d,%s}`, version+i+1, test.want)
 		if got := progress(test.change); got != want {

@@ -160,20 +160,24 @@ begin
       returning p.project_id, p.user_id, p.done, p.total
     ),
     customers as (
-      -- More than 200 do not fit a notification, which then goes out without them: they are cut off before each is described.
-      select n.project_id, array_to_json(array_agg(g order by n.number)) as customers
+      -- More than 200 do not fit a notification, which then goes out without them: they are cut off before each is
+      -- described. Only a customer has a part of their own that is more than nothing; whoever has none may have left.
+      select n.project_id, array_to_json(array_agg(g order by n.user_id)) as customers
       from (
         select p.project_id, p.user_id, p.done, p.total,
-          row_number() over (partition by p.project_id order by p.user_id) as number
+          row_number() over (partition by p.project_id order by (p.done, p.total) = (0, 0), p.user_id) as number
         from personal p
-        join headway.member m on m.project_id = p.project_id and m.user_id = p.user_id and m.role = 'customer'
       ) n
       join shared s on s.project_id = n.project_id
       cross join lateral (
         select n.user_id, s.done + n.done as done, s.total + n.total as total,
           headway.percent(s.done + n.done, s.total + n.total) as percent
       ) g
-      where n.number <= 200
+      where n.number <= 200 and (n.done, n.total) <> (0, 0)
+        or exists (
+          select from headway.member m
+          where (n.done, n.total) = (0, 0) and m.project_id = n.project_id and m.user_id = n.user_id and m.role = 'customer'
+        )
       group by n.project_id
     ),
     notified as (
