@@ -48,7 +48,7 @@ create table headway.personal_progress (
   done bigint not null,
   total bigint not null,
   constraint personal_progress_pkey primary key (project_id, user_id)
-) with (fillfactor = 70);
+) with (fillfactor = 50); -- a task that is assigned to all moves every row of a page at once
 comment on table headway.personal_progress is
   'The part of a customer''s progress that is their own, materialized: assigned tasks, and what they completed of the individual tasks for everyone. Read the view headway.progress.';
 
