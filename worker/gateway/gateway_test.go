@@ -1,11 +1,12 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -165,7 +166,14 @@ func (c *client) want(kind string) told {
 // do asks the API and returns the status and the answer.
 func (b *bench) do(t *testing.T, userID int64, method, path, body string) (int, string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, b.server.URL+path, strings.NewReader(body))
+	status, _, text := b.ask(t, userID, method, path, body)
+	return status, string(text)
+}
+
+// ask asks the API and returns status, media type and answer.
+func (b *bench) ask(t *testing.T, userID int64, method, path, body string) (int, string, []byte) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), strings.ToUpper(method), b.server.URL+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,11 +185,12 @@ func (b *bench) do(t *testing.T, userID int64, method, path, body string) (int, 
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
+	var text bytes.Buffer
+	if _, err := text.ReadFrom(response.Body); err != nil {
 		t.Fatal(err)
 	}
-	return response.StatusCode, string(text)
+	kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	return response.StatusCode, kind, text.Bytes()
 }
 
 func TestTwoPeopleSeeEachOther(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -206,29 +205,6 @@ select headway.complete_task(2, 1), headway.fold(), headway.post(1, 'project_1',
 			t.Errorf("%s was not asked", pattern)
 		}
 	}
-}
-
-// ask asks the API and returns status, media type and answer.
-func (b *bench) ask(t *testing.T, userID int64, method, path, body string) (int, string, []byte) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), strings.ToUpper(method), b.server.URL+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if userID != 0 {
-		r.Header.Set("Authorization", "Bearer "+token(t, userID, time.Now().Add(time.Hour)))
-	}
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	var text bytes.Buffer
-	if _, err := text.ReadFrom(response.Body); err != nil {
-		t.Fatal(err)
-	}
-	kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
-	return response.StatusCode, kind, text.Bytes()
 }
 
 func TestEventsAreAsDescribed(t *testing.T) {

@@ -1,0 +1,311 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// hint is what a notification says there may be to read.
+type hint struct {
+	Kind      string  `json:"kind"`
+	Channel   string  `json:"channel"`
+	Seq       int64   `json:"seq"`
+	ProjectID int64   `json:"project_id"`
+	Version   int64   `json:"version"`
+	UserID    int64   `json:"user_id"`
+	UserIDs   []int64 `json:"user_ids"`
+	Truncated bool    `json:"truncated"`
+	Customers []struct {
+		UserID int64 `json:"user_id"`
+	} `json:"customers"`
+}
+
+// hear takes a notification of headway_events. What cannot be read is nothing.
+func (h *hub) hear(payload string) {
+	var said hint
+	if json.Unmarshal([]byte(payload), &said) != nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch said.Kind {
+	case "progress":
+		t := h.topics["project_"+strconv.FormatInt(said.ProjectID, 10)]
+		if t == nil {
+			return
+		}
+		t.saidVersion = max(t.saidVersion, said.Version)
+		for _, c := range said.Customers {
+			t.changed[c.UserID] = true
+		}
+		if said.Truncated || said.Customers == nil {
+			t.changed[everybody] = true
+		}
+		h.read(t)
+	case "subscribed":
+		for _, id := range said.UserIDs {
+			h.visit(id)
+		}
+	case "unsubscribed":
+		for _, id := range said.UserIDs {
+			for c := range h.people[id] {
+				h.leave(c, said.Channel)
+			}
+			h.visit(id)
+		}
+	case "read":
+		h.tellCursor(said.UserID, said.Channel)
+	default:
+		if t := h.topics[said.Channel]; t != nil {
+			t.saidSeq = max(t.saidSeq, said.Seq)
+			h.read(t)
+		}
+	}
+}
+
+// everybody stands in topic.changed for all customers.
+const everybody = 0
+
+// look has everything read again: for the time in which nothing was heard.
+func (h *hub) look() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id := range h.people {
+		h.visit(id)
+	}
+	for _, t := range h.topics {
+		t.changed[everybody] = true
+		h.readAll(t)
+	}
+}
+
+// readAll has a topic read in the background, though nobody said that there is something. The lock is held.
+func (h *hub) readAll(t *topic) {
+	t.saidSeq, t.saidVersion = unknown, unknown
+	h.read(t)
+}
+
+// later has something read in the background, and where that fails, has it tried again after a while, unless the hub is
+// stopped. The lock is held, also when again is called.
+func (h *hub) later(read func(ctx context.Context) error, again func()) {
+	if h.ctx == nil || h.ctx.Err() != nil {
+		return
+	}
+	open := h.ctx
+	h.background.add(func() {
+		if open.Err() != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(open, reach)
+		defer cancel()
+		if err := read(ctx); err != nil && open.Err() == nil {
+			h.log.Warn("what happens could not be read and is tried again", slog.Any("error", err))
+			h.after(retry, again)
+			h.at("failed")
+		}
+	})
+}
+
+// retry is how long the hub waits before it reads again what could not be read.
+const retry = time.Second
+
+// after does something in a while, with the lock held.
+func (h *hub) after(d time.Duration, do func()) {
+	time.AfterFunc(d, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		do()
+	})
+}
+
+// read has a topic read in the background, if there may be something. The lock is held.
+func (h *hub) read(t *topic) {
+	if t.reading || len(t.conns) == 0 || t.saidSeq <= t.seq && t.saidVersion <= t.version {
+		return
+	}
+	t.reading = true
+	readOn := func() {
+		t.reading = false
+		h.read(t)
+	}
+	h.later(func(ctx context.Context) error {
+		err := h.handOut(ctx, t)
+		if err == nil {
+			h.after(breath, readOn)
+		}
+		return err
+	}, readOn)
+}
+
+// breath is how long a topic rests after it was handed out. What comes meanwhile is handed out at once, and goes to each
+// client in one write, which costs about the same for one event as for fifty. A page is not drawn more often either.
+const breath = 20 * time.Millisecond
+
+// handOut reads what a topic has and offers it to all who are in it. What is said meanwhile is read after it.
+func (h *hub) handOut(ctx context.Context, t *topic) (err error) {
+	h.mu.Lock()
+	saidSeq, saidVersion, changed := t.saidSeq, t.saidVersion, t.changed
+	t.saidSeq, t.saidVersion, t.changed = 0, 0, map[int64]bool{}
+	seq, version := t.seq, t.version
+	readers := map[int64]bool{}
+	for c := range t.conns {
+		if readers[c.UserID] = true; len(readers) == 3 {
+			break // one is enough, unless they are just leaving
+		}
+	}
+	h.mu.Unlock()
+	defer func() {
+		if err != nil {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			t.saidSeq, t.saidVersion = max(t.saidSeq, saidSeq), max(t.saidVersion, saidVersion)
+			t.changed[everybody] = true // whoever it was
+		}
+	}()
+	if saidSeq > seq {
+		if err := h.handOutMessages(ctx, t, readers, seq); err != nil {
+			return err
+		}
+	}
+	if saidVersion > version && t.project != 0 {
+		return h.handOutProgress(ctx, t, readers, changed)
+	}
+	return nil
+}
+
+// handOutMessages tells everybody in a channel the messages after seq: a page of them.
+func (h *hub) handOutMessages(ctx context.Context, t *topic, readers map[int64]bool, seq int64) error {
+	var found []message
+	for id := range readers {
+		var err error
+		if found, err = h.store.messages(ctx, id, t.channel, seq, pageSize); err != nil {
+			return err
+		} else if len(found) > 0 {
+			break
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	events := make([]*event, len(found))
+	for i, m := range found {
+		events[i] = &event{channel: t.channel, seq: m.Seq, json: m.JSON}
+		t.seq = max(t.seq, m.Seq)
+	}
+	for c := range t.conns {
+		c.offer(events...)
+	}
+	if len(found) == pageSize {
+		t.saidSeq = unknown // there may be more
+	}
+	return nil
+}
+
+// handOutProgress tells everybody in a project the part that they share, and those whose own part changed all of it.
+func (h *hub) handOutProgress(ctx context.Context, t *topic, readers, changed map[int64]bool) error {
+	var found share
+	for id := range readers {
+		var err error
+		if found, err = h.store.shared(ctx, id, t.project); err == nil {
+			break
+		} else if !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+	}
+	h.at("progress read")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if found.Version <= t.version {
+		return nil
+	}
+	t.version = found.Version
+	same := progressEvent(t.project, found, nil)
+	for c := range t.conns {
+		if changed[everybody] || changed[c.UserID] {
+			h.owe(t, c.UserID)
+		} else {
+			c.offer(same)
+		}
+	}
+	return nil
+}
+
+// owe has one person told their own progress in the background. The lock is held.
+func (h *hub) owe(t *topic, userID int64) {
+	if t.owed[userID] {
+		return
+	}
+	t.owed[userID] = true
+	h.later(func(ctx context.Context) error { return h.tellOwn(ctx, t, userID) }, func() { h.owe(t, userID) })
+}
+
+// tellOwn tells one person their progress in a project, as it is when they are told.
+func (h *hub) tellOwn(ctx context.Context, t *topic, userID int64) error {
+	for {
+		all, own, err := h.store.own(ctx, userID, t.project)
+		h.at("own read")
+		h.mu.Lock()
+		switch {
+		case errors.Is(err, pgx.ErrNoRows): // they have just left
+			delete(t.owed, userID)
+			err = nil
+		case err != nil:
+			delete(t.owed, userID)
+		case all.Version < t.version:
+			h.mu.Unlock()
+			continue // they may have been told what all share of a later one
+		default:
+			delete(t.owed, userID)
+			for c := range h.people[userID] {
+				if t.has(c) {
+					c.offer(progressEvent(t.project, all, own))
+				}
+			}
+		}
+		h.mu.Unlock()
+		return err
+	}
+}
+
+// bar is a customer's progress. Nil: they are staff.
+type bar struct {
+	Done    int64 `json:"done"`
+	Total   int64 `json:"total"`
+	Percent int   `json:"percent"`
+}
+
+func progressEvent(project int64, s share, own *bar) *event {
+	text, _ := json.Marshal(map[string]any{ // numbers only
+		"type": "progress", "project_id": project, "version": s.Version,
+		"shared":   map[string]int64{"done": s.Done, "total": s.Total},
+		"progress": own,
+	})
+	return &event{project: project, version: s.Version, own: own != nil, json: text}
+}
+
+// tellCursor tells all of a person's connections how far they have read. The lock is held.
+func (h *hub) tellCursor(userID int64, channel string) {
+	if len(h.people[userID]) == 0 {
+		return
+	}
+	h.later(func(ctx context.Context) error {
+		text, err := h.store.cursor(ctx, userID, channel)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return nil
+		case err != nil:
+			return err
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for c := range h.people[userID] {
+			c.offer(&event{json: text})
+		}
+		return nil
+	}, func() { h.tellCursor(userID, channel) })
+}
