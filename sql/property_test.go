@@ -105,6 +105,9 @@ func TestPropertyCatchesBrokenVariants(t *testing.T) {
 				`(?s)(select f\.ctid\s+from headway\.pending_fact f\s+where f\.task_id = any \(v_tasks\).*?)(\s+\)\))`,
 				`$1 limit fold.max_facts$2`)
 		}},
+		{"the recount sees later than what is consumed", func(t *testing.T, conn *pgx.Conn) {
+			execute(t, conn, "alter function headway.recount_difference(bigint[]) volatile")
+		}},
 		{"a change of members queues no recount", func(t *testing.T, conn *pgx.Conn) {
 			redefine(t, conn, "headway.member_after_write()", `join headway\.project p on p\.id = d\.project_id;`, `join headway.project p on false;`)
 		}},

@@ -205,7 +205,7 @@ begin
 end
 $$;
 comment on function headway.recount_difference(bigint[]) is
-  'What everything that waits in these projects, in some of which rows wait to be counted anew, makes of the materialized rows; summed up by project and person.';
+  'What everything that waits in these projects, in some of which rows wait to be counted anew, makes of the materialized rows; to be summed up by project and person. Stable, so that it counts in the snapshot of the statement that consumes the facts.';
 
 create view headway.current_progress with (security_invoker) as
 select p.project_id, p.user_id, sum(p.done)::bigint as done, sum(p.total)::bigint as total
