@@ -402,14 +402,8 @@ func TestWhoIsBehindFoldsMoreAtOnce(t *testing.T) {
 	w := start(t, config(t, db.WorkerURL()), func(w *worker.Worker) { w.MaxFacts = 10 })
 	eventuallyFolded(t, conn)
 	w.stop()
-	families, err := w.Registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, family := range families {
-		// 10, 20, 40, 80, and then 160 at a time.
-		if folds := family.Metric[0].GetHistogram().GetSampleCount(); family.GetName() == "headway_fold_seconds" && (folds < 10 || folds > 30) {
-			t.Errorf("%d folds", folds)
-		}
+	// 10, 20, 40, 80, and then 160 at a time.
+	if folds := metric(t, w.Worker, "headway_fold_seconds"); folds < 10 || folds > 30 {
+		t.Errorf("%v folds", folds)
 	}
 }

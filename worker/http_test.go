@@ -16,7 +16,7 @@ import (
 	"headway/worker"
 )
 
-// metric returns the value of a counter or gauge.
+// metric returns the value of a counter or gauge, or how often a histogram was told one.
 func metric(t *testing.T, w *worker.Worker, name string) float64 {
 	t.Helper()
 	families, err := w.Registry.Gather()
@@ -26,7 +26,7 @@ func metric(t *testing.T, w *worker.Worker, name string) float64 {
 	for _, f := range families {
 		if f.GetName() == name {
 			m := f.GetMetric()[0]
-			return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
 		}
 	}
 	t.Fatalf("there is no metric %s", name)
