@@ -60,15 +60,7 @@ func TestARecountReadsItsProjectAlone(t *testing.T) {
 		insert into headway.task (project_id, title) select p.id, 'Task' from headway.project p, generate_series(1, 200);
 		insert into headway.completion (task_id, user_id) select id, 1 from headway.task;
 		analyze headway.task`)
-	rows, err := conn.Query(t.Context(), "explain select * from headway.recount r where r.project_id = 1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan := strings.Join(lines, "\n")
+	plan := strings.Join(column(t, conn, "explain select * from headway.recount r where r.project_id = 1"), "\n")
 	if strings.Contains(plan, "Seq Scan on completion") {
 		t.Errorf("all completions there are, read for one project:\n%s", plan)
 	}

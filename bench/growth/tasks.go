@@ -3,7 +3,6 @@ package growth
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -66,8 +65,7 @@ func measureTasks(ctx context.Context, l *lab.Lab, program string, at tasksAt) (
 		}
 	}
 	for i := range results {
-		slices.Sort(rates[i])
-		results[i].PerSecond, results[i].CPU = rates[i][len(rates[i])/2], lab.Median(cpus[i])
+		results[i].PerSecond, results[i].CPU = lab.Median(rates[i]), lab.Median(cpus[i])
 	}
 	return results, nil
 }

@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"headway/internal/pgtest"
 )
 
 // checkHealth runs headway healthcheck with an address and returns what it printed.
@@ -63,14 +65,7 @@ func TestHealthcheckPassesByAProxy(t *testing.T) {
 
 func TestHealthcheckSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := free.Addr().String()
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
+	nobody := pgtest.FreeAddr(t)
 	for addr, want := range map[string]string{
 		"": "HEADWAY_HTTP_ADDR is not set",
 		":" + serve(t, http.StatusInternalServerError, "tired"): "500 Internal Server Error: tired",

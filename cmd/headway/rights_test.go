@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/mail"
 	"net/url"
@@ -25,12 +24,7 @@ func TestALoginThatIsAWorkerAndNothingElseIsEnough(t *testing.T) {
 	db, conn := mailed(t)
 	execSQL(t, conn, `insert into headway.task (project_id, title) values (1, 'Write')`)
 	server := catcher(t, smtptest.Options{})
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := free.Addr().String()
-	_ = free.Close()
+	addr := pgtest.FreeAddr(t)
 	environment := map[string]string{
 		"HEADWAY_SMTP_URL": server.URL(), "HEADWAY_MAIL_FROM": "headway@example.com", "HEADWAY_APP_URL": "http://" + addr,
 		"HEADWAY_HTTP_ADDR": addr, "HEADWAY_DIGEST_SCHEDULE": "@every 1s", "HEADWAY_LOG_FORMAT": "json",
