@@ -161,7 +161,8 @@ begin
     ),
     customers as (
       -- More than 200 do not fit a notification, which then goes out without them: they are cut off before each is
-      -- described. Only a customer has a part of their own that is more than nothing; whoever has none may have left.
+      -- described. Only a customer has a part of their own that is more than nothing; whoever has none may have left,
+      -- which is asked of each, and of nobody else, by a subquery that cannot be asked of all members at once.
       select n.project_id, array_to_json(array_agg(g order by n.user_id)) as customers
       from (
         select p.project_id, p.user_id, p.done, p.total,
