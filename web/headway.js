@@ -78,6 +78,7 @@ export class Headway extends EventTarget {
   #stale = false;
   /** @type {Map<number, string>} */ #names = new Map();
   /** @type {Map<number, Promise<void>>} */ #people = new Map();
+  /** By channel, what others said that one has not read. @type {Map<string, number[]>} */ #others = new Map();
 
   /** @param {Options} options */
   constructor({ url = "", token }) {
@@ -301,8 +302,10 @@ export class Headway extends EventTarget {
     // After "resumed" the snapshot has counted what is told now.
     if (channel && message.seq > channel.last_seq) {
       channel.last_seq = message.seq;
-      if (message.sender !== this.userId) channel.unread++;
-      else if (channel.read_seq === message.seq - 1) channel.read_seq = message.seq;
+      if (message.sender !== this.userId) {
+        channel.unread++;
+        this.#others.set(message.channel, [...(this.#others.get(message.channel) ?? []), message.seq]);
+      } else if (channel.read_seq === message.seq - 1) channel.read_seq = message.seq;
       this.#emit("channel", { channel });
     }
     this.#emit("message", { message });
@@ -326,12 +329,16 @@ export class Headway extends EventTarget {
     this.#emit("progress", { project });
   }
 
-  // The cursor was read at another moment than the last message: what has not been told yet is not unread yet.
-  /** @param {{channel: string, read_seq: number, unread: number}} event */
+  // The cursor was read at another moment than the last message: what was told since is unread, too, and what has not been
+  // told yet is not unread yet.
+  /** @param {{channel: string, last_seq: number, read_seq: number, unread: number}} event */
   #takeCursor(event) {
     const channel = this.channels.get(event.channel);
     if (!channel || event.read_seq < channel.read_seq) return;
-    const unread = Math.min(event.unread, Math.max(0, channel.last_seq - event.read_seq));
+    const others = (this.#others.get(event.channel) ?? []).filter((seq) => seq > event.read_seq);
+    this.#others.set(event.channel, others);
+    const later = others.filter((seq) => seq > event.last_seq).length;
+    const unread = Math.min(event.unread + later, Math.max(0, channel.last_seq - event.read_seq));
     this.#change(event.channel, { read_seq: event.read_seq, unread });
   }
 

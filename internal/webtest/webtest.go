@@ -16,6 +16,7 @@ import (
 
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/audits"
+	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
@@ -100,7 +101,7 @@ func Open(t *testing.T, browser context.Context, url string, expected ...string)
 		t.Fatal(err)
 	}
 	Call(v, audits.Enable, cdp.Empty{})
-	v.Focus(true)
+	v.focus(true)
 	v.Do(chromedp.EmulateViewport(1280, 1000), chromedp.Navigate(url))
 	t.Cleanup(func() {
 		v.mu.Lock()
@@ -155,10 +156,23 @@ func Call[P, R any](v *Tab, command cdp.Command[P, R], params P) R {
 	return result
 }
 
-// Focus has the page believe that somebody is at its window, or leaves it to the browser to say.
-func (v *Tab) Focus(is bool) {
+// LookAway has whoever has the page open put its window away, so that it neither has the focus nor is in view.
+func (v *Tab) LookAway() { v.t.Helper(); v.focus(false); v.window("minimized", "hidden") }
+
+// LookBack is the opposite of [Tab.LookAway].
+func (v *Tab) LookBack() { v.t.Helper(); v.window("normal", "visible"); v.focus(true) }
+
+// focus has the page believe that somebody is at its window, or leaves it to the browser to say.
+func (v *Tab) focus(is bool) {
 	v.t.Helper()
 	Call(v, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: is})
+}
+
+func (v *Tab) window(state browser.WindowState, visibility string) {
+	v.t.Helper()
+	window := Call(v, browser.GetWindowForTarget, browser.GetWindowForTargetParams{})
+	Call(v, browser.SetWindowBounds, browser.SetWindowBoundsParams{WindowID: window.WindowID, Bounds: &browser.Bounds{WindowState: state}})
+	v.Until("the page is not "+visibility, func() bool { return Evaluate[string](v, "document.visibilityState") == visibility })
 }
 
 // Until waits for a condition, which may be whatever the test wants to know.

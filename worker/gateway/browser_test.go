@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -167,12 +165,11 @@ func TestTabsSeeEachOther(t *testing.T) {
 
 	// What nobody looks at is unread.
 	bob.Until("Bob has not read what he sees", func() bool { return !strings.Contains(bob.Text("inbox"), "1") })
-	bob.Focus(false)
-	webtest.Call(dora.Tab, page.BringToFront, cdp.Empty{})
+	bob.LookAway()
 	dora.write("Hello all")
 	bob.Shows("chat", "Hello all")
 	bob.Shows("inbox", "1")
-	bob.Focus(true)
+	bob.LookBack()
 	bob.Until("Bob has not read what he sees", func() bool { return !strings.Contains(bob.Text("inbox"), "1") })
 
 	for _, v := range []*tab{bob, charlie, dora} {
@@ -428,30 +425,64 @@ func TestOnesOwnProgressIsNotLost(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup(t))
 	v := s.open(t, webtest.Chromium(t), "")
+	got := clientTold(v, `
+		const all = { type: "progress", project_id: 1, version: 6, shared: { done: 2, total: 2 }, progress: null };
+		const own = { ...all, progress: { done: 4, total: 4, percent: 100 } };
+		const old = { ...all, version: 4, shared: { done: 0, total: 2 }, progress: { done: 0, total: 4, percent: 0 } };
+		const after = async (...events) => (await told(...events)).projects.get(1).progress.percent;
+		return [await after(all), await after(all, own), await after(own, all), await after(own, old), await after(all, own, all, old)];`)
+	if got != "[50,100,100,100,100]" {
+		t.Errorf("the bar is at %s", got)
+	}
+}
+
+// TestWhatIsUnreadStaysSo tells a client how far it has read, before and after it is told what the cursor does not know of
+// yet, or knows of already.
+func TestWhatIsUnreadStaysSo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	v := s.open(t, webtest.Chromium(t), "")
+	got := clientTold(v, `
+		const said = (seq, sender = 3) => ({ type: "message", channel: "project_1", seq, sender });
+		const read = (last_seq, read_seq, unread) => ({ type: "read", channel: "project_1", last_seq, read_seq, unread });
+		const after = async (...events) => (await told(...events)).channels.get("project_1").unread;
+		return [
+			await after(said(8), read(8, 7, 1)),
+			await after(said(8), read(7, 7, 0)), // read before it was said
+			await after(read(8, 7, 1), said(8)), // read after it was said
+			await after(said(8), said(9, 2), said(10), read(8, 7, 1)), // Bob's own is not unread
+			await after(said(8), said(9), read(9, 8, 1), read(8, 8, 0)),
+			await after(said(8), read(8, 8, 0)),
+		];`)
+	if got != "[1,1,1,2,1,0]" {
+		t.Errorf("unread are %s", got)
+	}
+}
+
+// clientTold has clients in the page, with nobody to connect to, told events by the script, and returns what it returns, as JSON.
+func clientTold(v *tab, script string) string {
 	webtest.Evaluate[any](v.Tab, `(async () => {
 		const { Headway } = await import("/headway.js");
-		const after = (...events) => new Promise((resolve) => {
-			const shared = { done: 1, total: 2 };
-			const snapshot = { user_id: 2, fullname: "Bob", channels: [], projects: [{ project_id: 1, name: "Website", role: "customer", version: 5, shared, progress: { done: 1, total: 4, percent: 25 } }] };
+		const told = (...events) => new Promise((resolve) => {
+			const snapshot = {
+				user_id: 2, fullname: "Bob",
+				channels: [{ channel: "project_1", project_id: 1, last_seq: 7, read_seq: 7, unread: 0, muted: false }],
+				projects: [{ project_id: 1, name: "Website", role: "customer", version: 5, shared: { done: 1, total: 2 }, progress: { done: 1, total: 4, percent: 25 } }],
+			};
 			globalThis.WebSocket = class {
 				constructor() { queueMicrotask(() => this.onopen()); }
 				close() {}
 				send() {
-					for (const event of [{ type: "snapshot", snapshot }, ...events]) this.onmessage({ data: JSON.stringify({ project_id: 1, ...event }) });
-					resolve(client.projects.get(1).progress.percent);
+					for (const event of [{ type: "snapshot", snapshot }, ...events]) this.onmessage({ data: JSON.stringify(event) });
+					resolve(client);
 					client.close();
 				}
 			};
 			const client = new Headway({ token: async () => "x" });
 			client.connect();
 		});
-		const all = { type: "progress", version: 6, shared: { done: 2, total: 2 }, progress: null };
-		const own = { ...all, progress: { done: 4, total: 4, percent: 100 } };
-		const old = { type: "progress", version: 4, shared: { done: 0, total: 2 }, progress: { done: 0, total: 4, percent: 0 } };
-		window.percents = JSON.stringify([await after(all), await after(all, own), await after(own, all), await after(own, old), await after(all, own, all, old)]);
+		window.told = JSON.stringify(await (async () => {`+script+`})());
 	})()`)
-	v.Until("the client was not told", func() bool { return webtest.Evaluate[bool](v.Tab, `"percents" in window`) })
-	if got := webtest.Evaluate[string](v.Tab, `percents`); got != "[50,100,100,100,100]" {
-		t.Errorf("the bar is at %s", got)
-	}
+	v.Until("the client was not told", func() bool { return webtest.Evaluate[bool](v.Tab, `"told" in window`) })
+	return webtest.Evaluate[string](v.Tab, `window.told`)
 }

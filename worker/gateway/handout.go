@@ -60,7 +60,7 @@ func (h *hub) hear(payload string) {
 			h.visit(id)
 		}
 	case "read":
-		h.tellCursor(said.UserID, said.Channel)
+		h.tellCursor(cursor{said.UserID, said.Channel})
 	default:
 		if t := h.topics[said.Channel]; t != nil {
 			t.saidSeq = max(t.saidSeq, said.Seq)
@@ -288,24 +288,44 @@ func progressEvent(project int64, s share, own *bar) *event {
 	return &event{project: project, version: s.Version, own: own != nil, json: text}
 }
 
-// tellCursor tells all of a person's connections how far they have read. The lock is held.
-func (h *hub) tellCursor(userID int64, channel string) {
-	if len(h.people[userID]) == 0 {
+// cursor is how far somebody has read in a channel.
+type cursor struct {
+	userID  int64
+	channel string
+}
+
+// tellCursor tells all of a person's connections how far they have read. It is read once at a time, or what was read
+// first could be told last. The lock is held.
+func (h *hub) tellCursor(k cursor) {
+	if len(h.people[k.userID]) == 0 {
 		return
 	}
+	if _, reading := h.cursors[k]; reading {
+		h.cursors[k] = true
+		return
+	}
+	h.cursors[k] = false
 	h.later(func(ctx context.Context) error {
-		text, err := h.store.cursor(ctx, userID, channel)
-		switch {
-		case errors.Is(err, pgx.ErrNoRows):
-			return nil
-		case err != nil:
-			return err
-		}
+		text, err := h.store.cursor(ctx, k.userID, k.channel)
+		h.at("cursor read")
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		for c := range h.people[userID] {
-			c.offer(&event{json: text})
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) { // without a row they have just left
+			return err
+		}
+		for c := range h.people[k.userID] {
+			if err == nil {
+				c.offer(&event{json: text})
+			}
+		}
+		again := h.cursors[k]
+		delete(h.cursors, k)
+		if again {
+			h.tellCursor(k)
 		}
 		return nil
-	}, func() { h.tellCursor(userID, channel) })
+	}, func() {
+		delete(h.cursors, k)
+		h.tellCursor(k)
+	})
 }

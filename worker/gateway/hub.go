@@ -20,6 +20,8 @@ type hub struct {
 	conns  map[*conn]struct{}
 	people map[int64]map[*conn]struct{}
 	topics map[string]*topic
+	// What is being read of how far people have read; true: it was said again meanwhile.
+	cursors map[cursor]bool
 
 	clients    sync.WaitGroup // one for each of conns
 	background line           // what is read of what happens: whoever waits has not begun
@@ -56,6 +58,8 @@ func newHub(store *store, log *slog.Logger) *hub {
 		people: map[int64]map[*conn]struct{}{},
 		topics: map[string]*topic{},
 
+		cursors: map[cursor]bool{},
+
 		background: line{most: 16},
 		entrance:   line{most: max(1, int(store.pool.Config().MaxConns)-1)},
 	}
@@ -79,6 +83,9 @@ func (h *hub) close() {
 	h.clients.Wait()
 	h.entrance.wait()
 	h.background.wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clear(h.cursors)
 }
 
 // meet takes note of a connection, of somebody yet unknown. False: the hub is not open.

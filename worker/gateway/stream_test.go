@@ -414,6 +414,38 @@ func TestWhatIsSaidWhileTheGatewayReadsIsNotLost(t *testing.T) {
 	}
 }
 
+// TestTheLastCursorIsToldLast has Bob read on after the gateway has read how far he is and before he is told.
+func TestTheLastCursorIsToldLast(t *testing.T) {
+	t.Parallel()
+	var b *bench
+	var armed atomic.Bool
+	b = setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step != "cursor read" || !armed.CompareAndSwap(true, false) {
+				return
+			}
+			exec(t, b.conn, "select headway.mark_read(2, 'project_1', 2)")
+			pgtest.Eventually(t, 20*time.Second, func() bool {
+				b.hub.mu.Lock()
+				defer b.hub.mu.Unlock()
+				return b.hub.cursors[cursor{2, "project_1"}]
+			}, "that he has read on is not heard, or is read at once")
+		}
+	})
+	exec(t, b.conn, `
+select headway.post(1, 'project_1', 'one'), headway.post(1, 'project_1', 'two');
+select headway.mark_read(2, 'project_1', 1)`)
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	armed.Store(true)
+	b.hub.hear(`{"kind": "read", "channel": "project_1", "user_id": 2}`)
+	for _, want := range []int64{1, 2} {
+		if e := bob.want("read"); e.ReadSeq != want || e.Unread != 2-want {
+			t.Errorf("told %+v, not that %d are read", e, want)
+		}
+	}
+}
+
 // TestOnesOwnProgressIsNotOvertaken moves the part that all share after Bob's own has been read and before he is told.
 func TestOnesOwnProgressIsNotOvertaken(t *testing.T) {
 	t.Parallel()
