@@ -52,11 +52,11 @@ func theirs() map[string]string {
 			where r.user_id = $1 or t.shared or public.staffs(t.project_id, $1)`,
 		"pending_fact": `select * from headway.pending_fact r
 			where public.joined(r.project_id, $1) and (
-				r.user_id is null or r.user_id = $1 or public.staffs(r.project_id, $1)
-				or r.kind in ('completed', 'reopened') and exists (select from headway.task t where t.id = r.task_id and t.shared)
+				r.user_id is null or r.user_id = $1 or public.staffs(r.project_id, $1) or r.shared
 			)`,
-		"shared_progress":   "select * from headway.shared_progress r where public.joined(r.project_id, $1)",
-		"personal_progress": fmt.Sprintf(parts, "personal_progress"),
+		"shared_progress":         "select * from headway.shared_progress r where public.joined(r.project_id, $1)",
+		"current_shared_progress": "select * from headway.current_shared_progress r where public.joined(r.project_id, $1)",
+		"personal_progress":       fmt.Sprintf(parts, "personal_progress"),
 
 		"channel":     "select * from headway.channel r where public.subscribed(r.name, $1)",
 		"message":     "select * from headway.message r where public.subscribed(r.channel, $1)",
@@ -75,7 +75,7 @@ func theirs() map[string]string {
 	for _, view := range []string{"progress", "outstanding_task"} {
 		queries[view] = fmt.Sprintf(bars, view)
 	}
-	for _, view := range []string{"recount", "folded_progress", "current_progress", "pending_effect", "pending_recompute", "pending_truth"} {
+	for _, view := range []string{"recount", "folded_progress", "current_progress", "current_personal_progress", "pending_effect", "pending_recompute"} {
 		queries[view] = fmt.Sprintf(parts, view)
 	}
 	for relation, query := range queries {
@@ -285,5 +285,45 @@ func TestProgressIsExactForWhoeverLooks(t *testing.T) {
 	t.Logf("%d transactions committed, %d were refused, %d facts waited", run.committed.Load(), run.refused.Load(), waiting)
 	if waiting == 0 || run.committed.Load() <= run.refused.Load() {
 		t.Error("that proves little")
+	}
+}
+
+// TestWhatBecomesSharedMeanwhileIsSeen completes a task that is turned from everybody's own into a shared one in another
+// transaction, in every order of commits: once all has been folded but the completion, the others see it.
+func TestWhatBecomesSharedMeanwhileIsSeen(t *testing.T) {
+	t.Parallel()
+	const (
+		complete = "begin; insert into headway.completion (task_id, user_id) values (9, 1)"
+		share    = "begin; update headway.task set shared = true where id = 9"
+	)
+	for _, order := range []struct{ name, first, second string }{
+		{"completed first", complete, share},
+		{"shared first", share, complete},
+	} {
+		t.Run(order.name, func(t *testing.T) {
+			t.Parallel()
+			db := neighbours(t)
+			a, b, other := db.Conn(t), db.Conn(t), db.Conn(t)
+			execute(t, other, "insert into headway.task (id, project_id, title, shared) values (9, 1, 'Roof', false)")
+			execute(t, other, "select headway.fold() from generate_series(1, 3)")
+			execute(t, a, order.first)
+			second := start(t.Context(), b, order.second)
+			second.settles(t, other, b)
+			execute(t, a, "commit")
+			execute(t, other, "select headway.fold()")
+			if err := second.wait(t); err != nil {
+				t.Fatal(err)
+			}
+			execute(t, b, "commit")
+			if n := value[int](t, other, "select count(*) from headway.pending_fact"); n == 0 {
+				t.Error("nothing waits to be folded")
+			}
+			if err := compareTheirs(t.Context(), other); err != nil {
+				t.Error(err)
+			}
+			if done := value[bool](t, other, "select headway.is_complete(9, shared, 2) from headway.task where id = 9"); !done {
+				t.Error("the task is not complete for Bob")
+			}
+		})
 	}
 }

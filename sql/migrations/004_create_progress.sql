@@ -10,6 +10,7 @@ create table headway.pending_fact (
   project_id bigint not null,
   task_id bigint,
   user_id bigint,
+  shared boolean,
   actor_id bigint,
   reason text,
   at timestamptz not null default clock_timestamp()
@@ -26,6 +27,8 @@ create index pending_fact_structural_idx on headway.pending_fact (project_id, us
 comment on table headway.pending_fact is
   'The queue: what happened and has not been folded into the progress tables yet. Triggers write it, headway.fold() consumes it, the views count it in.';
 comment on column headway.pending_fact.kind is 'Facts say what happened; recompute says that no single fact can tell.';
+comment on column headway.pending_fact.shared is
+  'Of what was completed or reopened, whether the task was a shared one then, so that everybody in the project may know; null: of other facts.';
 comment on column headway.pending_fact.actor_id is 'Who did it; null: unknown, as after a plain delete.';
 comment on column headway.pending_fact.reason is 'Why a task was reopened, in the words of whoever did.';
 

@@ -179,9 +179,9 @@ create policy shared_own_and_staffed on headway.pending_fact for select to headw
     project_id = any ((select headway.my_projects())::bigint[])
     and (
       user_id is null
+      or shared
       or user_id = (select headway.uid())
       or project_id = any ((select headway.my_staffed_projects())::bigint[])
-      or kind in ('completed', 'reopened') and exists (select from headway.task t where t.id = task_id and t.shared)
     )
   );
 

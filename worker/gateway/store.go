@@ -46,15 +46,11 @@ select m.channel, m.seq, json_build_object(
 from headway.messages_since($1, $2, $3) m`
 
 	sqlShared = `
-select s.version, p.done, p.total
-from headway.shared_progress s
-join headway.current_progress p on p.project_id = s.project_id and p.user_id is null
-where s.project_id = $1`
+select s.version, s.done, s.total from headway.current_shared_progress s where s.project_id = $1`
 
 	sqlOwn = `
-select s.version, p.done, p.total, o.done, o.total, o.percent
-from headway.shared_progress s
-join headway.current_progress p on p.project_id = s.project_id and p.user_id is null
+select s.version, s.done, s.total, o.done, o.total, o.percent
+from headway.current_shared_progress s
 left join headway.progress o on o.project_id = s.project_id and o.user_id = $2
 where s.project_id = $1`
 )

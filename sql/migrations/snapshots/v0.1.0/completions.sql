@@ -49,6 +49,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project_id bigint;
+  v_shared boolean;
   v_audience text;
   v_role text;
   v_blocked_by text;
@@ -56,7 +57,7 @@ begin
   -- After the row, so that on conflict do nothing leaves no fact, and after the statement, so that
   -- a bulk load may bring a task and its prerequisite in any order. One look at one table at a time,
   -- none of them a subquery: most of what a look costs is starting the executor, and that grows with the plan.
-  select t.project_id, t.audience into v_project_id, v_audience from headway.task t where t.id = new.task_id;
+  select t.project_id, t.shared, t.audience into v_project_id, v_shared, v_audience from headway.task t where t.id = new.task_id;
 
   perform from headway.project p where p.id = v_project_id and p.archived_at is not null;
   if found then
@@ -92,8 +93,8 @@ begin
     end if;
   end if;
 
-  insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
-  values ('completed', v_project_id, new.task_id, new.user_id, coalesce(new.completed_by, new.user_id));
+  insert into headway.pending_fact (kind, project_id, task_id, user_id, shared, actor_id)
+  values ('completed', v_project_id, new.task_id, new.user_id, v_shared, coalesce(new.completed_by, new.user_id));
   -- What headway.ring() asks first, asked here: calling it would cost this trigger a query more.
   if not pg_try_advisory_xact_lock_shared(headway.lock_key('doorbell')) then
     perform headway.ring();
@@ -115,8 +116,8 @@ begin
   case tg_op
     when 'DELETE' then
       -- A deleted task takes its completions with it and has its project recounted itself.
-      insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id, reason)
-      select 'reopened', t.project_id, t.id, o.user_id, headway.actor(),
+      insert into headway.pending_fact (kind, project_id, task_id, user_id, shared, actor_id, reason)
+      select 'reopened', t.project_id, t.id, o.user_id, t.shared, headway.actor(),
         nullif(current_setting('headway.reason', true), '')
       from old_rows o
       join headway.task t on t.id = o.task_id;

@@ -18,10 +18,11 @@ grant select on
   headway.unread,
   headway.unread_message,
   headway.current_progress,
+  headway.current_shared_progress,
+  headway.current_personal_progress,
   headway.folded_progress,
   headway.pending_effect,
   headway.pending_recompute,
-  headway.pending_truth,
   headway.recount
 to headway_app, headway_user, headway_admin;
 

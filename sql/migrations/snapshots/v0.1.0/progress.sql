@@ -155,21 +155,6 @@ end
 $$;
 comment on function headway.recount_person(bigint, bigint) is 'What the materialized row of a person in a project ought to be, counted from the tables.';
 
-create view headway.pending_truth with (security_invoker) as
-select w.project_id, t.user_id, t.done, t.total
-from (select distinct w.project_id from headway.pending_recompute w where w.user_id is null) w
-cross join lateral headway.recount_project(w.project_id) t
-union all
-select w.project_id, w.user_id, t.done, t.total
-from headway.pending_recompute w
-cross join lateral headway.recount_person(w.project_id, w.user_id) t
-where w.user_id is not null
-  and not exists (
-    select from headway.pending_fact f
-    where f.project_id = w.project_id and f.kind = 'recompute' and f.user_id is null
-  );
-comment on view headway.pending_truth is 'What the rows of headway.pending_recompute are to become, counted from the tables.';
-
 create function headway.recount_difference(projects bigint[])
 returns table (project_id bigint, user_id bigint, done bigint, total bigint)
 language plpgsql
@@ -190,11 +175,19 @@ begin
       where w.project_id = e.project_id and (w.user_id = e.user_id or w.user_id is null)
     )
   union all
-  -- … and for every row that is, what it is to become less what it was.
-  select t.project_id, t.user_id, t.done, t.total
-  from headway.pending_truth t
-  where t.project_id = any (recount_difference.projects)
+  -- … and for every row that is, what it is to become …
+  select w.project_id, t.user_id, t.done, t.total
+  from headway.pending_recompute w
+  cross join lateral headway.recount_project(w.project_id) t
+  where w.project_id = any (recount_difference.projects) and w.user_id is null
   union all
+  select w.project_id, w.user_id, t.done, t.total
+  from headway.pending_recompute w
+  cross join lateral headway.recount_person(w.project_id, w.user_id) t
+  where w.project_id = any (recount_difference.projects) and w.user_id is not null
+    and not exists (select from headway.pending_recompute p where p.project_id = w.project_id and p.user_id is null)
+  union all
+  -- … less what it was.
   select f.project_id, f.user_id, -f.done, -f.total
   from headway.folded_progress f
   where f.project_id = any (recount_difference.projects)
@@ -207,38 +200,73 @@ $$;
 comment on function headway.recount_difference(bigint[]) is
   'What everything that waits in these projects, in some of which rows wait to be counted anew, makes of the materialized rows; to be summed up by project and person. Stable, so that it counts in the snapshot of the statement that consumes the facts.';
 
-create view headway.current_progress with (security_invoker) as
+-- What will be when everything that waits has been folded. Each view looks through the queue as seldom as it can: an end
+-- user's policies come with every look, and a plan costs more to start than to run, as mostly nothing waits. Not in, and
+-- joins with what was added up before: a plan that was made while the queue was empty would look through it for every row.
+
+create view headway.current_shared_progress with (security_invoker) as
+select s.project_id,
+  coalesce(t.done, s.done + coalesce(e.done, 0)) as done,
+  coalesce(t.total, s.total + coalesce(e.total, 0)) as total,
+  s.version
+from headway.shared_progress s
+left join (
+  select e.project_id, sum(e.done)::bigint as done, sum(e.total)::bigint as total
+  from headway.pending_effect e
+  where e.user_id is null
+  group by e.project_id
+) e on e.project_id = s.project_id
+left join (
+  select w.project_id, t.done, t.total
+  from headway.pending_recompute w
+  cross join lateral headway.recount_project(w.project_id) t
+  where w.user_id is null and t.user_id is null
+) t on t.project_id = s.project_id;
+comment on view headway.current_shared_progress is
+  'The part of every customer''s progress that is the same for all, exact at any moment, whether the worker runs or not; the version is that of the last fold.';
+
+create view headway.current_personal_progress with (security_invoker) as
+with waits as (
+  select w.project_id, w.user_id from headway.pending_recompute w
+)
 select p.project_id, p.user_id, sum(p.done)::bigint as done, sum(p.total)::bigint as total
 from (
-  select f.project_id, f.user_id, f.done, f.total from headway.folded_progress f
+  select p.project_id, p.user_id, p.done, p.total from headway.personal_progress p
   union all
-  select e.project_id, e.user_id, e.done, e.total from headway.pending_effect e
+  select e.project_id, e.user_id, e.done, e.total from headway.pending_effect e where e.user_id is not null
 ) p
--- Not in, which looks through the queue once: a plan that was made while it was empty would join by looking through it
--- for every row.
-where p.project_id not in (
-    select f.project_id from headway.pending_fact f where f.kind in ('assigned', 'recompute') and f.user_id is null
-  )
-  and (p.user_id is null or (p.project_id, p.user_id) not in (
-    select f.project_id, f.user_id
-    from headway.pending_fact f
-    where f.kind in ('assigned', 'recompute') and f.user_id is not null
-  ))
+where p.project_id not in (select w.project_id from waits w where w.user_id is null)
+  and (p.project_id, p.user_id) not in (select w.project_id, w.user_id from waits w where w.user_id is not null)
 group by p.project_id, p.user_id
 union all
-select t.project_id, t.user_id, t.done, t.total from headway.pending_truth t;
+select w.project_id, t.user_id, t.done, t.total
+from waits w
+cross join lateral headway.recount_project(w.project_id) t
+where w.user_id is null and t.user_id is not null
+union all
+select w.project_id, w.user_id, t.done, t.total
+from waits w
+cross join lateral headway.recount_person(w.project_id, w.user_id) t
+where w.user_id is not null
+  and w.project_id not in (select p.project_id from waits p where p.user_id is null);
+comment on view headway.current_personal_progress is
+  'The part of a customer''s progress that is their own, exact at any moment, whether the worker runs or not.';
+
+create view headway.current_progress with (security_invoker) as
+select s.project_id, null::bigint as user_id, s.done, s.total from headway.current_shared_progress s
+union all
+select p.project_id, p.user_id, p.done, p.total from headway.current_personal_progress p;
 comment on view headway.current_progress is
-  'What headway.folded_progress will be when everything that waits has been folded: exact at any moment, whether the worker runs or not.';
+  'The parts of progress, those shared by a project''s customers (user_id null) and the personal ones, as one relation: what headway.folded_progress will be when everything that waits has been folded.';
 
 create view headway.progress with (security_invoker) as
 select m.project_id, m.user_id, p.done, p.total,
   headway.percent(p.done, p.total) as percent,
   s.version
 from headway.member m
-join headway.shared_progress s on s.project_id = m.project_id
-join headway.current_progress a on a.project_id = m.project_id and a.user_id is null
-left join headway.current_progress o on o.project_id = m.project_id and o.user_id = m.user_id
-cross join lateral (select a.done + coalesce(o.done, 0) as done, a.total + coalesce(o.total, 0) as total) p
+join headway.current_shared_progress s on s.project_id = m.project_id
+left join headway.current_personal_progress o on o.project_id = m.project_id and o.user_id = m.user_id
+cross join lateral (select s.done + coalesce(o.done, 0) as done, s.total + coalesce(o.total, 0) as total) p
 where m.role = 'customer';
 comment on view headway.progress is 'Every customer''s bar, exact at any moment: select * from headway.progress where project_id = 1 and user_id = 2.';
 comment on column headway.progress.done is 'Sum of the weights of the tasks that are for this customer and complete for them.';
@@ -249,21 +277,20 @@ comment on column headway.progress.version is 'Counts the folds that changed thi
 create view headway.project_progress with (security_invoker) as
 select p.id as project_id, p.name, g.customers, g.done, g.total, headway.percent(g.done, g.total) as percent
 from headway.project p
-join headway.current_progress a on a.project_id = p.id and a.user_id is null
+join headway.current_shared_progress s on s.project_id = p.id
 left join (
   select m.project_id, count(*) as customers from headway.member m where m.role = 'customer' group by m.project_id
 ) m on m.project_id = p.id
 left join (
   -- Nobody but a customer has a part of their own.
   select o.project_id, sum(o.done)::bigint as done, sum(o.total)::bigint as total
-  from headway.current_progress o
-  where o.user_id is not null
+  from headway.current_personal_progress o
   group by o.project_id
 ) o on o.project_id = p.id
 cross join lateral (
   select coalesce(m.customers, 0)::integer as customers,
-    coalesce(m.customers * a.done + coalesce(o.done, 0), 0) as done,
-    coalesce(m.customers * a.total + coalesce(o.total, 0), 0) as total
+    coalesce(m.customers * s.done + coalesce(o.done, 0), 0) as done,
+    coalesce(m.customers * s.total + coalesce(o.total, 0), 0) as total
 ) g;
 comment on view headway.project_progress is 'Per project, the progress of all its customers added up, for staff.';
 

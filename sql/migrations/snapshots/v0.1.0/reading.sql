@@ -206,7 +206,7 @@ begin
           'name', p.name,
           'archived_at', p.archived_at,
           'role', m.role,
-          'version', v.version,
+          'version', s.version,
           'shared', json_build_object('done', s.done, 'total', s.total),
           'progress', case m.role
             when 'customer' then (
@@ -221,8 +221,7 @@ begin
         ) order by p.id), '[]')
         from headway.member m
         join headway.project p on p.id = m.project_id
-        join headway.shared_progress v on v.project_id = m.project_id
-        join headway.current_progress s on s.project_id = m.project_id and s.user_id is null
+        join headway.current_shared_progress s on s.project_id = m.project_id
         where m.user_id = u.id
       ),
       'channels', (

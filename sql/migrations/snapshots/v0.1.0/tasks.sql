@@ -62,6 +62,24 @@ end
 $$;
 comment on function headway.task_after_write() is 'Queues what a change of tasks means for the bars.';
 
+create function headway.task_before_update() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- A completion notes in its fact whether the task is shared, by which others may see it. Whoever is completing it has
+  -- committed, so that the recount finds that fact, or waits, in the foreign key, and then finds what the task has become.
+  perform from headway.task t where t.id = old.id for update;
+  return new;
+end
+$$;
+comment on function headway.task_before_update() is 'Waits for completions that are under way before a task becomes a shared one, or none any more.';
+
+create trigger task_before_update before update on headway.task
+for each row when (new.shared <> old.shared)
+execute function headway.task_before_update();
+
 create trigger task_after_insert after insert on headway.task
 referencing new table as new_rows
 for each statement execute function headway.task_after_write();
