@@ -48,6 +48,7 @@ var calls = map[string]string{
 	"my_account":          "headway.my_account()",
 	"my_snapshot":         "headway.my_snapshot()",
 	"my_people":           "headway.my_people()",
+	"my_progress":         "headway.my_progress(1)",
 	"my_projects":         "headway.my_projects()",
 	"my_staffed_projects": "headway.my_staffed_projects()",
 	"notify_mode":         "headway.notify_mode()",

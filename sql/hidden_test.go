@@ -91,6 +91,7 @@ var probes = []string{
 	"select headway.issue_ticket(now() + {person} * interval '1 hour') is not null",
 	"select headway.notify_mode(), {person} > 0",
 	"select headway.my_people()",
+	"select * from headway.my_progress({project})",
 	"select headway.my_projects()",
 	"select headway.my_staffed_projects()",
 	"select headway.percent({message}, {message})",

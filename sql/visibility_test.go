@@ -169,6 +169,18 @@ func look(ctx context.Context, tx pgx.Tx, relations []relation, id *int64) (foun
 			}
 			found += len(got)
 		}
+		// The same past the policies.
+		const shown, told = `select r::text from headway.progress r`,
+			`select (p.id, r.user_id, r.done, r.total, r.percent, r.version)::text from headway.project p cross join lateral headway.my_progress(p.id) r`
+		progress, err := texts(ctx, tx, shown)
+		if err != nil {
+			return err
+		}
+		if mine, err := texts(ctx, tx, told); err != nil {
+			return fmt.Errorf("my_progress, as %s: %w", named(id), err)
+		} else if !slices.Equal(mine, progress) {
+			differences = append(differences, fmt.Sprintf("my_progress tells %s %q, not %q", named(id), without(mine, progress), without(progress, mine)))
+		}
 		return nil
 	})
 	if differences != nil {

@@ -10,6 +10,11 @@ func reads(r readers) []thing {
 			`select * from headway.progress p where p.project_id = @project and p.user_id = @user`, "", customers,
 		},
 		{
+			"their bar in a project, by my_progress",
+			`select p.user_id, p.done, p.total, p.percent, p.version from headway.my_progress(@project) p`,
+			`select p.user_id, p.done, p.total, p.percent, p.version from headway.progress p where p.project_id = @project and p.user_id = @user`, customers,
+		},
+		{
 			"all their bars",
 			`select * from headway.progress`,
 			`select * from headway.progress p where p.user_id = @user`, customers,
@@ -67,6 +72,13 @@ func reads(r readers) []thing {
 			"the bars of all customers of a project",
 			`select * from headway.progress p where p.project_id = @project`,
 			`select * from headway.progress p where p.project_id = @project
+			  and exists (select from headway.member m where m.project_id = p.project_id and m.user_id = @user and m.role = 'staff')`,
+			[]person{r.staff},
+		},
+		{
+			"the bars of all customers of a project, by my_progress",
+			`select p.user_id, p.done, p.total, p.percent, p.version from headway.my_progress(@project) p`,
+			`select p.user_id, p.done, p.total, p.percent, p.version from headway.progress p where p.project_id = @project
 			  and exists (select from headway.member m where m.project_id = p.project_id and m.user_id = @user and m.role = 'staff')`,
 			[]person{r.staff},
 		},

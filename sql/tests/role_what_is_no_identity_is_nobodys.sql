@@ -15,7 +15,7 @@ begin
   foreach v_identity in array array['abc', '1e3', '1.0', '1;2', '1 or true', '{1}', 'null', '''1''', '٢', '99999999999999999999', repeat('1', 10000)] loop
     perform set_config('headway.user_id', v_identity, true);
     foreach v_try in array array[
-      'select from headway.task', 'select from headway.progress', 'select from headway.message', 'select headway.snapshot(1)', 'select headway.my_account()',
+      'select from headway.task', 'select from headway.progress', 'select from headway.message', 'select headway.snapshot(1)', 'select headway.my_account()', 'select headway.my_progress(1)',
       'select headway.complete_task(1, 1)', 'select headway.post(1, ''project_1'', ''Hello'')', 'update headway.subscription set muted = true'
     ] loop
       begin
@@ -31,7 +31,8 @@ begin
     perform set_config('headway.user_id', v_identity, true);
     assert (select count(*) from headway.task) + (select count(*) from headway.progress) + (select count(*) from headway.appuser)
       + (select count(*) from headway.channel) = 0, v_identity;
-    assert headway.snapshot(v_identity::bigint) is null and not exists (select from headway.my_account());
+    assert headway.snapshot(v_identity::bigint) is null and not exists (select from headway.my_account())
+      and not exists (select from headway.my_progress(1));
     begin
       perform headway.complete_task(1, v_identity::bigint);
       raise assert_failure using message = v_identity;

@@ -93,9 +93,8 @@ from (
 select coalesce(json_agg(json_build_object(
   'user_id', p.user_id, 'fullname', u.fullname, 'done', p.done, 'total', p.total, 'percent', p.percent, 'version', p.version
 ) order by u.fullname, p.user_id), '[]')
-from headway.progress p
-join headway.appuser u on u.id = p.user_id
-where p.project_id = $1`, func(r request) ([]any, error) { return r.id("id") }},
+from headway.my_progress($1) p
+join headway.appuser u on u.id = p.user_id`, func(r request) ([]any, error) { return r.id("id") }},
 	{"GET /api/projects/{id}/people", `
 select coalesce(json_agg(json_build_object('user_id', m.user_id, 'fullname', u.fullname, 'role', m.role) order by u.fullname, m.user_id), '[]')
 from headway.member m

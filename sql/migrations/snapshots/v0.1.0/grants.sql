@@ -8,6 +8,7 @@ to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 
 grant execute on function
   headway.my_account(),
+  headway.my_progress(bigint),
   headway.issue_ticket(timestamptz)
 to headway_user;
 
