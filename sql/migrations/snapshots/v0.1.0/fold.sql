@@ -234,10 +234,11 @@ begin
         where f.kind = 'completed'
           -- A shared task is completed once; whoever comes second changes nothing.
           and not (t.shared and exists (
-            select from headway.completion c, headway.completion earlier
-            where c.task_id = f.task_id and c.user_id = f.user_id
-              and earlier.task_id = f.task_id
-              and (earlier.completed_at, earlier.user_id) < (c.completed_at, c.user_id)
+            select from headway.completion earlier
+            where earlier.task_id = f.task_id and earlier.user_id <> f.user_id
+              and (earlier.completed_at, earlier.user_id) < (
+                select c.completed_at, c.user_id from headway.completion c where c.task_id = f.task_id and c.user_id = f.user_id
+              )
           ))
         union all
         select r.channel
@@ -261,12 +262,14 @@ begin
               )
           ))
         union all
+        -- Whether they are a customer is asked of nobody else: the planner would ask that first.
         select 'user_' || f.user_id
-        where f.kind = 'assigned' and t.audience = 'assigned'
-          and exists (
+        where case
+          when f.kind = 'assigned' and t.audience = 'assigned' then exists (
             select from headway.member m
             where m.project_id = f.project_id and m.user_id = f.user_id and m.role = 'customer'
           )
+        end
       ) h
     ),
     place as (
