@@ -304,7 +304,7 @@ export class Headway extends EventTarget {
       channel.last_seq = message.seq;
       if (message.sender !== this.userId) {
         channel.unread++;
-        this.#others.set(message.channel, [...(this.#others.get(message.channel) ?? []), message.seq]);
+        if (!this.#others.get(message.channel)?.push(message.seq)) this.#others.set(message.channel, [message.seq]);
       } else if (channel.read_seq === message.seq - 1) channel.read_seq = message.seq;
       this.#emit("channel", { channel });
     }

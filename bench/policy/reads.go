@@ -3,6 +3,10 @@ package policy
 // reads returns what end users read. Where a view names the person, the explicit where is theirs; where it does not, it
 // asks whether they belong there, as everybody has to who writes a backend without policies.
 func reads(r readers) []thing {
+	const (
+		mine = `select p.user_id, p.done, p.total, p.percent, p.version from headway.my_progress(@project) p`
+		bars = `select p.user_id, p.done, p.total, p.percent, p.version from headway.progress p where p.project_id = @project`
+	)
 	customers, all := []person{r.one, r.many}, []person{r.one, r.many, r.staff}
 	return []thing{
 		{
@@ -11,8 +15,8 @@ func reads(r readers) []thing {
 		},
 		{
 			"their bar in a project, by my_progress",
-			`select p.user_id, p.done, p.total, p.percent, p.version from headway.my_progress(@project) p`,
-			`select p.user_id, p.done, p.total, p.percent, p.version from headway.progress p where p.project_id = @project and p.user_id = @user`, customers,
+			mine,
+			bars + ` and p.user_id = @user`, customers,
 		},
 		{
 			"all their bars",
@@ -77,9 +81,8 @@ func reads(r readers) []thing {
 		},
 		{
 			"the bars of all customers of a project, by my_progress",
-			`select p.user_id, p.done, p.total, p.percent, p.version from headway.my_progress(@project) p`,
-			`select p.user_id, p.done, p.total, p.percent, p.version from headway.progress p where p.project_id = @project
-			  and exists (select from headway.member m where m.project_id = p.project_id and m.user_id = @user and m.role = 'staff')`,
+			mine,
+			bars + ` and exists (select from headway.member m where m.project_id = p.project_id and m.user_id = @user and m.role = 'staff')`,
 			[]person{r.staff},
 		},
 		{

@@ -313,8 +313,8 @@ func (h *hub) tellCursor(k cursor) {
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) { // without a row they have just left
 			return err
 		}
-		for c := range h.people[k.userID] {
-			if err == nil {
+		if err == nil {
+			for c := range h.people[k.userID] {
 				c.offer(&event{json: text})
 			}
 		}

@@ -185,7 +185,10 @@ begin
   from headway.pending_recompute w
   cross join lateral headway.recount_person(w.project_id, w.user_id) t
   where w.project_id = any (recount_difference.projects) and w.user_id is not null
-    and not exists (select from headway.pending_recompute p where p.project_id = w.project_id and p.user_id is null)
+    and not exists (
+      select from headway.pending_fact f
+      where f.project_id = w.project_id and f.kind = 'recompute' and f.user_id is null
+    )
   union all
   -- … less what it was.
   select f.project_id, f.user_id, -f.done, -f.total
