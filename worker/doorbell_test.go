@@ -284,7 +284,8 @@ func TestTheSafetyPollFindsWhatWasNotHeard(t *testing.T) {
 
 	do(t, d.bystander, deafen)
 	do(t, d.writer, complete(1))
-	d.await(worker.Folded, worker.Asleep)
+	// A poll may fold it before the bell is heard, which then ends one more sleep.
+	d.await(worker.Folded, worker.Polled, worker.Asleep)
 	do(t, d.writer, complete(2)) // rings for nobody
 	d.await(worker.Polled, worker.Folded)
 	d.finish()

@@ -175,7 +175,7 @@ reset session_replication_role`)
 		t.Errorf("%v", err)
 	}
 	expect(t, findings, map[string]string{
-		"worker": "warning: no worker runs", "queue": "warning: 1 fact waits to be folded, the oldest for 1h0m0s: start `headway worker`",
+		"worker": "warning: no worker runs", "queue": "warning: 1 fact waits to be folded, the oldest for 1h0m",
 		"notifications": "warning: the setting notify_payload is off", "numbers": "select headway.repair()",
 	})
 
