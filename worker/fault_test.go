@@ -782,9 +782,9 @@ func TestAStatementTimeoutForAll(t *testing.T) {
 		t.Parallel()
 		db := seeded(t)
 		brake := newBrake(t, db)
-		setDefault(t, db, "statement_timeout", "300ms")
+		setDefault(t, db, "statement_timeout", "2s")
 		if value[bool](t, db.Conn(t), "select exists (select from pg_settings where name = 'transaction_timeout')") {
-			setDefault(t, db, "transaction_timeout", "300ms")
+			setDefault(t, db, "transaction_timeout", "2s")
 		}
 		w := start(t, config(t, db.URL))
 		w.await(worker.Leading, worker.Asleep)
@@ -794,7 +794,7 @@ func TestAStatementTimeoutForAll(t *testing.T) {
 		t.Parallel()
 		db := seeded(t)
 		brake := newBrake(t, db)
-		setDefault(t, db, "statement_timeout", "300ms")
+		setDefault(t, db, "statement_timeout", "2s")
 		slow(t, polling(t, db), brake)
 	})
 }
