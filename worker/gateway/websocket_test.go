@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,9 +153,18 @@ func TestWhoDoesNotAnswerIsNotThere(t *testing.T) {
 
 func TestATokenThatExpiresEndsAConnectionOnWhichNothingHappens(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	bob := b.dialUntil(t, 2, nil, time.Now().Add(2*time.Second))
+	var later atomic.Bool
+	b := setup(t, func(g *Gateway) {
+		g.Now = func() time.Time {
+			if later.Load() {
+				return time.Now().Add(2 * time.Hour)
+			}
+			return time.Now()
+		}
+	})
+	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
+	later.Store(true)
 	if e, err := bob.next(); websocket.CloseStatus(err) != websocket.StatusCode(statusUnauthorized) {
 		t.Errorf("Bob is told %+v, %v", e, err)
 	}
@@ -163,7 +173,7 @@ func TestATokenThatExpiresEndsAConnectionOnWhichNothingHappens(t *testing.T) {
 func TestANewTokenKeepsTheConnection(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	bob := b.dialUntil(t, 2, nil, time.Now().Add(2*time.Second))
+	bob := b.dialUntil(t, 2, nil, time.Now().Add(30*time.Second))
 	bob.want("snapshot")
 	if err := bob.ws.Write(t.Context(), websocket.MessageText, []byte(`{"token": "`+token(t, 2, time.Now().Add(time.Hour))+`"}`)); err != nil {
 		t.Fatal(err)
