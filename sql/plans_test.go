@@ -48,6 +48,32 @@ func TestAPlanForAnEmptyQueueIsGoodForALongOne(t *testing.T) {
 	}
 }
 
+// TestAPlanForSmallProjectsIsGoodForALargeOne reads the bars of a project, as its staff may who go by the policies, by a
+// plan that was made for as many customers as projects have on average.
+func TestAPlanForSmallProjectsIsGoodForALargeOne(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	execute(t, conn, `
+		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 2000);
+		insert into headway.project (name) select 'Website' from generate_series(1, 200);
+		insert into headway.member (project_id, user_id, role) select id, 1, 'staff' from headway.project where id <= 10;
+		insert into headway.member (project_id, user_id, role)
+		select p.id, u.id, 'customer' from headway.project p join headway.appuser u on u.id > 1 and (p.id = 1 or u.id <= 21);
+		insert into headway.task (project_id, title, shared) select id, 'Task', false from headway.project;
+		insert into headway.completion (task_id, user_id)
+		select t.id, m.user_id from headway.task t join headway.member m on m.project_id = t.project_id and m.role = 'customer';
+		select headway.fold(100000)`)
+	execute(t, conn, "vacuum analyze")
+	execute(t, conn, `
+		set role headway_user; set headway.user_id = 1; set plan_cache_mode = force_generic_plan;
+		prepare reading (bigint) as select p.user_id, p.percent from headway.progress p where p.project_id = $1`)
+	small, large := pages(t, conn, "execute reading (2)"), pages(t, conn, "execute reading (1)")
+	t.Logf("%.0f pages for 20 customers, %.0f for 1,999", small, large)
+	if large > 100*small {
+		t.Errorf("%.0f pages for 20 customers, %.0f for 1,999", small, large)
+	}
+}
+
 // TestARecountReadsItsProjectAlone counts a project anew right after much has been loaded into all of them, of which
 // nothing is in the statistics yet.
 func TestARecountReadsItsProjectAlone(t *testing.T) {

@@ -262,15 +262,25 @@ select p.project_id, p.user_id, p.done, p.total from headway.current_personal_pr
 comment on view headway.current_progress is
   'The parts of progress, those shared by a project''s customers (user_id null) and the personal ones, as one relation: what headway.folded_progress will be when everything that waits has been folded.';
 
+-- Added up rather than joined: who reads by way of policies has a plan for one customer, whatever the project has, and
+-- would read all personal parts for each.
 create view headway.progress with (security_invoker) as
-select m.project_id, m.user_id, p.done, p.total,
+select p.project_id, p.user_id, p.done, p.total,
   headway.percent(p.done, p.total) as percent,
-  s.version
-from headway.member m
-join headway.current_shared_progress s on s.project_id = m.project_id
-left join headway.current_personal_progress o on o.project_id = m.project_id and o.user_id = m.user_id
-cross join lateral (select s.done + coalesce(o.done, 0) as done, s.total + coalesce(o.total, 0) as total) p
-where m.role = 'customer';
+  p.version
+from (
+  select p.project_id, p.user_id, sum(p.done)::bigint as done, sum(p.total)::bigint as total, max(p.version) as version
+  from (
+    select m.project_id, m.user_id, s.done, s.total, s.version
+    from headway.member m
+    join headway.current_shared_progress s on s.project_id = m.project_id
+    where m.role = 'customer'
+    union all
+    select o.project_id, o.user_id, o.done, o.total, null as version from headway.current_personal_progress o
+  ) p
+  group by p.project_id, p.user_id
+) p
+where p.version is not null; -- a customer, not somebody who was one
 comment on view headway.progress is 'Every customer''s bar, exact at any moment: select * from headway.progress where project_id = 1 and user_id = 2.';
 comment on column headway.progress.done is 'Sum of the weights of the tasks that are for this customer and complete for them.';
 comment on column headway.progress.total is 'Sum of the weights of the tasks that are for this customer.';
