@@ -14,11 +14,18 @@ begin
       errcode = 'invalid_parameter_value',
       hint = 'Names that start with headway, project_ or user_ are made by headway itself.';
   end if;
-  -- Whoever is leaving the project has left, or waits and takes what follows along.
-  perform from headway.member b
-  where b.project_id = open_channel.project_id and b.user_id = any (open_channel.members)
-  order by b.user_id
-  for key share;
+  -- Whoever is leaving the project has left, or waits and takes what follows along. Writing the rows, rather than locking
+  -- them, also makes who leaves under repeatable read fail.
+  update headway.member b
+  set joined_at = b.joined_at
+  from (
+    select b.user_id
+    from headway.member b
+    where b.project_id = open_channel.project_id and b.user_id = any (open_channel.members)
+    order by b.user_id
+    for no key update
+  ) l
+  where b.project_id = open_channel.project_id and b.user_id = l.user_id;
   select m.user_id into v_stranger
   from unnest(open_channel.members) m (user_id)
   where not exists (select from headway.appuser u where u.id = m.user_id)

@@ -115,6 +115,8 @@ as $$
 begin
   case tg_op
     when 'DELETE' then
+      -- As a completion does by way of its foreign key, so does a reopening wait for a task that becomes a shared one.
+      perform from headway.task t where t.id in (select o.task_id from old_rows o) order by t.id for key share;
       -- A deleted task takes its completions with it and has its project recounted itself.
       insert into headway.pending_fact (kind, project_id, task_id, user_id, shared, actor_id, reason)
       select 'reopened', t.project_id, t.id, o.user_id, t.shared, headway.actor(),

@@ -37,9 +37,12 @@ as $$
     union all
     select t.project_id, m.user_id,
       case
+        -- Two questions, each of which an index answers.
         when exists (
+          select from headway.completion c where t.shared and c.task_id = t.id and c.completed_at <= recount_at.at
+        ) or exists (
           select from headway.completion c
-          where c.task_id = t.id and (t.shared or c.user_id = m.user_id) and c.completed_at <= recount_at.at
+          where not t.shared and c.task_id = t.id and c.user_id = m.user_id and c.completed_at <= recount_at.at
         ) then t.weight
         else 0
       end,
@@ -166,38 +169,42 @@ begin
     return;
   end if;
   return query
+  with
+    waits as (
+      select w.project_id, w.user_id from headway.pending_recompute w where w.project_id = any (recount_difference.projects)
+    ),
+    -- Two sets, as each can be hashed: one condition for both would compare every row with everybody who waits.
+    whole as (
+      select w.project_id from waits w where w.user_id is null
+    ),
+    person as (
+      select w.project_id, w.user_id from waits w
+      where w.user_id is not null and w.project_id not in (select p.project_id from whole p)
+    )
   -- What the facts are worth, for every row that is not counted anew …
   select e.project_id, e.user_id, e.done, e.total
   from headway.pending_effect e
   where e.project_id = any (recount_difference.projects)
-    and not exists (
-      select from headway.pending_recompute w
-      where w.project_id = e.project_id and (w.user_id = e.user_id or w.user_id is null)
-    )
+    and e.project_id not in (select w.project_id from whole w)
+    and (e.user_id is null or (e.project_id, e.user_id) not in (select w.project_id, w.user_id from person w))
   union all
   -- … and for every row that is, what it is to become …
   select w.project_id, t.user_id, t.done, t.total
-  from headway.pending_recompute w
+  from whole w
   cross join lateral headway.recount_project(w.project_id) t
-  where w.project_id = any (recount_difference.projects) and w.user_id is null
   union all
   select w.project_id, w.user_id, t.done, t.total
-  from headway.pending_recompute w
+  from person w
   cross join lateral headway.recount_person(w.project_id, w.user_id) t
-  where w.project_id = any (recount_difference.projects) and w.user_id is not null
-    and not exists (
-      select from headway.pending_fact f
-      where f.project_id = w.project_id and f.kind = 'recompute' and f.user_id is null
-    )
   union all
   -- … less what it was.
   select f.project_id, f.user_id, -f.done, -f.total
   from headway.folded_progress f
-  where f.project_id = any (recount_difference.projects)
-    and exists (
-      select from headway.pending_recompute w
-      where w.project_id = f.project_id and (w.user_id = f.user_id or w.user_id is null)
-    );
+  where f.project_id in (select w.project_id from whole w)
+  union all
+  select f.project_id, f.user_id, -f.done, -f.total
+  from headway.personal_progress f
+  join person w on w.project_id = f.project_id and w.user_id = f.user_id;
 end
 $$;
 comment on function headway.recount_difference(bigint[]) is

@@ -64,9 +64,10 @@ begin
     select sum(t.weight) into v_gained
     from headway.task t
     cross join lateral (
-      select min(c.completed_at) as at
-      from headway.completion c
-      where c.task_id = t.id and (t.shared or c.user_id = bar_since.user_id)
+      select case
+        when t.shared then (select min(c.completed_at) from headway.completion c where c.task_id = t.id)
+        else (select c.completed_at from headway.completion c where c.task_id = t.id and c.user_id = bar_since.user_id)
+      end as at
     ) f
     where t.project_id = bar_since.project_id and f.at > bar_since.at
       and (

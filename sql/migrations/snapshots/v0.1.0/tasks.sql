@@ -68,13 +68,13 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- A completion notes in its fact whether the task is shared, by which others may see it. Whoever is completing it has
-  -- committed, so that the recount finds that fact, or waits, in the foreign key, and then finds what the task has become.
+  -- A completion notes in its fact whether the task is shared, by which others may see it, and so does a reopening. Who is
+  -- about it has committed, so that the recount finds that fact, or waits for this row and then finds what the task has become.
   perform from headway.task t where t.id = old.id for update;
   return new;
 end
 $$;
-comment on function headway.task_before_update() is 'Waits for completions that are under way before a task becomes a shared one, or none any more.';
+comment on function headway.task_before_update() is 'Waits for completions and reopenings that are under way before a task becomes a shared one, or none any more.';
 
 create trigger task_before_update before update on headway.task
 for each row when (new.shared <> old.shared)
@@ -108,10 +108,14 @@ begin
       from new_rows n
       join headway.task t on t.id = n.task_id;
     when 'UPDATE' then
-      insert into headway.pending_fact (kind, project_id, user_id)
-      select distinct 'recompute'::headway.fact_kind, t.project_id, r.user_id
-      from (select * from old_rows union select * from new_rows) r
-      join headway.task t on t.id = r.task_id;
+      insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
+      select 'assigned'::headway.fact_kind, t.project_id, t.id, n.user_id, headway.actor()
+      from (select * from new_rows except select * from old_rows) n
+      join headway.task t on t.id = n.task_id
+      union
+      select 'recompute', t.project_id, null, o.user_id, null
+      from (select * from old_rows except select * from new_rows) o
+      join headway.task t on t.id = o.task_id;
     when 'DELETE' then
       -- A deleted task takes its assignments with it and has its project recounted itself.
       insert into headway.pending_fact (kind, project_id, user_id)
