@@ -550,6 +550,21 @@ func TestWhoLeavesIsNotAddedToAChannel(t *testing.T) {
 	}
 }
 
+// TestWhoLeavesInAnOlderSnapshotDoesNotReadOn leaves while a channel is opened that the snapshot does not show.
+func TestWhoLeavesInAnOlderSnapshotDoesNotReadOn(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	a, other := db.Conn(t), db.Conn(t)
+	execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
+		insert into headway.project (id, name) values (1, 'Website');
+		insert into headway.member (project_id, user_id, role) values (1, 1, 'staff'), (1, 2, 'customer')`)
+	execute(t, a, "begin isolation level repeatable read; select from headway.member")
+	execute(t, other, "select headway.open_channel('design_review', 1, array[1, 2])")
+	if _, err := a.Exec(t.Context(), "delete from headway.member where user_id = 2"); code(err) != "40001" {
+		t.Errorf("%q, not 40001", code(err))
+	}
+}
+
 // TestWhoComesBackAsACustomerIsNoStaff joins in a snapshot that still shows the membership that is gone.
 func TestWhoComesBackAsACustomerIsNoStaff(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package sql_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -89,6 +90,37 @@ func TestARecountReadsItsProjectAlone(t *testing.T) {
 	plan := strings.Join(column(t, conn, "explain select * from headway.recount r where r.project_id = 1"), "\n")
 	if strings.Contains(plan, "Seq Scan on completion") {
 		t.Errorf("all completions there are, read for one project:\n%s", plan)
+	}
+}
+
+// TestARecountOfWhoeverIsAssignedAsksForTheirOwnCompletions assigns a task to everybody in a project, beside one that comes
+// to have many more completions.
+func TestARecountOfWhoeverIsAssignedAsksForTheirOwnCompletions(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	execute(t, conn, `
+		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 3000);
+		insert into headway.project (name) values ('Website'), ('Shop');
+		insert into headway.member (project_id, user_id, role) select 1, id, 'customer' from headway.appuser where id <= 100;
+		insert into headway.task (project_id, title, shared) select p, 'Task', false from generate_series(1, 2) p, generate_series(1, 4);
+		insert into headway.task (project_id, title, shared, audience) values (1, 'Portrait', false, 'assigned')`)
+	count := func(project, people int) float64 {
+		execute(t, conn, fmt.Sprintf(`
+			insert into headway.member (project_id, user_id, role)
+			select %[1]d, id, 'customer' from headway.appuser where id <= %[2]d on conflict do nothing;
+			insert into headway.completion (task_id, user_id)
+			select t.id, m.user_id from headway.task t join headway.member m using (project_id) where project_id = %[1]d and audience = 'everyone';
+			do $$ begin while headway.fold(100000) > 0 loop end loop; end $$;
+			delete from headway.assignment;
+			do $$ begin while headway.fold(100000) > 0 loop end loop; end $$;
+			insert into headway.assignment (task_id, user_id) select 9, id from headway.appuser where id <= 100`, project, people))
+		execute(t, conn, "analyze")
+		return pages(t, conn, "select headway.recount_difference('{1}')")
+	}
+	few, many := count(1, 100), count(2, 3000)
+	t.Logf("%.0f pages with 400 completions, %.0f with 12,400", few, many)
+	if many > 4*few { // an index that is one level deeper, and more pages of it
+		t.Errorf("%.0f pages with 400 completions, %.0f with 12,400", few, many)
 	}
 }
 

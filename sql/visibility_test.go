@@ -300,23 +300,30 @@ func TestProgressIsExactForWhoeverLooks(t *testing.T) {
 	}
 }
 
-// TestWhatBecomesSharedMeanwhileIsSeen completes a task that is turned from everybody's own into a shared one in another
-// transaction, in every order of commits: once all has been folded but the completion, the others see it.
+// TestWhatBecomesSharedMeanwhileIsSeen completes or reopens a task that is turned from everybody's own into a shared one in another
+// transaction, in every order of commits: once all else has been folded, the others see it.
 func TestWhatBecomesSharedMeanwhileIsSeen(t *testing.T) {
 	t.Parallel()
 	const (
 		complete = "begin; insert into headway.completion (task_id, user_id) values (9, 1)"
 		share    = "begin; update headway.task set shared = true where id = 9"
+		reopen   = "begin; delete from headway.completion where task_id = 9 and user_id = 1"
 	)
 	for _, order := range []struct{ name, first, second string }{
 		{"completed first", complete, share},
 		{"shared first", share, complete},
+		{"reopened first", reopen, share},
+		{"shared before it is reopened", share, reopen},
 	} {
 		t.Run(order.name, func(t *testing.T) {
 			t.Parallel()
 			db := neighbours(t)
 			a, b, other := db.Conn(t), db.Conn(t), db.Conn(t)
 			execute(t, other, "insert into headway.task (id, project_id, title, shared) values (9, 1, 'Roof', false)")
+			reopens := reopen == order.first || reopen == order.second
+			if reopens {
+				execute(t, other, "insert into headway.completion (task_id, user_id) values (9, 1)")
+			}
 			execute(t, other, "select headway.fold() from generate_series(1, 3)")
 			execute(t, a, order.first)
 			second := start(t.Context(), b, order.second)
@@ -333,8 +340,8 @@ func TestWhatBecomesSharedMeanwhileIsSeen(t *testing.T) {
 			if err := compareTheirs(t.Context(), other); err != nil {
 				t.Error(err)
 			}
-			if done := value[bool](t, other, "select headway.is_complete(9, shared, 2) from headway.task where id = 9"); !done {
-				t.Error("the task is not complete for Bob")
+			if done := value[bool](t, other, "select headway.is_complete(9, shared, 2) from headway.task where id = 9"); done == reopens {
+				t.Errorf("complete for Bob: %t", done)
 			}
 		})
 	}

@@ -40,4 +40,13 @@ begin
   end loop;
 end
 $$;
+
+-- Whoever a task passes to is told, as whoever it was assigned to at first.
+do $$
+begin
+  assert (
+    select count(*) from headway.message m where m.channel = 'user_3' and m.kind = 'task_assigned' and m.task_id = 2
+  ) = 1, 'Charlie is not told, or more than once';
+end
+$$;
 rollback;
