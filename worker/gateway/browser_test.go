@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -207,22 +206,19 @@ select headway.fold();`)
 }
 
 func TestAPageWhoseTokenExpires(t *testing.T) {
-	var mu sync.Mutex
-	now := time.Now()
-	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
-	jump := func() { mu.Lock(); defer mu.Unlock(); now = now.Add(2 * time.Hour) }
-	s := newSite(t, setup(t, func(g *Gateway) { g.Now = clock }))
+	var c clock
+	s := newSite(t, setup(t, func(g *Gateway) { g.Now = c.now }))
 	valid := true
 	s.mint = func(userID int64) string {
 		if !valid {
 			return "not a token"
 		}
-		return token(t, userID, clock().Add(time.Hour))
+		return token(t, userID, c.now().Add(time.Hour))
 	}
 	bob := s.open(t, webtest.Chromium(t), "#2", "401")
 	bob.Shows("title", "Website")
 
-	jump()
+	c.forward(2 * time.Hour)
 	exec(t, s.conn, "select headway.post(1, 'project_1', 'one')") // the gateway looks at the time when it has something to tell
 	bob.Shows("chat", "one")
 	bob.Until("the page does not ask for a new token", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.minted >= 2 })
@@ -232,7 +228,7 @@ func TestAPageWhoseTokenExpires(t *testing.T) {
 	valid = false
 	s.mu.Unlock()
 
-	jump()
+	c.forward(2 * time.Hour)
 	exec(t, s.conn, "select headway.post(1, 'project_1', 'two')")
 	bob.Shows("sign-in-hint", "not valid any more")
 	if text := bob.Text("view"); text != "" {
@@ -399,9 +395,8 @@ func TestATokenIsPasted(t *testing.T) {
 // new token long before the gateway's jumps.
 func TestATokenIsRenewed(t *testing.T) {
 	t.Parallel()
-	var ahead atomic.Int64 // nanoseconds
-	clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-	s := newSite(t, setup(t, func(g *Gateway) { g.Now = clock }))
+	var c clock
+	s := newSite(t, setup(t, func(g *Gateway) { g.Now = c.now }))
 	s.mint = func(userID int64) string { return token(t, userID, time.Now().Add(time.Duration(s.minted)*time.Hour)) }
 	bob := s.open(t, webtest.Chromium(t), "")
 	bob.Shows("people", "Bob")
@@ -409,7 +404,7 @@ func TestATokenIsRenewed(t *testing.T) {
 	bob.Click(`document.querySelector("#people button")`)
 	bob.Shows("title", "Website")
 	bob.Until("the token is not renewed", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.minted > 2 }) // the second is with the gateway
-	ahead.Store(int64(90 * time.Minute))
+	c.forward(90 * time.Minute)
 	exec(t, s.conn, "select headway.post(1, 'project_1', 'still there?')")
 	bob.Shows("chat", "still there?")
 	s.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,6 +99,13 @@ type client struct {
 	t  *testing.T
 	ws *websocket.Conn
 }
+
+// clock is one that can be put forward.
+type clock struct{ ahead atomic.Int64 } // nanoseconds
+
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+func (c *clock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
 
 func (b *bench) dial(t *testing.T, userID int64, has *Positions) *client {
 	t.Helper()
@@ -294,16 +302,11 @@ func TestWhoLosesTheProjectIsToldNothingMore(t *testing.T) {
 
 func TestATokenThatExpiresEndsTheConnection(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	now := time.Now()
-	b := setup(t, func(g *Gateway) {
-		g.Now = func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
-	})
-	bob := b.dialUntil(t, 2, nil, time.Now().Add(time.Hour))
+	var c clock
+	b := setup(t, func(g *Gateway) { g.Now = c.now })
+	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	mu.Lock()
-	now = now.Add(2 * time.Hour)
-	mu.Unlock()
+	c.forward(2 * time.Hour)
 	exec(t, b.conn, "select headway.post(1, 'project_1', 'too late')")
 	if e, err := bob.next(); websocket.CloseStatus(err) != websocket.StatusCode(statusUnauthorized) {
 		t.Errorf("Bob is told %+v, %v", e, err)

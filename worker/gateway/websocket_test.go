@@ -8,7 +8,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -153,18 +152,11 @@ func TestWhoDoesNotAnswerIsNotThere(t *testing.T) {
 
 func TestATokenThatExpiresEndsAConnectionOnWhichNothingHappens(t *testing.T) {
 	t.Parallel()
-	var later atomic.Bool
-	b := setup(t, func(g *Gateway) {
-		g.Now = func() time.Time {
-			if later.Load() {
-				return time.Now().Add(2 * time.Hour)
-			}
-			return time.Now()
-		}
-	})
+	var c clock
+	b := setup(t, func(g *Gateway) { g.Now = c.now })
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	later.Store(true)
+	c.forward(2 * time.Hour)
 	if e, err := bob.next(); websocket.CloseStatus(err) != websocket.StatusCode(statusUnauthorized) {
 		t.Errorf("Bob is told %+v, %v", e, err)
 	}
