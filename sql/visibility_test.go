@@ -300,8 +300,8 @@ func TestProgressIsExactForWhoeverLooks(t *testing.T) {
 	}
 }
 
-// TestWhatBecomesSharedMeanwhileIsSeen completes or reopens a task that is turned from everybody's own into a shared one in another
-// transaction, in every order of commits: once all else has been folded, the others see it.
+// TestWhatBecomesSharedMeanwhileIsSeen completes or reopens a task that is turned from everybody's own into a shared one
+// in another transaction, in every order of commits: once all else has been folded, the others see it.
 func TestWhatBecomesSharedMeanwhileIsSeen(t *testing.T) {
 	t.Parallel()
 	const (

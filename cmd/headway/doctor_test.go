@@ -178,6 +178,7 @@ reset session_replication_role`)
 		"worker": "warning: no worker runs", "queue": "warning: 1 fact waits to be folded, the oldest for 1h0m",
 		"notifications": "warning: the setting notify_payload is off", "numbers": "select headway.repair()",
 	})
+	expect(t, findings, map[string]string{"queue": ": start `headway worker`"})
 
 	execSQL(t, conn, `select headway.heartbeat(gen_random_uuid(), 'here', 1, 'one', false), headway.heartbeat(gen_random_uuid(), 'here', 2, 'two', true)`)
 	findings, err = examine(t, variables)
