@@ -44,39 +44,42 @@ func (h *hub) receive(c *conn, has *Positions) {
 
 // visit asks the database what a person is subscribed to. The lock is held.
 func (h *hub) visit(userID int64) {
-	if len(h.people[userID]) == 0 {
-		return
-	}
-	h.later(func(ctx context.Context) error {
+	h.inTurn(errand{userID: userID}, func(ctx context.Context) (func(outdated bool), error) {
 		h.at("visit")
 		subscribed, err := h.store.channels(ctx, userID)
-		if err != nil {
-			return err
-		}
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		for c := range h.people[userID] {
-			for t := range maps.Clone(c.topics) {
-				if !slices.ContainsFunc(subscribed, func(p position) bool { return p.Channel == t.channel }) {
-					h.leave(c, t.channel)
+		h.at("visited")
+		return func(outdated bool) {
+			for c := range h.people[userID] {
+				for t := range maps.Clone(c.topics) {
+					if !slices.ContainsFunc(subscribed, func(p position) bool { return p.Channel == t.channel }) {
+						h.leave(c, t.channel)
+					}
+				}
+				if outdated {
+					continue // they may have just left
+				}
+				for _, p := range subscribed {
+					if t := h.topics[p.Channel]; t == nil || !t.has(c) {
+						h.welcome(c, p)
+					}
 				}
 			}
-			for _, p := range subscribed {
-				if t := h.topics[p.Channel]; t == nil || !t.has(c) {
-					h.welcome(c, p)
-				}
-			}
-		}
-		return nil
-	}, func() { h.visit(userID) })
+		}, err
+	})
 }
 
 // welcome enters a connection in one more topic, and says so. The lock is held.
 func (h *hub) welcome(c *conn, last position) {
 	t := h.join(c, last.Channel)
-	text, _ := json.Marshal(map[string]any{"type": "joined", "channel": last.Channel, "last_seq": last.Seq})
-	c.offer(&event{member: joins, channel: last.Channel, seq: last.Seq, project: t.project, version: last.Version, json: text})
-	h.start(Positions{Channels: map[string]int64{last.Channel: last.Seq}, Projects: map[int64]int64{t.project: last.Version}})
+	if t.version == unknown && t.project != 0 {
+		t.version = last.Version
+	}
+	if t.seq == unknown {
+		t.seq = last.Seq
+		h.readAll(t) // what came since last was read
+	}
+	text, _ := json.Marshal(map[string]any{"type": "joined", "channel": t.channel, "last_seq": t.seq})
+	c.offer(&event{member: joins, channel: t.channel, seq: t.seq, project: t.project, version: t.version, json: text})
 }
 
 // enter registers a connection and brings it up to date: from what it has, or with a snapshot.
@@ -110,29 +113,24 @@ func (h *hub) enter(ctx context.Context, c *conn, has *Positions) error {
 func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 	for restarted := false; ; restarted = true {
 		c.restart()
+		fresh := h.fresh(c)
 		snap, err := h.store.snapshot(ctx, c.UserID)
 		if err != nil {
 			return err
 		}
 		h.at("snapshot read")
-		position := Positions{Channels: map[string]int64{}, Projects: map[int64]int64{}}
+		position := snap.position()
 		late := false
 		h.mu.Lock()
-		for _, ch := range snap.Channels {
-			position.Channels[ch.Channel] = ch.LastSeq
-			if t := h.topics[ch.Channel]; t == nil || !t.has(c) {
-				h.join(c, ch.Channel) // what it got between the snapshot and now is in the next one
+		for name := range position.Channels {
+			if t := h.topics[name]; t == nil || !t.has(c) {
+				h.join(c, name) // what it got between the snapshot and now is in the next one
 				late = true
 			}
 		}
-		for _, p := range snap.Projects {
-			position.Projects[p.ProjectID] = p.Version
-		}
-		if !late {
-			h.start(position)
-			if restarted {
-				h.visit(c.UserID) // it may have been entered where it just left
-			}
+		late = late || !h.start(fresh, position)
+		if restarted && !late {
+			h.visit(c.UserID) // it may have been entered where it just left
 		}
 		h.mu.Unlock()
 		if late {
@@ -147,65 +145,96 @@ func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 	}
 }
 
-// start has topics that nobody had read yet begin where a snapshot ends. The lock is held.
-func (h *hub) start(position Positions) {
-	for name, seq := range position.Channels {
-		if t := h.topics[name]; t != nil {
-			t.seq = min(t.seq, seq)
-			if version, found := position.Projects[t.project]; found && t.project != 0 {
-				t.version = min(t.version, version)
-			}
-			h.read(t)
+// fresh returns the topics of a connection that nobody has read yet.
+func (h *hub) fresh(c *conn) []*topic {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var fresh []*topic
+	for t := range c.topics {
+		if t.seq == unknown {
+			fresh = append(fresh, t)
 		}
 	}
+	return fresh
+}
+
+// start has topics that were fresh begin where a client is. False: meanwhile they began further on with another client, so
+// that this one is not told what is in between. The lock is held.
+func (h *hub) start(fresh []*topic, at Positions) bool {
+	for _, t := range fresh {
+		if seq, found := at.Channels[t.channel]; found && t.seq == unknown {
+			t.seq = seq
+		} else if found && t.seq > seq {
+			return false
+		}
+		if version, found := at.Projects[t.project]; found && t.version == unknown {
+			t.version = version
+		} else if found && t.version > version {
+			return false
+		}
+		h.read(t)
+	}
+	return true
 }
 
 // resume sends what a client missed. False: that is not known, or too much.
 func (h *hub) resume(ctx context.Context, c *conn, has Positions) (bool, error) {
-	snap, err := h.store.snapshot(ctx, c.UserID)
-	if err != nil {
-		return false, err
-	}
-	position := Positions{Channels: map[string]int64{}, Projects: map[int64]int64{}}
-	var missed [][]byte
-	h.mu.Lock()
-	for _, ch := range snap.Channels {
-		if t := h.topics[ch.Channel]; t == nil || !t.has(c) {
-			h.mu.Unlock()
-			return false, nil
-		}
-	}
-	h.mu.Unlock()
-	left := pageSize
-	for _, ch := range snap.Channels {
-		seq, known := has.Channels[ch.Channel]
-		if !known || seq > ch.LastSeq || ch.LastSeq-seq > int64(left) {
-			return false, nil
-		}
-		position.Channels[ch.Channel] = seq
-		if seq == ch.LastSeq {
-			continue
-		}
-		found, err := h.store.messages(ctx, c.UserID, ch.Channel, seq, left)
+	for {
+		fresh := h.fresh(c)
+		snap, err := h.store.snapshot(ctx, c.UserID)
 		if err != nil {
 			return false, err
 		}
+		h.at("snapshot read")
+		position := snap.position()
+		h.mu.Lock()
+		for name := range position.Channels {
+			if t := h.topics[name]; t == nil || !t.has(c) {
+				h.mu.Unlock()
+				return false, nil
+			}
+		}
+		h.mu.Unlock()
+		missed, err := h.missed(ctx, c, has, position)
+		if missed == nil || err != nil {
+			return false, err
+		}
+		h.mu.Lock()
+		started := h.start(fresh, position)
+		h.mu.Unlock()
+		if !started {
+			continue
+		}
+		// The snapshot says what else there is: progress, cursors, what is unread.
+		c.begin(position, append([][]byte{fmt.Appendf(nil, `{"type":"resumed","snapshot":%s}`, snap.text)}, missed...))
+		return true, nil
+	}
+}
+
+// missed returns the messages after those that a client has, up to position or more, which it moves to the last of them. Nil:
+// that is not known, or too much.
+func (h *hub) missed(ctx context.Context, c *conn, has, position Positions) ([][]byte, error) {
+	missed := [][]byte{}
+	for _, name := range slices.Sorted(maps.Keys(position.Channels)) {
+		last := position.Channels[name]
+		seq, known := has.Channels[name]
+		left := pageSize - len(missed)
+		if !known || seq < 0 || seq > last || last-seq > int64(left) {
+			return nil, nil
+		}
+		if seq == last {
+			continue
+		}
+		found, err := h.store.messages(ctx, c.UserID, name, seq, left)
+		if err != nil {
+			return nil, err
+		}
 		for _, m := range found {
 			missed = append(missed, m.JSON)
-			position.Channels[ch.Channel] = m.Seq
+			position.Channels[name] = max(last, m.Seq)
 		}
-		left -= len(found)
 	}
-	for _, p := range snap.Projects {
-		position.Projects[p.ProjectID] = p.Version
-	}
-	h.mu.Lock()
-	h.start(position)
-	h.mu.Unlock()
-	// The snapshot says what else there is: progress, cursors, what is unread.
-	missed = append([][]byte{fmt.Appendf(nil, `{"type":"resumed","snapshot":%s}`, snap.text)}, missed...)
-	c.begin(position, missed)
-	return true, nil
+	return missed, nil
 }
 
 // exit takes a connection out.

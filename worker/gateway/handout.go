@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"strconv"
 	"time"
 
@@ -60,7 +61,7 @@ func (h *hub) hear(payload string) {
 			h.visit(id)
 		}
 	case "read":
-		h.tellCursor(cursor{said.UserID, said.Channel})
+		h.tellCursor(said.UserID, said.Channel)
 	default:
 		if t := h.topics[said.Channel]; t != nil {
 			t.saidSeq = max(t.saidSeq, said.Seq)
@@ -112,6 +113,44 @@ func (h *hub) later(read func(ctx context.Context) error, again func()) {
 	})
 }
 
+// errand is what is read for one person: how far they have read in a channel, or without one, what they are subscribed to.
+type errand struct {
+	userID  int64
+	channel string
+}
+
+// inTurn has something read in the background for a person who is there, one time after the other: what was read first
+// could else be told last. What was asked for again meanwhile, it reads again, once. The lock is held, also when tell is
+// called.
+func (h *hub) inTurn(e errand, read func(ctx context.Context) (tell func(outdated bool), err error)) {
+	if len(h.people[e.userID]) == 0 {
+		return
+	}
+	if _, reading := h.errands[e]; reading {
+		h.errands[e] = true
+		return
+	}
+	h.errands[e] = false
+	again := func() {
+		delete(h.errands, e)
+		h.inTurn(e, read)
+	}
+	h.later(func(ctx context.Context) error {
+		tell, err := read(ctx)
+		if err != nil {
+			return err
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if tell(h.errands[e]); h.errands[e] {
+			again()
+		} else {
+			delete(h.errands, e)
+		}
+		return nil
+	}, again)
+}
+
 // retry is how long the hub waits before it reads again what could not be read.
 const retry = time.Second
 
@@ -126,7 +165,7 @@ func (h *hub) after(d time.Duration, do func()) {
 
 // read has a topic read in the background, if there may be something. The lock is held.
 func (h *hub) read(t *topic) {
-	if t.reading || len(t.conns) == 0 || t.saidSeq <= t.seq && t.saidVersion <= t.version {
+	if t.reading || len(t.conns) == 0 || !t.hasMessages() && !t.hasProgress() {
 		return
 	}
 	t.reading = true
@@ -151,8 +190,8 @@ const breath = 20 * time.Millisecond
 func (h *hub) handOut(ctx context.Context, t *topic) (err error) {
 	h.mu.Lock()
 	saidSeq, saidVersion, changed := t.saidSeq, t.saidVersion, t.changed
+	seq, messages, progress := t.seq, t.hasMessages(), t.hasProgress()
 	t.saidSeq, t.saidVersion, t.changed = 0, 0, map[int64]bool{}
-	seq, version := t.seq, t.version
 	readers := map[int64]bool{}
 	for c := range t.conns {
 		if readers[c.UserID] = true; len(readers) == 3 {
@@ -165,15 +204,15 @@ func (h *hub) handOut(ctx context.Context, t *topic) (err error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			t.saidSeq, t.saidVersion = max(t.saidSeq, saidSeq), max(t.saidVersion, saidVersion)
-			t.changed[everybody] = true // whoever it was
+			maps.Copy(t.changed, changed)
 		}
 	}()
-	if saidSeq > seq {
+	if messages {
 		if err := h.handOutMessages(ctx, t, readers, seq); err != nil {
 			return err
 		}
 	}
-	if saidVersion > version && t.project != 0 {
+	if progress {
 		return h.handOutProgress(ctx, t, readers, changed)
 	}
 	return nil
@@ -206,7 +245,8 @@ func (h *hub) handOutMessages(ctx context.Context, t *topic, readers map[int64]b
 	return nil
 }
 
-// handOutProgress tells everybody in a project the part that they share, and those whose own part changed all of it.
+// handOutProgress tells everybody in a project the part that they share, if it is new, and those whose own part changed
+// all of it, also where only the part that all share was told of the same version.
 func (h *hub) handOutProgress(ctx context.Context, t *topic, readers, changed map[int64]bool) error {
 	var found share
 	for id := range readers {
@@ -220,15 +260,17 @@ func (h *hub) handOutProgress(ctx context.Context, t *topic, readers, changed ma
 	h.at("progress read")
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if found.Version <= t.version {
+	isNew := found.Version > t.version
+	if !isNew && t.whole {
 		return nil
 	}
-	t.version = found.Version
+	t.version, t.whole = max(t.version, found.Version), changed[everybody]
 	same := progressEvent(t.project, found, nil)
 	for c := range t.conns {
-		if changed[everybody] || changed[c.UserID] {
+		switch {
+		case changed[everybody] || changed[c.UserID]:
 			h.owe(t, c.UserID)
-		} else {
+		case isNew:
 			c.offer(same)
 		}
 	}
@@ -288,44 +330,18 @@ func progressEvent(project int64, s share, own *bar) *event {
 	return &event{project: project, version: s.Version, own: own != nil, json: text}
 }
 
-// cursor is how far somebody has read in a channel.
-type cursor struct {
-	userID  int64
-	channel string
-}
-
-// tellCursor tells all of a person's connections how far they have read. It is read once at a time, or what was read
-// first could be told last. The lock is held.
-func (h *hub) tellCursor(k cursor) {
-	if len(h.people[k.userID]) == 0 {
-		return
-	}
-	if _, reading := h.cursors[k]; reading {
-		h.cursors[k] = true
-		return
-	}
-	h.cursors[k] = false
-	h.later(func(ctx context.Context) error {
-		text, err := h.store.cursor(ctx, k.userID, k.channel)
+// tellCursor tells all of a person's connections how far they have read in a channel. The lock is held.
+func (h *hub) tellCursor(userID int64, channel string) {
+	h.inTurn(errand{userID, channel}, func(ctx context.Context) (func(outdated bool), error) {
+		text, err := h.store.cursor(ctx, userID, channel)
 		h.at("cursor read")
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) { // without a row they have just left
-			return err
+		if errors.Is(err, pgx.ErrNoRows) { // they have just left
+			return func(bool) {}, nil
 		}
-		if err == nil {
-			for c := range h.people[k.userID] {
+		return func(bool) {
+			for c := range h.people[userID] {
 				c.offer(&event{json: text})
 			}
-		}
-		again := h.cursors[k]
-		delete(h.cursors, k)
-		if again {
-			h.tellCursor(k)
-		}
-		return nil
-	}, func() {
-		delete(h.cursors, k)
-		h.tellCursor(k)
+		}, err
 	})
 }

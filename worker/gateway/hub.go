@@ -20,8 +20,7 @@ type hub struct {
 	conns  map[*conn]struct{}
 	people map[int64]map[*conn]struct{}
 	topics map[string]*topic
-	// What is being read of how far people have read; true: it was said again meanwhile.
-	cursors map[cursor]bool
+	errands map[errand]bool // what is being read; true: it was asked for again meanwhile
 
 	clients    sync.WaitGroup // one for each of conns
 	background line           // what is read of what happens: whoever waits has not begun
@@ -44,6 +43,7 @@ type topic struct {
 	conns   map[*conn]struct{}
 
 	seq, version         int64          // handed out up to here
+	whole                bool           // everybody was told their own part of version, too, or had it from the start
 	saidSeq, saidVersion int64          // somebody said that there is this one, since it was last read
 	changed              map[int64]bool // whose own part of the progress is said to have changed
 	owed                 map[int64]bool // whose own part is being read
@@ -58,7 +58,7 @@ func newHub(store *store, log *slog.Logger) *hub {
 		people: map[int64]map[*conn]struct{}{},
 		topics: map[string]*topic{},
 
-		cursors: map[cursor]bool{},
+		errands: map[errand]bool{},
 
 		background: line{most: 16},
 		entrance:   line{most: max(1, int(store.pool.Config().MaxConns)-1)},
@@ -85,7 +85,7 @@ func (h *hub) close() {
 	h.background.wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	clear(h.cursors)
+	clear(h.errands)
 }
 
 // meet takes note of a connection, of somebody yet unknown. False: the hub is not open.
@@ -136,6 +136,7 @@ func newTopic(channel string) *topic {
 		conns:   map[*conn]struct{}{},
 		seq:     unknown,
 		version: unknown,
+		whole:   true,
 		changed: map[int64]bool{},
 		owed:    map[int64]bool{},
 	}
@@ -172,6 +173,14 @@ func (h *hub) drop(c *conn, t *topic) {
 	if len(t.conns) == 0 {
 		delete(h.topics, t.channel)
 	}
+}
+
+// hasMessages reports whether there may be messages that were not handed out.
+func (t *topic) hasMessages() bool { return t.saidSeq > t.seq }
+
+// hasProgress reports whether there may be progress that was not handed out, of all or of somebody.
+func (t *topic) hasProgress() bool {
+	return t.version != unknown && (t.saidVersion > t.version || len(t.changed) > 0)
 }
 
 func (t *topic) has(c *conn) bool {

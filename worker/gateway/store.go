@@ -172,6 +172,18 @@ type snapshot struct {
 	} `json:"channels"`
 }
 
+// position returns what a client has with it.
+func (s *snapshot) position() Positions {
+	p := Positions{Channels: map[string]int64{}, Projects: map[int64]int64{}}
+	for _, c := range s.Channels {
+		p.Channels[c.Channel] = c.LastSeq
+	}
+	for _, project := range s.Projects {
+		p.Projects[project.ProjectID] = project.Version
+	}
+	return p
+}
+
 // errNobody says that there is no such person.
 var errNobody = errors.New("the token is for nobody who is in headway.appuser")
 

@@ -123,6 +123,135 @@ func TestWhatHappensAfterTheSnapshotIsNotLost(t *testing.T) {
 	}
 }
 
+// TestWhoComesWhileAChannelBeginsMissesNothing has Charlie come after Bob's snapshot was read, with a newer one, and before
+// Bob is entered with his.
+func TestWhoComesWhileAChannelBeginsMissesNothing(t *testing.T) {
+	t.Parallel()
+	for _, resumes := range []bool{false, true} {
+		t.Run(fmt.Sprint("resumes ", resumes), func(t *testing.T) {
+			t.Parallel()
+			var b *bench
+			var came atomic.Bool
+			b = setup(t, func(g *Gateway) {
+				g.hub.reached = func(step string) {
+					if step != "snapshot read" || !came.CompareAndSwap(false, true) {
+						return
+					}
+					exec(t, b.conn, "select headway.post(1, 'project_1', 'one'), headway.post(1, 'project_1', 'two')")
+					charlie := b.dial(t, 3, nil)
+					charlie.want("snapshot")
+					exec(t, b.conn, "select headway.post(1, 'project_1', 'three')")
+					charlie.want("message")
+				}
+			})
+			var has *Positions
+			if resumes {
+				has = &Positions{Channels: map[string]int64{"broadcast": 0, "user_2": 0, "project_1": 0}}
+			}
+			bob := b.dial(t, 2, has)
+			e, err := bob.next()
+			if err != nil || (e.Type == "resumed") != resumes {
+				t.Fatalf("told %+v, %v", e, err)
+			}
+			seq := int64(0)
+			if !resumes {
+				var snap snapshot
+				if err := json.Unmarshal(e.Snapshot, &snap); err != nil {
+					t.Fatal(err)
+				}
+				seq = snap.position().Channels["project_1"]
+			}
+			exec(t, b.conn, "select headway.post(1, 'project_1', 'four')")
+			for ; seq < 4; seq++ {
+				if e := bob.want("message"); e.Seq != seq+1 {
+					t.Fatalf("told %+v after %d", e, seq)
+				}
+			}
+		})
+	}
+}
+
+// TestAPositionThatIsNoneIsNotResumed has Bob come with numbers that no message has.
+func TestAPositionThatIsNoneIsNotResumed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	exec(t, b.conn, "select headway.post(1, 'project_1', 'one')")
+	for _, seq := range []int64{-1 << 63, -1, 2, 1<<63 - 1} {
+		bob := b.dial(t, 2, &Positions{Channels: map[string]int64{"broadcast": 0, "user_2": 0, "project_1": seq}})
+		if e, err := bob.next(); err != nil || e.Type != "resync" {
+			t.Errorf("with %d told %+v, %v", seq, e, err)
+		}
+		bob.want("snapshot")
+	}
+}
+
+// TestWhoLeavesAgainAtOnceIsNotLetIn takes Bob out of the project after the gateway has read that he is in it and before it
+// lets him in.
+func TestWhoLeavesAgainAtOnceIsNotLetIn(t *testing.T) {
+	t.Parallel()
+	var b *bench
+	var other *pgx.Conn
+	var armed atomic.Bool
+	b = setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step != "visited" || !armed.CompareAndSwap(true, false) {
+				return
+			}
+			exec(t, other, "delete from headway.member where user_id = 2")
+			pgtest.Eventually(t, 20*time.Second, func() bool {
+				b.hub.mu.Lock()
+				defer b.hub.mu.Unlock()
+				return b.hub.errands[errand{userID: 2}]
+			}, "that he leaves is not heard, or is read at once")
+		}
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	exec(t, b.conn, "delete from headway.member where user_id = 2")
+	bob.want("left")
+	b.rests(t)
+	other = b.db.Conn(t)
+	armed.Store(true)
+	exec(t, b.conn, "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')")
+	pgtest.Eventually(t, 20*time.Second, func() bool { return !armed.Load() }, "that he is back is not read")
+	b.rests(t)
+	exec(t, b.conn, "select headway.post(1, 'broadcast', 'for all')")
+	if e, err := bob.next(); err != nil || e.Content != "for all" {
+		t.Errorf("told %+v, %v", e, err)
+	}
+}
+
+// rests waits until the gateway asks for nobody.
+func (b *bench) rests(t *testing.T) {
+	t.Helper()
+	pgtest.Eventually(t, 20*time.Second, func() bool {
+		b.hub.mu.Lock()
+		defer b.hub.mu.Unlock()
+		return len(b.hub.errands) == 0
+	}, "the gateway does not come to rest")
+}
+
+// TestAsOftenAsSomebodyIsNamedTheyAreAskedForOnce forges what names Bob many times.
+func TestAsOftenAsSomebodyIsNamedTheyAreAskedForOnce(t *testing.T) {
+	t.Parallel()
+	var visits atomic.Int64
+	b := setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step == "visit" {
+				visits.Add(1)
+			}
+		}
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	before := visits.Load()
+	b.hub.hear(`{"kind": "subscribed", "channel": "x", "user_ids": [2` + strings.Repeat(", 2", 1000) + `]}`)
+	b.rests(t)
+	if n := visits.Load() - before; n < 1 || n > 2 {
+		t.Errorf("%d queries", n)
+	}
+}
+
 // TestWhoLeavesIsToldNothingBeforeTheGatewayHasAsked keeps the gateway from asking the database who belongs to what.
 func TestWhoLeavesIsToldNothingBeforeTheGatewayHasAsked(t *testing.T) {
 	t.Parallel()
@@ -428,7 +557,7 @@ func TestTheLastCursorIsToldLast(t *testing.T) {
 			pgtest.Eventually(t, 20*time.Second, func() bool {
 				b.hub.mu.Lock()
 				defer b.hub.mu.Unlock()
-				return b.hub.cursors[cursor{2, "project_1"}]
+				return b.hub.errands[errand{2, "project_1"}]
 			}, "that he has read on is not heard, or is read at once")
 		}
 	})
@@ -482,6 +611,43 @@ func TestOnesOwnProgressIsNotOvertaken(t *testing.T) {
 			}
 			return
 		}
+	}
+}
+
+// TestOnesOwnProgressIsToldThoughTheVersionIsKnown has the gateway read Charlie's version before it hears of it, for Bob's.
+func TestOnesOwnProgressIsToldThoughTheVersionIsKnown(t *testing.T) {
+	t.Parallel()
+	for name, find := range map[string]func(h *hub, version int64){
+		"heard": func(h *hub, version int64) {
+			h.hear(fmt.Sprintf(`{"kind": "progress", "project_id": 1, "version": %d, "customers": [{"user_id": 3}]}`, version))
+		},
+		"heard without names": func(h *hub, version int64) {
+			h.hear(fmt.Sprintf(`{"kind": "progress", "project_id": 1, "version": %d, "truncated": true}`, version))
+		},
+		"looked for": func(h *hub, _ int64) { h.look() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, func(g *Gateway) { g.LookInterval = time.Hour })
+			charlie := b.dial(t, 3, nil)
+			charlie.want("snapshot")
+			exec(t, b.conn, `
+select headway.set_setting('notify_payload', 'off');
+select headway.complete_task(2, 2); select headway.fold();
+select headway.complete_task(2, 3); select headway.fold();`)
+			var version int64
+			if err := b.conn.QueryRow(t.Context(), "select version from headway.shared_progress where project_id = 1").Scan(&version); err != nil {
+				t.Fatal(err)
+			}
+			b.hub.hear(fmt.Sprintf(`{"kind": "progress", "project_id": 1, "version": %d, "customers": [{"user_id": 2}]}`, version-1))
+			if e := charlie.want("progress"); e.Version != version || e.Progress != nil {
+				t.Fatalf("told %+v", e)
+			}
+			find(b.hub, version)
+			if e := charlie.want("progress"); e.Progress == nil || e.Progress.Done != 1 {
+				t.Errorf("told %+v", e)
+			}
+		})
 	}
 }
 
