@@ -116,34 +116,65 @@ func (g *Gateway) listen(ctx context.Context) error {
 	if _, err := conn.Exec(ctx, "listen headway_events"); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	g.hub.look() // for what was not heard before
+	var known hearing
 	for {
-		wait, cancel := context.WithTimeout(ctx, g.LookInterval)
-		notification, err := conn.WaitForNotification(wait)
-		cancel()
-		switch {
-		case err == nil:
-			g.hub.hear(notification.Payload)
-		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
-			return fmt.Errorf("wait for a notification: %w", err)
-		default:
-			if err := g.ping(ctx, conn); err != nil {
-				return err
-			}
+		if err := g.ping(ctx, conn, &known); err != nil {
+			return err
+		}
+		if err := g.hear(ctx, conn); err != nil {
+			return err
 		}
 	}
 }
 
-// ping asks whether the server is there, and looks for itself where it would not notify.
-func (g *Gateway) ping(ctx context.Context, conn *pgx.Conn) error {
+// hear hands on what is notified, for one LookInterval.
+func (g *Gateway) hear(ctx context.Context, conn *pgx.Conn) error {
+	wait, cancel := context.WithTimeout(ctx, g.LookInterval)
+	defer cancel()
+	for {
+		notification, err := conn.WaitForNotification(wait)
+		switch {
+		case err == nil:
+			g.hub.hear(notification.Payload)
+		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+			return nil
+		default:
+			return fmt.Errorf("wait for a notification: %w", err)
+		}
+	}
+}
+
+// hearing is what is known of whether everything is notified.
+type hearing struct {
+	setting string // the version of the row that says so
+	until   int64  // transactions before this one may not notify; 0: none is left
+}
+
+const sqlHearing = `
+select
+  headway.notify_mode() <> 'off', s.xmin::text,
+  pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+from headway.setting s where s.name = 'notify_payload'`
+
+// ping asks whether the server is there, and looks where it may not have notified everything: at first, while it is told not
+// to, after it may have been, and until the transactions that ran then have ended.
+func (g *Gateway) ping(ctx context.Context, conn *pgx.Conn, known *hearing) error {
 	ctx, cancel := context.WithTimeout(ctx, g.LookInterval)
 	defer cancel()
-	var mode string
-	if err := conn.QueryRow(ctx, "select headway.notify_mode()").Scan(&mode); err != nil {
+	var notifies bool
+	var setting string
+	var oldest, next int64
+	if err := conn.QueryRow(ctx, sqlHearing).Scan(&notifies, &setting, &oldest, &next); err != nil {
 		return fmt.Errorf("ask whether anything is notified: %w", err)
 	}
-	if mode == "off" {
+	if !notifies || setting != known.setting {
+		*known = hearing{setting, next}
+	}
+	if known.until != 0 {
 		g.hub.look()
+	}
+	if notifies && oldest >= known.until {
+		known.until = 0
 	}
 	return nil
 }

@@ -35,6 +35,9 @@ type bench struct {
 	server *httptest.Server
 }
 
+// listening selects the connection that listens.
+const listening = "select pid from pg_stat_activity where datname = current_database() and application_name = 'gateway'"
+
 func setup(t *testing.T, change ...func(*Gateway)) *bench {
 	t.Helper()
 	db := pgtest.New(t)
@@ -50,7 +53,14 @@ select headway.fold();`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := New(db.Pool(t), func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, db.URL) }, verifier, slog.New(slog.DiscardHandler))
+	g := New(db.Pool(t), func(ctx context.Context) (*pgx.Conn, error) {
+		config, err := pgx.ParseConfig(db.URL)
+		if err != nil {
+			return nil, err
+		}
+		config.RuntimeParams["application_name"] = "gateway"
+		return pgx.ConnectConfig(ctx, config)
+	}, verifier, slog.New(slog.DiscardHandler))
 	for _, c := range change {
 		c(g)
 	}
@@ -69,7 +79,7 @@ select headway.fold();`)
 	})
 	pgtest.Eventually(t, 20*time.Second, func() bool {
 		var listens bool
-		err := conn.QueryRow(t.Context(), "select exists (select from pg_stat_activity where datname = current_database() and query = 'listen headway_events')").Scan(&listens)
+		err := conn.QueryRow(t.Context(), "select exists ("+listening+" and state = 'idle' and query <> '')").Scan(&listens)
 		return err == nil && listens
 	}, "the gateway does not listen")
 	return b

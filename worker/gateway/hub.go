@@ -15,11 +15,11 @@ type hub struct {
 	store *store
 	log   *slog.Logger
 
-	mu     sync.Mutex
-	ctx    context.Context // of what is read in the background; set by open
-	conns  map[*conn]struct{}
-	people map[int64]map[*conn]struct{}
-	topics map[string]*topic
+	mu      sync.Mutex
+	ctx     context.Context // of what is read in the background; set by open
+	conns   map[*conn]struct{}
+	people  map[int64]map[*conn]struct{}
+	topics  map[string]*topic
 	errands map[errand]bool // what is being read; true: it was asked for again meanwhile
 
 	clients    sync.WaitGroup // one for each of conns

@@ -291,11 +291,11 @@ func TestWhatHappenedBeforeAnythingWasHeardIsLookedFor(t *testing.T) {
 	})
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	exec(t, b.conn, "select pg_terminate_backend(pid) from pg_stat_activity where query = 'listen headway_events' and datname = current_database()")
+	exec(t, b.conn, "select pg_terminate_backend(pid) from ("+listening+") l")
 	pgtest.Eventually(t, 20*time.Second, func() bool {
-		var listening int
-		err := b.conn.QueryRow(t.Context(), "select count(*) from pg_stat_activity where query = 'listen headway_events' and datname = current_database()").Scan(&listening)
-		return err == nil && listening == 0
+		var listens bool
+		err := b.conn.QueryRow(t.Context(), "select exists ("+listening+")").Scan(&listens)
+		return err == nil && !listens
 	}, "the gateway still listens")
 	exec(t, b.conn, "select headway.post(1, 'project_1', 'unheard')")
 	close(listen)
@@ -438,7 +438,7 @@ func TestAfterTheListeningConnectionIsLostEverythingComes(t *testing.T) {
 	bob.want("snapshot")
 	for round := range 3 {
 		exec(t, b.conn, fmt.Sprintf(`
-select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and query like '%%headway%%' and query not like '%%pg_terminate%%' or query = 'listen headway_events' and datname = current_database();
+select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid();
 select headway.post(1, 'project_1', 'round %d')`, round))
 		if e := bob.want("message"); e.Content != fmt.Sprintf("round %d", round) {
 			t.Errorf("told %+v", e)
@@ -481,6 +481,58 @@ func TestWhereNothingIsNotifiedTheGatewayLooks(t *testing.T) {
 	}
 	exec(t, b.conn, "delete from headway.member where user_id = 2")
 	bob.want("left")
+}
+
+// TestTheGatewayLooksThoughMuchIsNotified has somebody notify all the time while what the application does is not.
+func TestTheGatewayLooksThoughMuchIsNotified(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.LookInterval = 500 * time.Millisecond })
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	exec(t, b.conn, "select headway.set_setting('notify_payload', 'off')")
+	ctx, stop := context.WithCancel(t.Context())
+	other := b.db.Conn(t)
+	var noise sync.WaitGroup
+	noise.Go(func() {
+		for ctx.Err() == nil {
+			_, _ = other.Exec(ctx, "notify headway_events, '{}'")
+		}
+	})
+	defer noise.Wait()
+	defer stop()
+	exec(t, b.conn, "delete from headway.member where user_id = 2")
+	bob.want("left")
+}
+
+// TestWhoLeftInASilenceIsToldNothingMore has Bob leave while nothing is notified for less time than the gateway looks away,
+// or in a transaction that began then.
+func TestWhoLeftInASilenceIsToldNothingMore(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.LookInterval = time.Hour })
+	bob, charlie := b.dial(t, 2, nil), b.dial(t, 3, nil)
+	bob.want("snapshot")
+	charlie.want("snapshot")
+	asking, other := b.db.Conn(t), b.db.Conn(t)
+	var known hearing
+	ping := func() {
+		if err := b.ping(t.Context(), asking, &known); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled := func() bool {
+		ping()
+		return known.until == 0
+	}
+	pgtest.Eventually(t, 20*time.Second, settled, "the gateway looks on and on")
+	exec(t, b.conn, "select headway.set_setting('notify_payload', 'off'); delete from headway.member where user_id = 2")
+	exec(t, other, "begin; delete from headway.member where user_id = 3")
+	exec(t, b.conn, "select headway.set_setting('notify_payload', 'row')")
+	ping()
+	bob.want("left")
+	exec(t, other, "commit")
+	ping()
+	charlie.want("left")
+	pgtest.Eventually(t, 20*time.Second, settled, "the gateway looks on and on")
 }
 
 func TestWhatAnybodyNotifiesIsNotBelieved(t *testing.T) {
