@@ -87,7 +87,7 @@ type conn struct {
 
 // limits are those of a connection.
 type limits struct {
-	waiting int              // bytes
+	waiting int              // bytes, for which more is too much
 	write   time.Duration    // until what is written has to be on its way
 	now     func() time.Time // for what expires
 }
@@ -106,16 +106,19 @@ func newConn(out transport, l limits) *conn {
 	}
 }
 
-// offer queues events, unless the client has them.
+// offer queues events, unless the client has them. Where too much waits already, the client is too slow; what comes at once
+// is no fault of its.
 func (c *conn) offer(events ...*event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.err == nil && c.size > c.limits.waiting {
+		c.fail(errSlow)
+	}
+	if c.err != nil {
+		return
+	}
 	for _, e := range events {
 		switch {
-		case c.err != nil:
-			return
-		case c.size+e.size() > c.limits.waiting:
-			c.fail(errSlow)
 		case c.syncing && e.control == 0:
 			c.kept = append(c.kept, e)
 			c.size += e.size()

@@ -10,9 +10,6 @@ import (
 	"slices"
 )
 
-// pageSize is how many messages are read at a time, and how many a client may have missed that resumes.
-const pageSize = 500
-
 // receive has a connection enter when its turn comes.
 func (h *hub) receive(c *conn, has *Positions) {
 	h.mu.Lock()
@@ -214,12 +211,11 @@ func (h *hub) resume(ctx context.Context, c *conn, has Positions) (bool, error) 
 // missed returns the messages after those that a client has, up to position or more, which it moves to the last of them. Nil:
 // that is not known, or too much.
 func (h *hub) missed(ctx context.Context, c *conn, has, position Positions) ([][]byte, error) {
-	missed := [][]byte{}
+	missed, left := [][]byte{}, page
 	for _, name := range slices.Sorted(maps.Keys(position.Channels)) {
 		last := position.Channels[name]
 		seq, known := has.Channels[name]
-		left := pageSize - len(missed)
-		if !known || seq < 0 || seq > last || last-seq > int64(left) {
+		if !known || seq < 0 || seq > last || last-seq > int64(left.messages) {
 			return nil, nil
 		}
 		if seq == last {
@@ -229,10 +225,15 @@ func (h *hub) missed(ctx context.Context, c *conn, has, position Positions) ([][
 		if err != nil {
 			return nil, err
 		}
+		left.fits(found)
 		for _, m := range found {
 			missed = append(missed, m.JSON)
-			position.Channels[name] = max(last, m.Seq)
+			seq = m.Seq
 		}
+		if seq < last {
+			return nil, nil
+		}
+		position.Channels[name] = seq
 	}
 	return missed, nil
 }

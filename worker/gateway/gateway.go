@@ -34,7 +34,7 @@ type Gateway struct {
 	// MaxPerPerson bounds how many of them one person may have. Default: 30.
 	MaxPerPerson int
 
-	// MaxWaiting bounds the bytes that wait for a client that reads slowly. Default: 256 KiB.
+	// MaxWaiting is how many bytes may wait for a client that reads slowly before something more comes. Default: 256 KiB.
 	MaxWaiting int
 
 	// HelloTimeout is how long a WebSocket may stay without a token. Default: 10s.

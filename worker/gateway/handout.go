@@ -223,7 +223,7 @@ func (h *hub) handOutMessages(ctx context.Context, t *topic, readers map[int64]b
 	var found []message
 	for id := range readers {
 		var err error
-		if found, err = h.store.messages(ctx, id, t.channel, seq, pageSize); err != nil {
+		if found, err = h.store.messages(ctx, id, t.channel, seq, page); err != nil {
 			return err
 		} else if len(found) > 0 {
 			break
@@ -239,7 +239,7 @@ func (h *hub) handOutMessages(ctx context.Context, t *topic, readers map[int64]b
 	for c := range t.conns {
 		c.offer(events...)
 	}
-	if len(found) == pageSize {
+	if left := page; !left.fits(found) {
 		t.saidSeq = unknown // there may be more
 	}
 	return nil

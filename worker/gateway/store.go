@@ -39,11 +39,18 @@ where s.user_id = $1 and s.channel = $2`
 	sqlSnapshot = `select headway.snapshot($1)`
 
 	sqlMessages = `
-select m.channel, m.seq, json_build_object(
+select m.seq, json_build_object(
   'type', 'message', 'id', m.id, 'channel', m.channel, 'seq', m.seq, 'kind', m.kind, 'sender', m.sender,
   'content', m.content, 'task_id', m.task_id, 'data', m.data, 'sent_at', m.sent_at
 )
-from headway.messages_since($1, $2, $3) m`
+from (
+  select m.*, sum(octet_length(m.content) + coalesce(octet_length(m.data::text), 0)) over (
+    order by m.seq rows between unbounded preceding and 1 preceding
+  ) as bytes_before
+  from headway.messages_since($1, $2, $3) m
+) m
+where coalesce(m.bytes_before, 0) < $4
+order by m.seq`
 
 	sqlShared = `
 select s.version, s.done, s.total from headway.current_shared_progress s where s.project_id = $1`
@@ -105,14 +112,28 @@ func one[T any](found []T, err error) (row T, _ error) {
 
 // message is a row of a channel, ready to be sent.
 type message struct {
-	Channel string
-	Seq     int64
-	JSON    []byte
+	Seq  int64
+	JSON []byte
 }
 
-// messages returns up to limit messages of a channel after seq, in order; none where the person may not read it.
-func (s *store) messages(ctx context.Context, userID int64, channel string, seq int64, limit int) ([]message, error) {
-	found, err := ask(ctx, s, userID, pgx.RowToStructByPos[message], sqlMessages, channel, seq, limit)
+// room is what is read of a channel at a time: so many messages, and bytes of text until there are so many.
+type room struct{ messages, bytes int }
+
+// page is read at a time, and is what a client may have missed that resumes.
+var page = room{messages: 500, bytes: 1 << 20}
+
+// fits takes away what messages need, and reports whether anything is left.
+func (r *room) fits(found []message) bool {
+	r.messages -= len(found)
+	for _, m := range found {
+		r.bytes -= len(m.JSON)
+	}
+	return r.messages > 0 && r.bytes > 0
+}
+
+// messages returns those of a channel after seq, in order, as there is room; none where the person may not read it.
+func (s *store) messages(ctx context.Context, userID int64, channel string, seq int64, r room) ([]message, error) {
+	found, err := ask(ctx, s, userID, pgx.RowToStructByPos[message], sqlMessages, channel, seq, r.messages, r.bytes)
 	if err != nil {
 		return nil, fmt.Errorf("read messages of %s: %w", channel, err)
 	}

@@ -204,18 +204,17 @@ func (s *socket) read() (message []byte, err error) {
 
 func (s *socket) within(d time.Duration) { _ = s.conn.SetWriteDeadline(time.Now().Add(d)) }
 
-// appendFrame appends a frame of a server (RFC 6455, section 5.2): whole, and not masked.
-func appendFrame(b []byte, opcode ws.OpCode, payload []byte) []byte {
+// appendHeader appends the header of a frame of a server with n bytes (RFC 6455, section 5.2): whole, and not masked.
+func appendHeader(b []byte, opcode ws.OpCode, n int) []byte {
 	b = append(b, 0x80|byte(opcode))
-	switch n := len(payload); {
+	switch {
 	case n < 126:
-		b = append(b, byte(n))
+		return append(b, byte(n))
 	case n < 1<<16:
-		b = binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
+		return binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
 	default:
-		b = binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
+		return binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
 	}
-	return append(b, payload...)
 }
 
 // buffers are shared by those who write, which is a moment each.
@@ -242,7 +241,20 @@ func (s *socket) write(events []*event, _ Positions) error {
 	buffer := s.buffers.get()
 	defer s.buffers.put(buffer)
 	for _, e := range events {
-		*buffer = appendFrame(*buffer, cmp.Or(e.control, ws.OpText), e.json)
+		*buffer = appendHeader(*buffer, cmp.Or(e.control, ws.OpText), len(e.json))
+		if len(*buffer)+len(e.json) <= mostBuffered {
+			*buffer = append(*buffer, e.json...)
+			continue
+		}
+		// Thousands may be told the same at once: of what is large nobody has a copy of their own.
+		frames := net.Buffers{*buffer, e.json}
+		if _, err := frames.WriteTo(s.conn); err != nil {
+			return err
+		}
+		*buffer = (*buffer)[:0]
+	}
+	if len(*buffer) == 0 {
+		return nil
 	}
 	_, err := s.conn.Write(*buffer)
 	return err
@@ -251,7 +263,8 @@ func (s *socket) write(events []*event, _ Positions) error {
 // close ends the connection at the latest after a while, whether or not the client says goodbye.
 func (s *socket) close(reason error) {
 	code, text := farewell(reason)
-	_, err := s.conn.Write(appendFrame(nil, ws.OpClose, ws.NewCloseFrameBody(code, text)))
+	body := ws.NewCloseFrameBody(code, text)
+	_, err := s.conn.Write(append(appendHeader(nil, ws.OpClose, len(body)), body...))
 	linger := time.Now().Add(lingering)
 	if err != nil || errors.Is(reason, errLost) {
 		linger = time.Now()

@@ -21,9 +21,11 @@ import (
 type memory struct {
 	net.Conn
 	io.Reader
+	io.Writer
 }
 
 func (m memory) Read(p []byte) (int, error)    { return m.Reader.Read(p) }
+func (m memory) Write(p []byte) (int, error)   { return m.Writer.Write(p) }
 func (memory) SetReadDeadline(time.Time) error { return nil }
 
 func reading(sent []byte) *socket {
@@ -97,24 +99,26 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// TestFramesAreWhatALibraryReads writes payloads of every kind of length.
+// TestFramesAreWhatALibraryReads writes payloads of every kind of length, some of which no buffer takes.
 func TestFramesAreWhatALibraryReads(t *testing.T) {
 	t.Parallel()
-	var written []byte
-	lengths := []int{0, 125, 126, 1<<16 - 1, 1 << 16}
-	for _, n := range lengths {
-		written = appendFrame(written, ws.OpText, make([]byte, n))
+	var written bytes.Buffer
+	s := &socket{conn: memory{Writer: &written}, buffers: &buffers{}}
+	var events []*event
+	for i, n := range []int{0, 125, 126, 1<<16 - 1, 1 << 16, 10, 3 * mostBuffered, 3 * mostBuffered, 7} {
+		events = append(events, &event{json: bytes.Repeat([]byte{byte('a' + i)}, n)})
 	}
-	read := bytes.NewReader(written)
-	for _, n := range lengths {
-		header, err := ws.ReadHeader(read)
-		if err != nil || header.Length != int64(n) || header.OpCode != ws.OpText || !header.Fin || header.Masked {
-			t.Fatalf("%d bytes: %+v, %v", n, header, err)
+	if err := s.write(events, Positions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		header, err := ws.ReadHeader(&written)
+		if err != nil || header.OpCode != ws.OpText || !header.Fin || header.Masked || !bytes.Equal(written.Next(int(header.Length)), e.json) {
+			t.Fatalf("%d bytes: %+v, %v", len(e.json), header, err)
 		}
-		_, _ = read.Seek(header.Length, io.SeekCurrent)
 	}
-	if read.Len() > 0 {
-		t.Errorf("%d bytes are left", read.Len())
+	if written.Len() > 0 {
+		t.Errorf("%d bytes are left", written.Len())
 	}
 }
 
