@@ -36,6 +36,9 @@ const RESYNC = 4409;
 // How often in a row new tokens may be refused.
 const MAX_REFUSED = 3;
 
+// After so many milliseconds in which nothing came a connection is lost, though nobody said so: the gateway beats every 25 s.
+const SILENCE = 60_000;
+
 /** What a request to the gateway was refused for. */
 export class HeadwayError extends Error {
   /** @param {number} status @param {{title?: string, detail?: string}} problem */
@@ -74,6 +77,8 @@ export class Headway extends EventTarget {
   #refused = 0;
   /** @type {?ReturnType<typeof setTimeout>} */ #timer = null;
   /** @type {?ReturnType<typeof setTimeout>} */ #renewal = null;
+  /** @type {?ReturnType<typeof setTimeout>} */ #silence = null;
+  #heard = 0;
   #refreshing = false;
   #stale = false;
   /** @type {Map<number, string>} */ #names = new Map();
@@ -95,6 +100,8 @@ export class Headway extends EventTarget {
     if (this.state !== "closed" && this.state !== "unauthorized") return;
     this.#refused = this.#attempts = 0;
     this.#token = null;
+    globalThis.addEventListener?.("online", this.#wake);
+    globalThis.document?.addEventListener("visibilitychange", this.#wake);
     this.#open();
   }
 
@@ -107,20 +114,41 @@ export class Headway extends EventTarget {
   #end() {
     this.#opening = null;
     clearTimeout(this.#timer ?? undefined);
+    globalThis.removeEventListener?.("online", this.#wake);
+    globalThis.document?.removeEventListener("visibilitychange", this.#wake);
+    this.#drop();
+  }
+
+  #drop() {
     clearTimeout(this.#renewal ?? undefined);
-    globalThis.removeEventListener?.("online", this.#online);
+    clearTimeout(this.#silence ?? undefined);
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(1000);
   }
 
-  #online = () => {
-    clearTimeout(this.#timer ?? undefined);
-    this.#open();
+  // The network is back, or somebody looks, perhaps after the machine slept.
+  #wake = () => {
+    if (globalThis.document?.visibilityState === "hidden") return;
+    if (this.state === "waiting") {
+      clearTimeout(this.#timer ?? undefined);
+      this.#open();
+    } else if (this.#socket && Date.now() - this.#heard > SILENCE) this.#lose();
   };
 
+  /** @param {WebSocket} socket */
+  #hear(socket) {
+    this.#heard = Date.now();
+    clearTimeout(this.#silence ?? undefined);
+    this.#silence = setTimeout(() => socket === this.#socket && this.#lose(), SILENCE);
+  }
+
+  #lose() {
+    this.#drop();
+    this.#again();
+  }
+
   async #open() {
-    globalThis.removeEventListener?.("online", this.#online);
     this.#tell("connecting");
     const opening = (this.#opening = Symbol("opening"));
     const token = await this.#current().catch(() => undefined);
@@ -131,23 +159,24 @@ export class Headway extends EventTarget {
     address.protocol = address.protocol.replace("http", "ws");
     const socket = new WebSocket(address);
     this.#socket = socket;
+    this.#hear(socket);
     socket.onopen = () => {
       socket.send(JSON.stringify({ token, position: this.#position }));
       this.#renewLater(socket, token);
     };
     socket.onmessage = (event) => {
-      if (socket === this.#socket) this.#take(JSON.parse(event.data));
+      if (socket !== this.#socket) return;
+      this.#hear(socket);
+      this.#take(JSON.parse(event.data));
     };
     socket.onclose = (event) => {
       if (socket !== this.#socket) return;
-      this.#socket = null;
-      clearTimeout(this.#renewal ?? undefined);
       if (event.code === RESYNC) this.#position = null;
       if (event.code === UNAUTHORIZED) {
         this.#token = null;
         if (++this.#refused >= MAX_REFUSED) return this.#refuse();
       }
-      this.#again();
+      this.#lose();
     };
   }
 
@@ -162,7 +191,6 @@ export class Headway extends EventTarget {
     const delay = Math.min(30_000, 500 * 2 ** this.#attempts++);
     this.#tell("waiting");
     this.#timer = setTimeout(() => this.#open(), delay * (0.5 + Math.random()));
-    globalThis.addEventListener?.("online", this.#online);
   }
 
   /** The token in use, or a new one. @returns {Promise<?string>} */

@@ -187,15 +187,33 @@ func (c *Config) check() (problems []error) {
 		report("HEADWAY_TOKEN_JWKS", c.TokenKeys, "HEADWAY_TOKEN_SECRET is set too: tokens are checked with one of them")
 	}
 	for _, origin := range c.AllowedOrigins {
-		u, err := url.Parse(origin)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || origin != u.Scheme+"://"+u.Host {
-			report("HEADWAY_ALLOWED_ORIGINS", origin, "want scheme and host, no path, such as https://app.example.com, separated by commas")
+		if !isOrigin(origin) {
+			report("HEADWAY_ALLOWED_ORIGINS", origin, "want scheme and host as browsers send them, such as https://app.example.com, "+
+				"separated by commas: no path, no capitals, xn--… for other letters, a port only where it is not the usual one")
 		}
 	}
 	if !slices.Contains([]string{"", "text", "json"}, c.LogFormat) {
 		report("HEADWAY_LOG_FORMAT", c.LogFormat, "want text or json")
 	}
 	return problems
+}
+
+// isOrigin reports whether an origin of a page is written as browsers send it (RFC 6454, section 6.2).
+func isOrigin(origin string) bool {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	usual, known := map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	host := strings.ToLower(u.Hostname())
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]" // IPv6
+	}
+	if err == nil && u.Port() != usual {
+		host += ":" + strconv.FormatUint(port, 10)
+	}
+	return known && host != "" && origin == u.Scheme+"://"+host && !strings.ContainsFunc(origin, func(r rune) bool { return r > unicode.MaxASCII })
 }
 
 // Address is a mail address with or without a name.

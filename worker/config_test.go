@@ -49,7 +49,7 @@ func TestEverythingCanBeConfigured(t *testing.T) {
 		"HEADWAY_APP_URL", "https://app.example.com/headway",
 		"HEADWAY_HTTP_ADDR", ":8080",
 		"HEADWAY_TOKEN_SECRET", strings.Repeat("k", 32),
-		"HEADWAY_ALLOWED_ORIGINS", "https://app.example.com,http://localhost:3000",
+		"HEADWAY_ALLOWED_ORIGINS", "https://app.example.com,http://localhost:3000,https://app.example.com:80,http://[::1]:8080,https://[::1],https://xn--bcher-kva.example.com",
 		"HEADWAY_LOG_FORMAT", "json",
 	)
 	if err != nil {
@@ -65,7 +65,7 @@ func TestEverythingCanBeConfigured(t *testing.T) {
 	if !next.Equal(time.Date(2026, 7, 6, 7, 30, 0, 0, time.UTC)) {
 		t.Errorf("the next digest is at %v", next)
 	}
-	if !c.AllowMoreRights || c.PollInterval != 90*time.Second || c.DigestConcurrency != 8 || c.AppURL.Path != "/headway" || len(c.AllowedOrigins) != 2 {
+	if !c.AllowMoreRights || c.PollInterval != 90*time.Second || c.DigestConcurrency != 8 || c.AppURL.Path != "/headway" || len(c.AllowedOrigins) != 6 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -107,6 +107,13 @@ func TestAWrongValueIsNamedWithWhatWouldBeRight(t *testing.T) {
 		{"HEADWAY_TOKEN_SECRET=" + strings.Repeat("k", 32), "HEADWAY_TOKEN_SECRET asks for the gateway"},
 		{"HEADWAY_ALLOWED_ORIGINS=https://a.example.com/,https://b.example.com", `HEADWAY_ALLOWED_ORIGINS is "https://a.example.com/": want scheme and host`},
 		{"HEADWAY_ALLOWED_ORIGINS=*", `HEADWAY_ALLOWED_ORIGINS is "*"`},
+		{"HEADWAY_ALLOWED_ORIGINS=https://app.example.com:443", `HEADWAY_ALLOWED_ORIGINS is "https://app.example.com:443"`},
+		{"HEADWAY_ALLOWED_ORIGINS=http://localhost:80", `HEADWAY_ALLOWED_ORIGINS is "http://localhost:80"`},
+		{"HEADWAY_ALLOWED_ORIGINS=http://localhost:08080", `HEADWAY_ALLOWED_ORIGINS is "http://localhost:08080"`},
+		{"HEADWAY_ALLOWED_ORIGINS=http://localhost:", `HEADWAY_ALLOWED_ORIGINS is "http://localhost:"`},
+		{"HEADWAY_ALLOWED_ORIGINS=http://localhost:99999", `HEADWAY_ALLOWED_ORIGINS is "http://localhost:99999"`},
+		{"HEADWAY_ALLOWED_ORIGINS=https://App.example.com", `HEADWAY_ALLOWED_ORIGINS is "https://App.example.com"`},
+		{"HEADWAY_ALLOWED_ORIGINS=https://bücher.example.com", `HEADWAY_ALLOWED_ORIGINS is "https://bücher.example.com"`},
 		{"HEADWAY_LOG_FORMAT=xml", `HEADWAY_LOG_FORMAT is "xml": want text or json`},
 	} {
 		var pairs []string

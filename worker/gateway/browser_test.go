@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -451,6 +453,87 @@ func TestWhatIsUnreadStaysSo(t *testing.T) {
 		];`)
 	if got != "[1,1,1,2,1,0]" {
 		t.Errorf("unread are %s", got)
+	}
+}
+
+// TestAConnectionThatDiedSilentlyIsNoticed has a client listen to nothing, by a clock that this test moves.
+func TestAConnectionThatDiedSilentlyIsNoticed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	v := s.open(t, webtest.Chromium(t), "")
+	webtest.Evaluate[any](v.Tab, `(async () => {
+		const { Headway } = await import("/headway.js");
+		const settled = ((real) => () => new Promise((resolve) => real(resolve, 0)))(setTimeout);
+		const hellos = [], timers = new Map();
+		let now = 0, made = 0, open = 0;
+		globalThis.WebSocket = class {
+			constructor() { queueMicrotask(() => { open++; this.onopen(); }); }
+			close() { open--; } // and nobody answers
+			send(text) {
+				hellos.push(JSON.parse(text));
+				this.onmessage({ data: JSON.stringify({ type: "snapshot", snapshot: {
+					user_id: 2, fullname: "Bob", channels: [{ channel: "project_1", last_seq: 7 }], projects: [] } }) });
+				beat = () => this.onmessage({ data: JSON.stringify({ type: "beat" }) });
+			}
+		};
+		let beat;
+		Date.now = () => now;
+		globalThis.setTimeout = (f, d) => { timers.set(++made, { f, at: now + d }); return made; };
+		globalThis.clearTimeout = (id) => timers.delete(id);
+		const sleep = (seconds) => { now += 1000 * seconds; };
+		const pass = async (seconds) => {
+			sleep(seconds);
+			for (const [id, { f, at }] of timers) if (at <= now && timers.delete(id)) f();
+			await settled();
+		};
+		const client = new Headway({ token: async () => "x" });
+		const is = (what) => log.push([what, client.state, open, hellos.length].join(" "));
+		const log = [];
+		client.connect();
+		await settled();
+		for (let i = 0; i < 5; i++) { await pass(50); beat(); }
+		is("beats");
+		await pass(61);
+		is("silence");
+		await pass(1);
+		is("back");
+		sleep(3600);
+		window.dispatchEvent(new Event("online"));
+		is("slept");
+		document.dispatchEvent(new Event("visibilitychange"));
+		await settled();
+		is("seen");
+		client.close();
+		await pass(3600);
+		is("closed");
+		window.log = log.join(", ") + ", " + JSON.stringify(hellos[1].position) + (timers.size ? " and a timer" : "");
+	})()`)
+	v.Until("the script does not end", func() bool { return webtest.Evaluate[bool](v.Tab, "!!window.log") })
+	want := `beats open 1 1, silence waiting 0 1, back open 1 2, slept waiting 0 2, seen open 1 3, closed closed 0 3, {"channels":{"project_1":7},"projects":{}}`
+	if got := webtest.Evaluate[string](v.Tab, "window.log"); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// TestAPageFromElsewhereListens has a page of another origin ask, and listen over both transports.
+func TestAPageFromElsewhereListens(t *testing.T) {
+	t.Parallel()
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "<!doctype html><title>elsewhere</title>")
+	}))
+	t.Cleanup(elsewhere.Close)
+	b := setup(t, func(g *Gateway) { g.Origins = []string{elsewhere.URL} })
+	v := webtest.Open(t, webtest.Chromium(t), elsewhere.URL, "favicon")
+	webtest.Evaluate[any](v, fmt.Sprintf(`(async (url, token) => {
+		const answer = await fetch(url + "/api/ticket", { method: "POST", headers: { Authorization: "Bearer " + token } });
+		const { ticket } = await answer.json();
+		new EventSource(url + "/api/events?ticket=" + ticket).onmessage = (e) => { window.events = JSON.parse(e.data).type; };
+		const socket = new WebSocket(url.replace("http", "ws") + "/api/ws");
+		socket.onopen = () => socket.send(JSON.stringify({ token }));
+		socket.onmessage = (e) => { window.socket = JSON.parse(e.data).type; };
+	})(%q, %q)`, b.server.URL, token(t, 2, time.Now().Add(time.Hour))))
+	for _, transport := range []string{"events", "socket"} {
+		v.Until(transport+" tell nothing", func() bool { return webtest.Evaluate[bool](v, "window."+transport+` === "snapshot"`) })
 	}
 }
 

@@ -61,8 +61,11 @@ type transport interface {
 	close(reason error)
 
 	// beat is what is told now and then so that everybody knows that the connection is there.
-	beat() *event
+	beat() []*event
 }
+
+// beat tells that the connection is there, and nothing else.
+var beat = &event{json: []byte(`{"type":"beat"}`)}
 
 // conn is a client that listens. The hub offers it events; while any wait, a goroutine passes them on, and else there is
 // none.
@@ -251,7 +254,9 @@ func (c *conn) look(now time.Time, interval time.Duration) {
 		c.beatAt = now.Add(interval)
 	case !now.Before(c.beatAt):
 		c.beatAt = now.Add(interval)
-		c.push(c.out.beat())
+		for _, e := range c.out.beat() {
+			c.push(e)
+		}
 	}
 }
 

@@ -12,8 +12,7 @@ import (
 // serveEvents lets a client listen to Server-Sent Events (WHATWG HTML, section 9.2), by a ticket, since an EventSource
 // cannot send a header. The id of an event is the position after it.
 func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
-	if !g.allowed(r) {
-		refuse(w, http.StatusForbidden, "the page may not connect", "HEADWAY_ALLOWED_ORIGINS has to list its origin.")
+	if !g.admitPage(w, r) {
 		return
 	}
 	identity, err := g.hub.store.redeem(r.Context(), r.URL.Query().Get("ticket"))
@@ -41,7 +40,6 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 		_ = json.Unmarshal([]byte(id), &has) // what cannot be read is no position
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx
 	g.hub.receive(c, has)
 	select {
@@ -82,5 +80,5 @@ func (s *stream) close(reason error) {
 	}
 }
 
-// beat is an event without content, which keeps intermediaries from closing the stream.
-func (*stream) beat() *event { return &event{json: []byte(`{"type":"beat"}`)} }
+// beat is an event, which also keeps intermediaries from closing the stream.
+func (*stream) beat() []*event { return []*event{beat} }

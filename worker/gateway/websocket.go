@@ -272,5 +272,5 @@ func (s *socket) close(reason error) {
 	_ = s.conn.SetReadDeadline(linger)
 }
 
-// beat is a ping. Whoever does not answer is not there.
-func (*socket) beat() *event { return &event{control: ws.OpPing} }
+// beat is a ping, and since pages do not see those, an event. Whoever does not answer is not there.
+func (*socket) beat() []*event { return []*event{{control: ws.OpPing}, beat} }
