@@ -277,6 +277,25 @@ func TestWhoLeavesIsToldNothingBeforeTheGatewayHasAsked(t *testing.T) {
 	}
 }
 
+// TestWhoIsNoMoreIsToldNothing deletes Bob, who has only the channels that come with a person, and takes Eve out of broadcast.
+func TestWhoIsNoMoreIsToldNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	exec(t, b.conn, "delete from headway.member where user_id = 2")
+	bob, eve := b.dial(t, 2, nil), b.dial(t, 5, nil)
+	bob.want("snapshot")
+	eve.want("snapshot")
+	exec(t, b.conn, "delete from headway.appuser where id = 2; delete from headway.subscription where user_id = 5 and channel = 'broadcast'")
+	for _, channel := range []string{bob.want("left").Channel, bob.want("left").Channel} {
+		if channel != "broadcast" && channel != "user_2" {
+			t.Errorf("Bob leaves %s", channel)
+		}
+	}
+	if e := eve.want("left"); e.Channel != "broadcast" {
+		t.Errorf("Eve leaves %s", e.Channel)
+	}
+}
+
 // TestWhatHappenedBeforeAnythingWasHeardIsLookedFor connects the listening connection late.
 func TestWhatHappenedBeforeAnythingWasHeardIsLookedFor(t *testing.T) {
 	t.Parallel()

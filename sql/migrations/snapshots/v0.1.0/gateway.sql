@@ -18,8 +18,8 @@ begin
       from (
         select r.channel, r.user_id, (row_number() over (partition by r.channel order by r.user_id) - 1) / 200 as batch
         from changed_rows r
-        -- Nobody waits for the channels that come and go with a person.
-        where r.channel not in ('broadcast', 'user_' || r.user_id)
+        -- Nobody waits for the channels that come with a person.
+        where tg_op = 'DELETE' or r.channel not in ('broadcast', 'user_' || r.user_id)
       ) c
       group by c.channel, c.batch
     ) g;
