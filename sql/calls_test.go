@@ -29,7 +29,7 @@ var calls = map[string]string{
 	"fold":                "headway.fold()",
 	"forget_user":         "headway.forget_user(2)",
 	"freeze_digest":       "headway.freeze_digest(1002, '22222222-2222-2222-2222-222222222222', 'bob@example.com', 'mail')",
-	"issue_ticket":        "headway.issue_ticket('2100-01-01')",
+	"issue_ticket":        "headway.issue_ticket(1, '2100-01-01')",
 	"redeem_ticket":       "headway.redeem_ticket('22222222-2222-2222-2222-222222222222')",
 	"release_digest":      "headway.release_digest(1002, '22222222-2222-2222-2222-222222222222')",
 	"heartbeat":           "headway.heartbeat('22222222-2222-2222-2222-222222222222', 'here', 2, 'test', false)",

@@ -88,7 +88,6 @@ var probes = []string{
 	"select headway.mute({person}, {channel}, false)",
 	"select * from headway.my_account() a where a.id = {person}",
 	"select headway.my_snapshot() -> 'channels'",
-	"select headway.issue_ticket(now() + {person} * interval '1 hour') is not null",
 	"select headway.notify_mode(), {person} > 0",
 	"select headway.my_people()",
 	"select * from headway.my_progress({project})",

@@ -94,6 +94,7 @@ needed_function (id, name) as (
     ('headway.digest_run_finished(timestamp with time zone)'),
     ('headway.prune_digests()'),
     ('headway.unsubscribe(uuid)'),
+    ('headway.issue_ticket(bigint, timestamp with time zone)'),
     ('headway.redeem_ticket(uuid)')
   ) n (name)
   left join function f on f.name = n.name

@@ -35,11 +35,19 @@ create table headway.appuser (
   constraint appuser_email_one_address check (
     email ~ '^[^[:space:][:cntrl:]@<>()\[\]\\,;:"]+@[^[:space:][:cntrl:]@<>()\[\]\\,;:"]+$' and octet_length(email) <= 254
   ),
-  -- A delay is a length of time, not a moment in the past, and ends before the calendar does.
-  constraint appuser_digest_after_sensible check (digest_after > interval '0' and digest_after <= interval '100 years'),
-  -- The name of a zone of the IANA database; PostgreSQL refuses one that it does not know.
+  -- A delay is a length of time, not a moment in the past, and ends before the calendar does. Of an interval whose parts
+  -- make up for each other, PostgreSQL compares the sum and adds part by part, out of every range.
+  constraint appuser_digest_after_sensible check (
+    digest_after > interval '0' and digest_after <= interval '100 years'
+    and least(
+      extract(year from digest_after), extract(month from digest_after), extract(day from digest_after),
+      extract(hour from digest_after), extract(minute from digest_after), extract(second from digest_after)
+    ) >= 0
+  ),
+  -- The name of a zone of the IANA database; PostgreSQL refuses one that it does not know, unless it is a rule with numbers.
   constraint appuser_time_zone_known check (
-    time_zone ~ '^[A-Za-z_]+(/[A-Za-z0-9_+-]+)*$' and timestamptz 'epoch' at time zone time_zone is not null
+    time_zone ~ '^([A-Za-z_]+(/[A-Za-z_-]+)*|Etc/GMT([+-]?[0-9]|[+-]1[0-2]|-1[34]))$'
+    and timestamptz 'epoch' at time zone time_zone is not null
   ),
   -- Quiet hours have a beginning and an end, or there are none; a whole day of them never ends.
   constraint appuser_quiet_hours_complete check (

@@ -7,7 +7,7 @@ begin
   foreach v_values in array array[
     'fullname => '' ''', 'email => ''''', 'email => ''a@b>''', 'email => ''a@b, c@d''', 'email => ''a b@c''', 'email => E''a@b\nc''',
     'email => ''"a"@b''', 'email => ''a@b@c''', 'email => ''a''', 'email => ''@b''', 'email => repeat(''a'', 250) || ''@b.cd''',
-    'digest_after => ''0''', 'digest_after => ''-1 hour''', 'time_zone => ''''', 'time_zone => ''+03''', 'time_zone => ''<X>-3''',
+    'digest_after => ''0''', 'digest_after => ''-1 hour''', 'digest_after => ''71582788 mons -2147483640 days 1 us''', 'digest_after => ''1 day -1 minute''', 'time_zone => ''Foo/Bar+100''', 'time_zone => ''Etc/GMT+13''', 'time_zone => ''''', 'time_zone => ''+03''', 'time_zone => ''<X>-3''',
     'quiet_from => ''22:00''', 'quiet_until => ''22:00''', 'mail_suspended_at => now()', 'mail_suspended_reason => ''x'''
   ] loop
     begin

@@ -41,6 +41,19 @@ begin
   exception when no_data_found then
     assert sqlerrm like '%99%';
   end;
+
+  -- What is too long is refused where it is said, or no fold could ever tell it.
+  update headway.task set title = repeat('x', 300000);
+  perform headway.complete_task(1, 1);
+  begin
+    perform headway.reopen_task(1, 1, 4, repeat('x', 10001));
+    raise assert_failure using message = 'a reason of any length';
+  exception when invalid_parameter_value then
+    assert sqlerrm like '%10001%';
+  end;
+  perform headway.reopen_task(1, 1, 4, repeat('x', 10000));
+  perform headway.fold();
+  assert (select max(char_length(m.content)) from headway.message m) between 20000 and 20100;
 end
 $$;
 rollback;

@@ -277,7 +277,7 @@ func TestEventsAreAsDescribed(t *testing.T) {
 func TestBeatsAreAsDescribed(t *testing.T) {
 	t.Parallel()
 	a := readAPI(t)
-	b := setup(t, func(g *Gateway) { g.PingInterval = 100 * time.Millisecond })
+	b := setup(t, func(g *Gateway) { g.PingInterval = 5 * time.Second })
 	_, event := a.at("components", "schemas", "Event")
 	_, positions := a.at("components", "schemas", "Positions")
 	stream := b.listen(t, b.ticket(t, 2), "")

@@ -115,6 +115,12 @@ as $$
 begin
   case tg_op
     when 'DELETE' then
+      -- The fold puts it into a message that every client is told.
+      if char_length(current_setting('headway.reason', true)) > 10000 then
+        raise exception 'the reason has % characters', char_length(current_setting('headway.reason', true)) using
+          errcode = 'invalid_parameter_value',
+          hint = 'Give one of at most 10000 characters.';
+      end if;
       -- As a completion does by way of its foreign key, so does a reopening wait for a task that becomes a shared one.
       perform from headway.task t where t.id in (select o.task_id from old_rows o) order by t.id for key share;
       -- A deleted task takes its completions with it and has its project recounted itself.
@@ -232,4 +238,4 @@ begin
 end
 $$;
 comment on function headway.reopen_task(bigint, bigint, bigint, text) is
-  'Reopens a task for a customer, a shared one for all, and says who did and why: select headway.reopen_task(3, 2, 4, ''The logo is missing''). True: it is open now; false: it was already. Errors: no_data_found, insufficient_privilege.';
+  'Reopens a task for a customer, a shared one for all, and says who did and why: select headway.reopen_task(3, 2, 4, ''The logo is missing''). A reason has at most 10000 characters. True: it is open now; false: it was already. Errors: no_data_found, insufficient_privilege, invalid_parameter_value.';

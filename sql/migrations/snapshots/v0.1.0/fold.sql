@@ -221,7 +221,7 @@ begin
       where f.kind = 'completed'
     ),
     told as (
-      select f.id, u.id as actor_id, h.channel, 'task_' || f.kind as kind, f.project_id, f.task_id, t.title, f.user_id, f.reason
+      select f.id, u.id as actor_id, h.channel, 'task_' || f.kind as kind, f.project_id, f.task_id, left(t.title, 10000) as title, f.user_id, f.reason
       from (
         select f.*, lead(f.kind) over (partition by f.task_id order by f.id) as next_kind
         from unnest(post_activity.facts) f

@@ -38,7 +38,7 @@ create trigger subscription_after_delete after delete on headway.subscription
 referencing old table as changed_rows
 for each statement execute function headway.subscription_after_change();
 
-create function headway.issue_ticket(expires_at timestamptz) returns uuid
+create function headway.issue_ticket(user_id bigint, expires_at timestamptz) returns uuid
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -47,12 +47,19 @@ declare
   v_id uuid;
 begin
   delete from headway.ticket t where t.issued_at < now() - interval '1 minute';
-  insert into headway.ticket (user_id, expires_at) values (headway.identity(), issue_ticket.expires_at) returning id into v_id;
+  insert into headway.ticket (user_id, expires_at)
+  select u.id, issue_ticket.expires_at from headway.appuser u where u.id = issue_ticket.user_id
+  returning id into v_id;
+  if not found then
+    raise exception 'there is no person %', issue_ticket.user_id using
+      errcode = 'invalid_authorization_specification',
+      hint = 'A token is for somebody in headway.appuser.';
+  end if;
   return v_id;
 end
 $$;
-comment on function headway.issue_ticket(timestamptz) is
-  'Makes a ticket for headway.uid(), whose token expires then. Errors: invalid_authorization_specification.';
+comment on function headway.issue_ticket(bigint, timestamptz) is
+  'Makes a ticket for a person whose token expires then; what is older than a minute goes. Errors: invalid_authorization_specification.';
 
 create function headway.redeem_ticket(id uuid) returns table (user_id bigint, expires_at timestamptz)
 language sql

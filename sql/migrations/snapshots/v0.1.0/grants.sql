@@ -8,8 +8,7 @@ to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 
 grant execute on function
   headway.my_account(),
-  headway.my_progress(bigint),
-  headway.issue_ticket(timestamptz)
+  headway.my_progress(bigint)
 to headway_user;
 
 grant select on
@@ -79,6 +78,7 @@ grant execute on function
   headway.digest_run_finished(timestamptz),
   headway.prune_digests(),
   headway.unsubscribe(uuid),
+  headway.issue_ticket(bigint, timestamptz),
   headway.redeem_ticket(uuid)
 to headway_worker;
 

@@ -60,7 +60,8 @@ begin
   select coalesce(
     (
       with recursive w (after, through) as (
-        select advance_cursor.through_seq, advance_cursor.through_seq
+        select s.through, s.through
+        from (select greatest(advance_cursor.through_seq, 0) as through) s
         union all
         select w.through, w.through + 1000
         from w

@@ -13,6 +13,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_takes boolean;
+  v_span interval;
 begin
   if tg_op in ('DELETE', 'TRUNCATE') or tg_op = 'UPDATE' and new.name <> old.name then
     raise exception 'setting "%" can be changed but not removed or renamed', coalesce(old.name, '*') using
@@ -20,16 +21,23 @@ begin
       hint = 'Change its value: select headway.set_setting(name, value).';
   end if;
   begin
-    v_takes := case new.name
-      when 'notify_payload' then new.value in ('row', 'reference', 'off')
-      -- A century is more than anybody waits, and a moment so far away is still a timestamp.
-      when 'digest_after' then new.value::interval > interval '0' and new.value::interval <= interval '100 years'
-      when 'digest_min_gap' then new.value::interval >= interval '0' and new.value::interval <= interval '100 years'
-      when 'digest_when_unknown' then new.value in ('resend', 'hold')
-      when 'digest_max_attempts' then new.value::integer >= 1
-      when 'digest_max_items' then new.value::integer >= 1
-      when 'digest_keep' then new.value::interval > interval '0' and new.value::interval <= interval '100 years'
-    end;
+    if new.name in ('digest_after', 'digest_min_gap', 'digest_keep') then
+      v_span := new.value::interval;
+      -- A century is more than anybody waits, and a moment so far away is still a timestamp. Parts that make up for each
+      -- other are compared as a sum and added one by one, out of every range.
+      v_takes := v_span <= interval '100 years' and (v_span > interval '0' or new.name = 'digest_min_gap')
+        and least(
+          extract(year from v_span), extract(month from v_span), extract(day from v_span),
+          extract(hour from v_span), extract(minute from v_span), extract(second from v_span)
+        ) >= 0;
+    else
+      v_takes := case new.name
+        when 'notify_payload' then new.value in ('row', 'reference', 'off')
+        when 'digest_when_unknown' then new.value in ('resend', 'hold')
+        when 'digest_max_attempts' then new.value::integer >= 1
+        when 'digest_max_items' then new.value::integer >= 1
+      end;
+    end if;
   exception when data_exception then
     v_takes := false;
   end;
