@@ -123,6 +123,11 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if new.seq is not null then
+    raise exception 'a message brought its own seq % to channel "%"', new.seq, new.channel using
+      errcode = 'invalid_parameter_value',
+      hint = 'Insert sender, channel and content; the rest is given.';
+  end if;
   if new.sender is distinct from headway.uid() and headway.uid() is not null then
     raise exception 'person % cannot post as somebody else', headway.uid() using
       errcode = 'insufficient_privilege',
@@ -141,12 +146,17 @@ begin
       errcode = 'insufficient_privilege',
       hint = 'Members of a project are subscribed to its channels; headway.open_channel(name, project, members) adds to others.';
   end if;
-  -- This row lock is held until commit: whoever reads seq n has everything below it.
-  update headway.channel c set last_seq = c.last_seq + 1 where c.name = new.channel returning c.last_seq into new.seq;
+  -- This row lock is held until commit: whoever reads seq n has everything below it. Above last_seq are the messages of this
+  -- statement; it is written once they are all there, or each would have to pass the versions of the row before it.
+  select coalesce(
+    (select m.seq from headway.message m where m.channel = c.name and m.seq > c.last_seq order by m.seq desc limit 1),
+    c.last_seq
+  ) + 1
+  into new.seq
+  from headway.channel c
+  where c.name = new.channel
+  for no key update;
   new.sent_at := clock_timestamp();
-  -- Whoever posts and has read everything else has read their own message too.
-  update headway.subscription s set read_seq = new.seq
-  where s.channel = new.channel and s.user_id = new.sender and s.read_seq = new.seq - 1;
   return new;
 end
 $$;
@@ -154,7 +164,7 @@ comment on function headway.message_before_insert() is 'Checks that the sender m
 
 -- The fold numbers its messages itself, a channel at a time.
 create trigger message_before_insert before insert on headway.message
-for each row when (new.seq is null) execute function headway.message_before_insert();
+for each row when (new.seq is null or new.kind = 'chat') execute function headway.message_before_insert();
 
 create function headway.message_after_insert() returns trigger
 language plpgsql
@@ -163,19 +173,30 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_mode text := headway.notify_mode();
-  v_channel text;
+  v_numbered record;
 begin
-  -- A number that was not given out would be in the way of whoever is given it.
-  select n.channel into v_channel
-  from new_rows n
-  left join headway.channel c on c.name = n.channel
-  where n.seq <= c.last_seq is not true
-  limit 1;
-  if found then
-    raise exception 'a message brought its own seq to channel "%"', v_channel using
-      errcode = 'invalid_parameter_value',
-      hint = 'Insert sender, channel and content; the rest is given.';
-  end if;
+  for v_numbered in
+    select n.channel, c.last_seq, count(*) as messages, max(n.seq) as through, (array_agg(n.sender order by n.seq))[1] as first_sender
+    from new_rows n
+    left join headway.channel c on c.name = n.channel
+    where n.seq <= c.last_seq is not true
+    group by n.channel, c.last_seq
+  loop
+    -- A number that was not given out would be in the way of whoever is given it.
+    if v_numbered.through - v_numbered.last_seq = v_numbered.messages is not true then
+      raise exception 'a message brought its own seq to channel "%"', v_numbered.channel using
+        errcode = 'invalid_parameter_value',
+        hint = 'Insert sender, channel and content; the rest is given.';
+    end if;
+    update headway.channel c set last_seq = v_numbered.through where c.name = v_numbered.channel;
+    -- Whoever posts and has read everything else has read their own messages too, up to the first of another.
+    update headway.subscription s
+    set read_seq = coalesce(
+      (select min(n.seq) - 1 from new_rows n where n.channel = s.channel and n.seq > s.read_seq and n.sender is distinct from s.user_id),
+      v_numbered.through
+    )
+    where s.channel = v_numbered.channel and s.user_id = v_numbered.first_sender and s.read_seq = v_numbered.last_seq;
+  end loop;
 
   if v_mode <> 'off' then
     perform pg_notify(p.channel, p.payload), pg_notify('headway_events', p.payload)
@@ -193,7 +214,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.message_after_insert() is 'Refuses numbers that were not given out, and notifies each message on the channel of its name.';
+comment on function headway.message_after_insert() is 'Counts the messages of the channel, refuses numbers that were not given out, and notifies each on the channel of its name.';
 
 create trigger message_after_insert after insert on headway.message
 referencing new table as new_rows
