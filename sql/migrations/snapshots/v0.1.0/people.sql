@@ -26,6 +26,12 @@ as $$
 declare
   v_sender bigint;
 begin
+  -- An older snapshot does not show what they have said since.
+  if exists (select from old_rows) and current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'deleting a person is refused in a % transaction', current_setting('transaction_isolation') using
+      errcode = 'feature_not_supported',
+      hint = 'Delete them in a transaction of its own: begin isolation level read committed.';
+  end if;
   delete from headway.channel c using old_rows o where c.name = 'user_' || o.id;
 
   select o.id into v_sender from old_rows o where exists (select from headway.message m where m.sender = o.id) limit 1;
