@@ -122,6 +122,31 @@ func TestARecountOfWhoeverIsAssignedAsksForTheirOwnCompletions(t *testing.T) {
 	}
 }
 
+// TestAReopeningReadsItsCompletionAlone reopens a task for one person where few people have completed it, and then many.
+func TestAReopeningReadsItsCompletionAlone(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	execute(t, conn, `
+		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 5000);
+		insert into headway.project (name) values ('Website');
+		insert into headway.member (project_id, user_id, role) select 1, id, 'customer' from headway.appuser;
+		insert into headway.task (project_id, title, shared) values (1, 'Task', false);
+		set plan_cache_mode = force_generic_plan`)
+	reopen := func(person int) float64 {
+		execute(t, conn, "select headway.fold(100000); analyze")
+		execute(t, conn, fmt.Sprintf("select headway.reopen_task(1, %d)", person)) // so that everything is planned
+		return pages(t, conn, fmt.Sprintf("select headway.reopen_task(1, %d)", person+1))
+	}
+	execute(t, conn, "insert into headway.completion (task_id, user_id) select 1, id from headway.appuser where id <= 10")
+	few := reopen(1)
+	execute(t, conn, "insert into headway.completion (task_id, user_id) select 1, id from headway.appuser on conflict do nothing")
+	many := reopen(4000)
+	t.Logf("%.0f pages with 10 completions, %.0f with 5,000", few, many)
+	if many > 1.5*few {
+		t.Errorf("%.0f pages with 10 completions, %.0f with 5,000", few, many)
+	}
+}
+
 // pages runs a statement and returns how many pages it read.
 func pages(t *testing.T, conn *pgx.Conn, statement string) float64 {
 	t.Helper()

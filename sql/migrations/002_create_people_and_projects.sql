@@ -29,6 +29,8 @@ create table headway.appuser (
   mail_suspended_at timestamptz,
   mail_suspended_reason text,
   created_at timestamptz not null default now(),
+  -- It is part of the name of a channel.
+  constraint appuser_id_positive check (id > 0),
   -- A name is something to show.
   constraint appuser_fullname_not_blank check (fullname ~ '\S'),
   -- One plain address: nothing that could open a second recipient, a parameter or a header.
@@ -72,6 +74,8 @@ create table headway.project (
   name text not null,
   created_at timestamptz not null default now(),
   archived_at timestamptz,
+  -- It is part of the names of two channels.
+  constraint project_id_positive check (id > 0),
   -- A name is something to show.
   constraint project_name_not_blank check (name ~ '\S')
 );

@@ -47,6 +47,21 @@ begin
   assert (
     select count(*) from headway.message m where m.channel = 'user_3' and m.kind = 'task_assigned' and m.task_id = 2
   ) = 1, 'Charlie is not told, or more than once';
+
+  -- An assignment of a task that is for everyone is told when it matters, and only once.
+  insert into headway.appuser (id, fullname) values (9, 'Eve');
+  insert into headway.task (id, project_id, title, shared) values (4, 1, 'Photo', false), (5, 1, 'Logo', false);
+  insert into headway.assignment (task_id, user_id) values (4, 1), (4, 9);
+  perform headway.fold();
+  insert into headway.assignment (task_id, user_id) values (5, 1);
+  assert not exists (select from headway.message m where m.task_id in (4, 5) and m.kind = 'task_assigned');
+  update headway.task t set audience = 'assigned' where t.id in (4, 5);
+  update headway.task t set weight = 2 where t.id in (4, 5);
+  perform headway.fold();
+  assert (
+    select array_agg(m.channel || ' ' || m.task_id order by m.task_id) from headway.message m where m.task_id in (4, 5) and m.kind = 'task_assigned'
+  ) = array['user_1 4', 'user_1 5'];
+  assert not exists (select from headway.verify());
 end
 $$;
 rollback;

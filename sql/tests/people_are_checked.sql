@@ -5,7 +5,7 @@ declare
   v_values text;
 begin
   foreach v_values in array array[
-    'fullname => '' ''', 'email => ''''', 'email => ''a@b>''', 'email => ''a@b, c@d''', 'email => ''a b@c''', 'email => E''a@b\nc''',
+    'id => -5', 'id => 0', 'fullname => '' ''', 'email => ''''', 'email => ''a@b>''', 'email => ''a@b, c@d''', 'email => ''a b@c''', 'email => E''a@b\nc''',
     'email => ''"a"@b''', 'email => ''a@b@c''', 'email => ''a''', 'email => ''@b''', 'email => repeat(''a'', 250) || ''@b.cd''',
     'digest_after => ''0''', 'digest_after => ''-1 hour''', 'digest_after => ''71582788 mons -2147483640 days 1 us''', 'digest_after => ''1 day -1 minute''', 'time_zone => ''Foo/Bar+100''', 'time_zone => ''Etc/GMT+13''', 'time_zone => ''''', 'time_zone => ''+03''', 'time_zone => ''<X>-3''',
     'quiet_from => ''22:00''', 'quiet_until => ''22:00''', 'mail_suspended_at => now()', 'mail_suspended_reason => ''x'''
@@ -19,6 +19,12 @@ begin
       null;
     end;
   end loop;
+  begin
+    insert into headway.project (id, name) values (-1, 'Website');
+    raise assert_failure using message = 'a project below 0';
+  exception when check_violation then
+    assert sqlerrm like '%project_id_positive%', sqlerrm;
+  end;
   begin
     insert into headway.appuser (fullname, quiet_from, quiet_until) values ('Abe', '00:00', '24:00');
     raise assert_failure using message = 'quiet hours without an end';

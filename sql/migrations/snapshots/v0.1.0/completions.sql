@@ -229,8 +229,11 @@ begin
   end if;
   perform set_config('headway.actor', coalesce(reopen_task.reopened_by, headway.uid(), reopen_task.user_id)::text, true);
   perform set_config('headway.reason', coalesce(reopen_task.reason, ''), true);
-  delete from headway.completion c
-  where c.task_id = reopen_task.task_id and (v_shared or c.user_id = reopen_task.user_id);
+  if v_shared then
+    delete from headway.completion c where c.task_id = reopen_task.task_id;
+  else
+    delete from headway.completion c where c.task_id = reopen_task.task_id and c.user_id = reopen_task.user_id;
+  end if;
   v_found := found;
   perform set_config('headway.actor', coalesce(v_actor, ''), true);
   perform set_config('headway.reason', '', true);

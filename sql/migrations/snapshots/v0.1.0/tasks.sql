@@ -40,11 +40,20 @@ begin
           errcode = 'feature_not_supported',
           hint = 'Insert it in the other project and delete it here.';
       end if;
-      insert into headway.pending_fact (kind, project_id)
-      select distinct 'recompute'::headway.fact_kind, n.project_id
+      insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
+      select distinct 'recompute'::headway.fact_kind, n.project_id, null::bigint, null::bigint, null::bigint
       from new_rows n
       join old_rows o on o.id = n.id
-      where (o.weight, o.shared, o.audience) is distinct from (n.weight, n.shared, n.audience);
+      where (o.weight, o.shared, o.audience) is distinct from (n.weight, n.shared, n.audience)
+      union all
+      -- While a task is for everyone, its assignment is told to nobody.
+      select 'assigned', n.project_id, n.id, a.user_id, headway.actor()
+      from new_rows n
+      join old_rows o on o.id = n.id
+      join headway.assignment a on a.task_id = n.id
+      where n.audience = 'assigned' and o.audience <> 'assigned' and not exists (
+        select from headway.pending_fact f where f.kind = 'assigned' and f.task_id = a.task_id and f.user_id = a.user_id
+      );
     when 'DELETE' then
       insert into headway.pending_fact (kind, project_id)
       select distinct 'recompute'::headway.fact_kind, o.project_id
