@@ -4,49 +4,39 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/robfig/cron/v3"
 )
 
-// sweepInterval is how often the mailer looks for what waits to be sent although the schedule does not say so: what
-// is to be tried again, was left by a worker that vanished, or was reserved by hand.
-const sweepInterval = 30 * time.Second
-
 // digests has digests reserved when the schedule says so, and sends what is reserved. The schedule says only when to
 // look. Who is due is computed in the database, so that a time that is skipped, comes twice or is seen by several
 // workers neither loses nor doubles a mail.
 func (w *Worker) digests(ctx context.Context) error {
-	reserved := make(chan struct{}, 1)
-	run := func(slot time.Time) {
-		if err := w.reserve(ctx, slot); err != nil {
-			if ctx.Err() == nil {
-				w.Log.Error("digests could not be reserved; the next run makes up for it", slog.Any("error", err))
-			}
-			return
-		}
-		select {
-		case reserved <- struct{}{}:
-		default: // a sweep is on its way
-		}
-	}
-
 	// Recover inside SkipIfStillRunning: the other way round, a panic would leave the job marked as running for good.
 	logger := cronLogger{w.Log}
-	chain := []cron.JobWrapper{cron.SkipIfStillRunning(logger), cron.Recover(logger)}
-	crontab := cron.New(cron.WithChain(chain...), cron.WithLogger(logger))
+	chain := cron.NewChain(cron.SkipIfStillRunning(logger), cron.Recover(logger))
+	runs := &runs{Worker: w, reserved: make(chan struct{}, 1)}
+	run := chain.Then(cron.FuncJob(func() { runs.run(ctx) }))
+	makeUp := chain.Then(cron.FuncJob(func() {
+		if runs.lookBack(ctx) {
+			run.Run()
+		}
+	}))
+	crontab := cron.New(cron.WithLogger(logger))
 	var id cron.EntryID
-	id = crontab.Schedule(w.Config.DigestSchedule, cron.FuncJob(func() { run(crontab.Entry(id).Prev) }))
-	if missed, err := w.missed(ctx); err != nil {
-		w.Log.Error("whether a run of digests was missed is not known", slog.Any("error", err))
-	} else if !missed.IsZero() {
-		w.Log.Info("a run of digests was missed and is made up for", slog.Time("slot", missed))
-		cron.NewChain(chain...).Then(cron.FuncJob(func() { run(missed) })).Run()
-	}
+	id = crontab.Schedule(w.Config.DigestSchedule, cron.FuncJob(func() {
+		slot := crontab.Entry(id).Prev
+		runs.owed.Store(&slot)
+		run.Run()
+	}))
+	crontab.Schedule(cron.Every(w.SweepInterval), makeUp)
+	makeUp.Run()
 	crontab.Start()
 	defer func() { <-crontab.Stop().Done() }()
 
-	sweep := time.NewTicker(sweepInterval)
+	sweep := time.NewTicker(w.SweepInterval)
 	defer sweep.Stop()
 	for {
 		if sent, err := w.mailer.Send(ctx); err != nil && ctx.Err() == nil {
@@ -55,12 +45,66 @@ func (w *Worker) digests(ctx context.Context) error {
 			w.Log.Info("digests were sent", slog.Int("sent", sent))
 		}
 		select {
-		case <-reserved:
+		case <-runs.reserved:
 		case <-sweep.C:
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// runs are what the times of the schedule ask for.
+type runs struct {
+	*Worker
+	owed     atomic.Pointer[time.Time] // the last time that came, until its run has succeeded; nil: none
+	known    bool                      // whether a run was missed before the worker came
+	reserved chan struct{}
+}
+
+// run does the run that is owed. If it fails it stays owed.
+func (r *runs) run(ctx context.Context) {
+	slot := r.owed.Load()
+	if slot == nil {
+		return
+	}
+	if err := r.reserve(ctx, *slot); err != nil {
+		if ctx.Err() == nil {
+			r.Log.Error("digests could not be reserved, which is tried again", slog.Any("error", err))
+		}
+		return
+	}
+	r.owed.CompareAndSwap(slot, nil) // unless the next time has come
+	select {
+	case r.reserved <- struct{}{}:
+	default: // a sweep is on its way
+	}
+}
+
+// lookBack reports whether a run is to be made up for: one that failed and that no other worker has done meanwhile, or
+// one that went by while no worker was there.
+func (r *runs) lookBack(ctx context.Context) bool {
+	slot := r.owed.Load()
+	if r.known && slot == nil {
+		return false
+	}
+	last, err := r.lastRun(ctx)
+	switch {
+	case err != nil:
+		if ctx.Err() == nil {
+			r.Log.Error("whether a run of digests was missed is not known, which is asked again", slog.Any("error", err))
+		}
+		return false
+	case slot != nil && !last.Before(*slot):
+		if r.owed.CompareAndSwap(slot, nil) {
+			r.Log.Info("the run of digests is done already", slog.Time("slot", *slot))
+		}
+	case slot == nil && !last.IsZero():
+		if missed := lastSlot(r.Config.DigestSchedule, last, time.Now()); !missed.IsZero() && r.owed.CompareAndSwap(nil, &missed) {
+			r.Log.Info("a run of digests was missed and is made up for", slog.Time("slot", missed))
+		}
+	}
+	r.known = true
+	return true
 }
 
 const (
@@ -87,16 +131,16 @@ func (w *Worker) reserve(ctx context.Context, slot time.Time) error {
 	return nil
 }
 
-// missed returns the last time of the schedule that went by while no worker was there, the zero time if none did.
-func (w *Worker) missed(ctx context.Context) (time.Time, error) {
-	var last *time.Time
-	if err := w.pool.QueryRow(ctx, sqlLastRun).Scan(&last); err != nil {
-		return time.Time{}, fmt.Errorf("last run of digests: %w", err)
+// lastRun returns the last time of the schedule whose run is on record, the zero time if none is.
+func (w *Worker) lastRun(ctx context.Context) (last time.Time, err error) {
+	var slot *time.Time
+	if err := w.pool.QueryRow(ctx, sqlLastRun).Scan(&slot); err != nil {
+		return last, fmt.Errorf("last run of digests: %w", err)
 	}
-	if last == nil {
-		return time.Time{}, nil
+	if slot != nil {
+		last = *slot
 	}
-	return lastSlot(w.Config.DigestSchedule, *last, time.Now()), nil
+	return last, nil
 }
 
 // lastSlot returns the last time of a schedule after one moment and up to another, the zero time if there is none. The

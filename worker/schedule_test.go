@@ -28,6 +28,16 @@ func (s *ticks) Next(after time.Time) time.Time {
 	return after.Add(s.interval)
 }
 
+// once is a schedule with one time, which is soon.
+type once struct{ asked atomic.Bool }
+
+func (s *once) Next(after time.Time) time.Time {
+	if s.asked.Swap(true) {
+		return time.Time{}
+	}
+	return after.Add(20 * time.Millisecond)
+}
+
 // scheduled is a database with somebody who is due, a mail server, and what a worker needs to know of both.
 func scheduled(t *testing.T, more ...string) (config worker.Config, conn *pgx.Conn, server *smtptest.Server) {
 	t.Helper()
@@ -116,6 +126,44 @@ func TestAPanicInARunLeavesTheScheduleAlive(t *testing.T) {
 	w.stop()
 	if len(server.Messages()) != 2 {
 		t.Errorf("%d mails", len(server.Messages()))
+	}
+}
+
+// breakdown has every digest that is reserved fail, until mend is run.
+const (
+	breakdown = `
+		create function public.fail() returns trigger language plpgsql as $$ begin raise 'no room'; end $$;
+		create trigger fail before insert on headway.digest for each row execute function public.fail()`
+	mend = `drop trigger fail on headway.digest`
+)
+
+func TestARunThatFailsIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	config, conn, server := scheduled(t)
+	config.DigestSchedule.Schedule = &once{}
+	log := newLogbook(t, nil)
+	do(t, conn, breakdown)
+	start(t, config, func(w *worker.Worker) { w.Log, w.SweepInterval = slog.New(log), time.Second })
+	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, which is tried again") }, "no run fails")
+	do(t, conn, mend)
+	awaitMails(t, server, 1)
+	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) == 1 }, "the run is not on record")
+}
+
+func TestARunThatFailsIsLeftToAWorkerThatHasDoneIt(t *testing.T) {
+	t.Parallel()
+	config, conn, _ := scheduled(t)
+	config.DigestSchedule.Schedule = &once{}
+	log := newLogbook(t, nil)
+	do(t, conn, breakdown)
+	w := start(t, config, func(w *worker.Worker) { w.Log, w.SweepInterval = slog.New(log), time.Second })
+	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, which is tried again") }, "no run fails")
+	// Somebody is due again by now, but not before the next time of the schedule.
+	do(t, conn, `begin; `+mend+`; select headway.digest_run_finished(now()); commit`)
+	pgtest.Eventually(t, soon, func() bool { return log.has("the run of digests is done already") }, "nobody looks")
+	w.stop()
+	if n := value[int](t, conn, `select count(*) from headway.due_digests()`); n != 1 || runs(t, conn) != 1 {
+		t.Errorf("%d due, %d runs", n, runs(t, conn))
 	}
 }
 

@@ -48,6 +48,11 @@ type Worker struct {
 	// ProbeTimeout is how long that may take until the subscription counts as dead. Default: 5s.
 	ProbeTimeout time.Duration
 
+	// SweepInterval is how often it is looked for mail that waits although the schedule does not say so: what is to be
+	// tried again, was left by a worker that vanished, or was reserved by hand; and for a run of digests that failed. From
+	// a second on. Default: 30s.
+	SweepInterval time.Duration
+
 	// Observe is told every step of the loop that folds, which waits for it. Nil: nobody is.
 	Observe func(Event)
 
@@ -84,6 +89,7 @@ func New(config Config, log *slog.Logger, version string) *Worker {
 		PingInterval:      5 * time.Second,
 		ProbeInterval:     30 * time.Second,
 		ProbeTimeout:      5 * time.Second,
+		SweepInterval:     30 * time.Second,
 		Registry:          registry,
 		id:                id,
 		metrics:           newMetrics(registry, version, status),
