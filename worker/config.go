@@ -250,6 +250,9 @@ func (s *Schedule) EnvDecode(_ context.Context, value string) error {
 	if parsed.Next(time.Now()).IsZero() {
 		return errors.New("that never comes: " + want)
 	}
+	if spec, ok := parsed.(*cron.SpecSchedule); ok {
+		parsed = wallClock{spec}
+	}
 	*s = Schedule{Schedule: parsed, Spec: value}
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // digests has digests reserved when the schedule says so, and sends what is reserved. The schedule says only when to
-// look. Who is due is computed in the database, so that a time that is skipped, comes twice or is seen by several
-// workers neither loses nor doubles a mail.
+// look. Who is due is computed in the database, so that a time that comes late, comes twice or is seen by several workers
+// neither loses nor doubles a mail.
 func (w *Worker) digests(ctx context.Context) error {
 	// Recover inside SkipIfStillRunning: the other way round, a panic would leave the job marked as running for good.
 	logger := cronLogger{w.Log}
@@ -159,6 +159,35 @@ func lastSlot(schedule cron.Schedule, after, until time.Time) (slot time.Time) {
 		}
 	}
 	return slot
+}
+
+// wallClock is a schedule whose times come although clocks are put forward and leave them out: at that moment then, all
+// of them at once. One that clocks put back show twice comes twice.
+type wallClock struct{ *cron.SpecSchedule }
+
+// Next implements [cron.Schedule].
+func (s wallClock) Next(after time.Time) time.Time {
+	next := s.SpecSchedule.Next(after)
+	at := after
+	if s.Location != time.Local {
+		at = after.In(s.Location)
+	}
+	for {
+		_, change := at.ZoneBounds()
+		if change.IsZero() || !change.Before(next) {
+			return next
+		}
+		before := change.Add(-time.Second)
+		_, old := before.Zone()
+		_, offset := change.Zone()
+		// What the clocks leave out is what would come by the old clock before the new one is where it begins.
+		unchanged := *s.SpecSchedule
+		unchanged.Location = time.FixedZone("", old)
+		if forward := time.Duration(offset-old) * time.Second; unchanged.Next(before).Before(change.Add(forward)) {
+			return change.In(after.Location())
+		}
+		at = change
+	}
 }
 
 // cronLogger hands on what the schedule has to say: its routine is nobody's business, a panic in a run is.

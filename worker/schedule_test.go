@@ -215,6 +215,44 @@ func TestTheFirstWorkerHasNothingToMakeUpFor(t *testing.T) {
 	}
 }
 
+func TestATimeThatClocksLeaveOutComesWhenTheyArePutForward(t *testing.T) {
+	t.Parallel()
+	at := func(s string) time.Time {
+		t.Helper()
+		at, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	for _, test := range []struct{ schedule, after, want string }{
+		{"CRON_TZ=Europe/Lisbon 30 1 * * *", "2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z"}, // two o'clock there
+		{"CRON_TZ=Europe/Lisbon 30 1 * * *", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"},
+		{"CRON_TZ=Europe/Lisbon 0 1 * * *", "2026-03-28T01:00:00Z", "2026-03-29T01:00:00Z"},
+		{"CRON_TZ=Europe/Lisbon 0 2 * * *", "2026-03-28T02:00:00Z", "2026-03-29T01:00:00Z"},
+		{"CRON_TZ=Europe/Lisbon 0 2 * * *", "2026-03-29T01:00:00Z", "2026-03-30T01:00:00Z"},
+		{"CRON_TZ=Europe/Lisbon */20 1 * * *", "2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z"},
+		{"CRON_TZ=Europe/Lisbon */20 1 * * *", "2026-03-29T01:00:00Z", "2026-03-30T00:00:00Z"},
+		{"CRON_TZ=Europe/Lisbon 30 1 * * 1-5", "2026-03-27T01:30:00Z", "2026-03-30T00:30:00Z"}, // it is a Sunday
+		{"CRON_TZ=Europe/Lisbon 30 1 29 3 *", "2025-03-29T01:30:00Z", "2026-03-29T01:00:00Z"},
+		{"CRON_TZ=America/Los_Angeles 15 2 * * *", "2026-03-07T10:15:00Z", "2026-03-08T10:00:00Z"},
+		{"CRON_TZ=Asia/Beirut 0 0 * * *", "2025-03-28T22:00:00Z", "2025-03-29T22:00:00Z"},
+		{"CRON_TZ=Australia/Lord_Howe 15 2 * * *", "2026-10-02T15:45:00Z", "2026-10-03T15:30:00Z"}, // by half an hour
+		{"CRON_TZ=Pacific/Apia 0 8 * * *", "2011-12-29T18:00:00Z", "2011-12-30T10:00:00Z"},         // a whole day
+		{"CRON_TZ=Asia/Tokyo 30 1 * * *", "2026-03-28T16:30:00Z", "2026-03-29T16:30:00Z"},
+		{"CRON_TZ=UTC 30 1 * * *", "2026-03-28T01:30:00Z", "2026-03-29T01:30:00Z"},
+		{"@every 24h", "2026-03-28T01:30:00Z", "2026-03-29T01:30:00Z"},
+	} {
+		var schedule worker.Schedule
+		if err := schedule.EnvDecode(t.Context(), test.schedule); err != nil {
+			t.Fatal(err)
+		}
+		if next := schedule.Next(at(test.after)); !next.Equal(at(test.want)) {
+			t.Errorf("%s: after %s comes %s, want %s", test.schedule, test.after, next.Format(time.RFC3339), test.want)
+		}
+	}
+}
+
 func TestTheScheduleAsksTheDatabaseWhoIsDue(t *testing.T) {
 	t.Parallel()
 	// Three workers whose schedules come at once: one mail for everybody.
