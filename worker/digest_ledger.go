@@ -145,10 +145,12 @@ const (
 
 // ask runs a statement of the ledger that returns one value, in one round trip. Whatever the default isolation is, each
 // statement that it consists of sees what others have committed by then: several who claim at a time would fail each
-// other otherwise. Where it fails the pool closes the connection, which is in the middle of the transaction.
+// other otherwise. A timeout that somebody set for all sessions would end it at the same place each time; what bounds it
+// is ctx. Where it fails the pool closes the connection, which is in the middle of the transaction.
 func (m *Mailer) ask(ctx context.Context, into any, how durability, query string, args ...any) error {
 	batch := new(pgx.Batch)
 	batch.Queue("begin isolation level read committed")
+	batch.Queue("set local statement_timeout = 0")
 	if how == lazily {
 		batch.Queue("set local synchronous_commit = off")
 	}

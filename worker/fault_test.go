@@ -116,7 +116,8 @@
 //	    worker/digest_test.go: TestADigestThatCannotBeComposedDelaysNoOther, TestAPanicOfTheComposerEndsTheDigest
 //	    sql/tests/digest_that_cannot_be_told_keeps_no_other_back.sql
 //	38  a restart, and what was read before sending
-//	    worker/schedule_test.go: TestWhatWasMissedIsMadeUpForOnce
+//	    worker/schedule_test.go: TestWhatWasMissedIsMadeUpForOnce, TestARunThatFailsIsTriedAgain
+//	    worker/schedule_test.go: TestATimeThatClocksLeaveOutComesWhenTheyArePutForward
 //	    sql/tests/digest_claim_leaves_out_what_was_read.sql
 //	    sql/tests/digest_retry_is_dropped_when_all_is_read.sql
 //	39  a huge digest, a server that wants less
@@ -131,7 +132,8 @@
 //	    worker/schedule_test.go: TestAPanicInARunLeavesTheScheduleAlive, TestRunsThatWouldOverlapAreSkipped
 //	41  daylight saving, times that are missed, a clock that jumps
 //	    worker/fault_test.go: TestTheClockJumps
-//	    worker/schedule_test.go: TestWhatWasMissedIsMadeUpForOnce
+//	    worker/schedule_test.go: TestWhatWasMissedIsMadeUpForOnce, TestARunThatFailsIsTriedAgain
+//	    worker/schedule_test.go: TestATimeThatClocksLeaveOutComesWhenTheyArePutForward
 //	    sql/tests/digest_quiet_hours_follow_the_clock_on_the_wall.sql
 //	42  a leader that is killed, stopped, stuck, or does not know that it is none any more
 //	    cmd/headway/worker_test.go: TestWorkerProcess
@@ -186,6 +188,7 @@ import (
 
 	"headway/internal/pgtest"
 	"headway/internal/postgres"
+	"headway/internal/smtptest"
 	"headway/worker"
 )
 
@@ -754,11 +757,11 @@ func TestAnOldTransactionIsOpen(t *testing.T) {
 
 // TestAStatementTimeoutForAll
 //
-// Promised: a limit that somebody sets for all sessions does not end folds, which would begin anew and end at the same
-// place for ever; what bounds them is the worker.
-// Provoked: statement_timeout, and transaction_timeout where there is one, for all sessions of the database; a fold that
-// takes longer.
-// Left: that fold has succeeded, on the leader's session and on one of the pool.
+// Promised: a limit that somebody sets for all sessions ends neither folds nor what the ledger of mail does, which would
+// begin anew and end at the same place for ever; what bounds them is the worker.
+// Provoked: statement_timeout, and transaction_timeout where there is one, for all sessions of the database; a fold, a
+// reservation and a claim that take longer.
+// Left: that fold has succeeded, on the leader's session and on one of the pool, and the digest was sent.
 func TestAStatementTimeoutForAll(t *testing.T) {
 	t.Parallel()
 	slow := func(t *testing.T, w *running, brake *brake) {
@@ -796,6 +799,32 @@ func TestAStatementTimeoutForAll(t *testing.T) {
 		brake := newBrake(t, db)
 		setDefault(t, db, "statement_timeout", "2s")
 		slow(t, polling(t, db), brake)
+	})
+	t.Run("a mailer", func(t *testing.T) {
+		t.Parallel()
+		p := unread(t, 1, smtptest.Options{})
+		brake := newBrake(t, p.db)
+		do(t, p.conn, "create trigger stop before insert or update on headway.digest for each statement execute function public.stop(0)")
+		setDefault(t, p.db, "statement_timeout", "2s")
+		p.Pool = connectPool(t, p.db.URL)
+		patient := p.db.Conn(t)
+		for _, step := range []func(context.Context) (int, error){p.Reserve, p.Send} {
+			brake.hold(0)
+			done := make(chan struct{})
+			var n int
+			var err error
+			go func() { defer close(done); n, err = step(t.Context()) }()
+			brake.caught()
+			if _, err := patient.Exec(t.Context(), "select pg_sleep(60)"); err == nil {
+				t.Error("there is no timeout")
+			}
+			brake.release()
+			await(t, "the mailer", done)
+			if n != 1 || err != nil {
+				t.Errorf("%d went on: %v", n, err)
+			}
+		}
+		p.ledger(1, "d.state = 'sent' and d.attempts = 1")
 	})
 }
 

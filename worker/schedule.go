@@ -125,7 +125,8 @@ func (w *Worker) reserve(ctx context.Context, slot time.Time) error {
 	if _, err := w.pool.Exec(ctx, sqlRunFinished, slot); err != nil {
 		return fmt.Errorf("record the run: %w", err)
 	}
-	if _, err := w.pool.Exec(ctx, sqlPrune); err != nil {
+	var pruned int64
+	if err := w.mailer.ask(ctx, &pruned, durably, sqlPrune); err != nil {
 		return fmt.Errorf("prune the ledger: %w", err)
 	}
 	return nil
