@@ -318,6 +318,45 @@ func TestAMailThatIsRefusedSuspendsNoAddress(t *testing.T) {
 	p.send(0)
 }
 
+func TestARelayThatTakesNothingSuspendsNobody(t *testing.T) {
+	t.Parallel()
+	for _, reply := range []error{
+		smtptest.Reply(550, "", "relay not permitted"),
+		smtptest.Reply(550, "", "Sender verify failed"),
+		smtptest.Reply(550, "5.1.0", "<headway@example.com>: Sender address rejected"),
+	} {
+		t.Run(reply.Error(), func(t *testing.T) {
+			t.Parallel()
+			p := correspond(t, 2, smtptest.Options{})
+			p.server.Fail(func(s smtptest.Step) error {
+				if s.Name == "RCPT" {
+					return reply
+				}
+				return nil
+			})
+			p.send(0)
+			for id := 1; id <= 2; id++ {
+				p.ledger(id, `d.state = 'failed'`+notSuspended)
+			}
+		})
+	}
+}
+
+func TestWhatIsBeyondTodaysLimitWaits(t *testing.T) {
+	t.Parallel()
+	p := correspond(t, 2, smtptest.Options{})
+	p.server.Fail(func(s smtptest.Step) error {
+		if s.Name == "DATA" {
+			return smtptest.Reply(550, "5.4.5", "Daily user sending limit exceeded")
+		}
+		return nil
+	})
+	p.send(0)
+	p.server.Fail(nil)
+	p.again()
+	p.send(2)
+}
+
 func TestWhenNobodyKnowsTheSettingDecides(t *testing.T) {
 	t.Parallel()
 	for _, setting := range []string{"resend", "hold"} {

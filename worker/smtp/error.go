@@ -18,20 +18,20 @@ type Outcome string
 
 const (
 	// Retry means that the server does not have the mail and may take it later. That is every 4xx (RFC 5321, section
-	// 4.2.1), every trouble with the connection before the last byte of the mail was out, and everything that is wrong with
-	// the configuration: no TLS, a bad certificate, a login that fails. Nothing is known of the mail then, so nothing
-	// is held against it or its address. To keep such trouble from using up attempts, call [Pool.Acquire] before an
-	// attempt is put on record: it connects and logs in.
+	// 4.2.1), what a server says in 5xx of a limit on how much is sent, every trouble with the connection before the last
+	// byte of the mail was out, and everything that is wrong with the configuration: no TLS, a bad certificate, a login that
+	// fails. Nothing is known of the mail then, so nothing is held against it or its address. To keep such trouble from
+	// using up attempts, call [Pool.Acquire] before an attempt is put on record: it connects and logs in.
 	Retry Outcome = "retry"
 
-	// Refused means that the address is no good and should get no more mail. The server says so of the recipient: an
-	// enhanced code 5.1.x (RFC 3463), but for 5.1.7 and 5.1.8, which are about the sender; without an enhanced code
-	// 550, 551, 553 and 556 in answer to RCPT.
+	// Refused means that the address is no good and should get no more mail. The server says so of the recipient, by an
+	// enhanced code (RFC 3463) that can mean nothing else: 5.1.1 to 5.1.4, 5.1.6, 5.1.10 (RFC 7505) or 5.2.1. Without one a
+	// 550 may as well be about the sender, or about whom the server relays for.
 	Refused Outcome = "refused"
 
 	// Rejected means that this mail will not be taken, which says nothing of the address: every other 5xx, such as 5.2.2
-	// (mailbox full), 5.7.x (policy, spam) and 554 after the mail; also a mail that this server cannot be given,
-	// because it is too big or its address needs SMTPUTF8.
+	// (mailbox full), 5.7.x (policy, spam) and 550 or 554 without an enhanced code; also a mail that this server cannot be
+	// given, because it is too big or its address needs SMTPUTF8.
 	Rejected Outcome = "rejected"
 
 	// Unknown means that the mail was out to its last byte, and no answer came. The server may have it.
@@ -110,6 +110,15 @@ func enhancedCode(reply *smtp.SMTPError) (smtp.EnhancedCode, string) {
 	return enhanced, beginsEnhanced.ReplaceAllString(reply.Message, "")
 }
 
+var (
+	// badRecipient are the codes that are about the recipient for certain.
+	badRecipient = []smtp.EnhancedCode{{5, 1, 1}, {5, 1, 2}, {5, 1, 3}, {5, 1, 4}, {5, 1, 6}, {5, 1, 10}, {5, 2, 1}}
+
+	// limitReached are said of how much is sent, by the day or at a time: Gmail says the second and the third, Exchange
+	// Online the first.
+	limitReached = []smtp.EnhancedCode{{5, 1, 90}, {5, 4, 5}, {5, 7, 28}}
+)
+
 // classify is the table that [Outcome] explains.
 func classify(step string, code int, enhanced smtp.EnhancedCode) Outcome {
 	switch {
@@ -121,13 +130,9 @@ func classify(step string, code int, enhanced smtp.EnhancedCode) Outcome {
 		return Retry // nothing to do with this mail
 	case code == 503 || code == 530 || code == 534 || code == 535 || code == 538 || code == 502 && enhanced[1] == 7:
 		return Retry // the two sides disagree on where they are, or on who is logged in
-	case step == stepMail:
-		return Rejected
-	case has(enhanced) && enhanced[1] != 0:
-		if enhanced[1] == 1 && enhanced[2] != 7 && enhanced[2] != 8 {
-			return Refused
-		}
-	case step == stepRcpt && slices.Contains([]int{550, 551, 553, 556}, code):
+	case slices.Contains(limitReached, enhanced):
+		return Retry
+	case step != stepMail && slices.Contains(badRecipient, enhanced):
 		return Refused
 	}
 	return Rejected
