@@ -126,9 +126,23 @@ func (c *Composer) header(content Content, subject string, now time.Time) messag
 
 	var header message.Header
 	for i := len(fields) - 1; i >= 0; i-- { // what is added comes first
-		header.Add(fields[i][0], fields[i][1])
+		if folded := fold(fields[i][0], fields[i][1]); folded != nil {
+			header.AddRaw(folded)
+		} else {
+			header.Add(fields[i][0], fields[i][1])
+		}
 	}
 	return header
+}
+
+// fold returns a field whose value begins with an encoded word and is too long for one line, with each word on a line of
+// its own: none with an encoded word may have more than 76 characters (RFC 2047, section 2), and the first one may have
+// 75 already. Nil: the field needs no such care.
+func fold(name, value string) []byte {
+	if !strings.HasPrefix(value, "=?") || len(name+": "+value) <= 76 {
+		return nil
+	}
+	return []byte(name + ":\r\n " + strings.ReplaceAll(value, " ", "\r\n ") + "\r\n")
 }
 
 // recipient is what To says. An address that is not ASCII cannot stand in a 7-bit header: it becomes the name of a

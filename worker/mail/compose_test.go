@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html"
 	"maps"
+	"mime"
 	netmail "net/mail"
 	"net/url"
 	"os"
@@ -133,12 +134,38 @@ func checkHeader(t testing.TB, c *Composer, content Content, composed []byte) {
 		if len(to) != 0 {
 			t.Errorf("to %v, want the envelope to know", to)
 		}
-	case err != nil || len(to) != 1 || to[0].Address != content.Email:
+	case err != nil || len(to) != 1 || *to[0] != (Address{Name: headerText(content.Name, 80), Address: content.Email}):
 		t.Errorf("to %v, %v; want %s", to, err, content.Email)
 	}
 	from, err := parsed.Header.AddressList("From")
 	if err != nil || len(from) != 1 || *from[0] != c.From {
 		t.Errorf("from %v, %v", from, err)
+	}
+	about, err := new(mime.WordDecoder).DecodeHeader(parsed.Header.Get("Subject"))
+	if err != nil || about != subject(content) {
+		t.Errorf("about %q, %v; want %q", about, err, subject(content))
+	}
+
+	fields, _, _ := bytes.Cut(composed, []byte("\r\n\r\n"))
+	for line := range bytes.SplitSeq(fields, []byte("\r\n")) { // RFC 2047, section 2
+		if len(line) > 76 && encodedWord.Match(line) {
+			t.Errorf("an encoded word on a line of %d bytes: %s", len(line), line)
+		}
+	}
+}
+
+var encodedWord = regexp.MustCompile(`(?i) =\?utf-8\?[bq]\?[^ ?]*\?=( |$)`)
+
+func TestALongHeaderIsFoldedWhereItIsEncoded(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"Перенос сайта и магазина на новую платформу", "Å", "ページ.お.引っ越し、すべての部署で", "A long name of a project, in ASCII but for the é"} {
+		c, content := composer(t), golden(t, "plain")
+		c.From.Name, content.Name = name, name
+		content.Projects = append(content.Projects, Project{ID: 1, Name: name})
+		for _, email := range []string{content.Email, strings.Repeat("a", 60) + "@" + strings.Repeat("b", 60) + ".example.com", "åbe@exämple.com"} {
+			content.Email = email
+			compose(t, c, content)
+		}
 	}
 }
 
@@ -464,7 +491,7 @@ var payloads = []string{
 	"\u202egnp.exe\u202c", "\u2066a\u2069", "a\u200b\u200cb\u200d\ufeff", "\u0000\u0007\u001b[31mred\u009b0m", "\u2028\u2029\u0085",
 	"\U000e0041\U000e007f", "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033d\u034f\u0334\u0319\u0324\u031e\u0349", "\u3164", "\u115f",
 	"👩‍👩‍👧‍👦 🏴󠁧󠁢󠁥󠁮󠁧󠁿", "می\u200cخواهم", "שלום עולם", "𝕏𝕐ℤ", "\xff\xfe\x80", "--=_c2b9f7a0-1d2e-4a3b-8c4d-5e6f708192a3--",
-	"{{.Unsubscribe}}", "{{template \"x\"}}", "&lt;b&gt;&#60;", "%0d%0aBcc:x", strings.Repeat("a", 3000), strings.Repeat("a b ", 900),
+	"Перенос сайта и магазина на новую платформу", "{{.Unsubscribe}}", "{{template \"x\"}}", "&lt;b&gt;&#60;", "%0d%0aBcc:x", strings.Repeat("a", 3000), strings.Repeat("a b ", 900),
 }
 
 // hostile puts a text wherever somebody can type one.
