@@ -189,6 +189,18 @@ func TestADigestIsSentOnceAndRecorded(t *testing.T) {
 	}
 }
 
+func TestAMessageIDLeadsToItsDigest(t *testing.T) {
+	t.Parallel()
+	p := correspond(t, 2, smtptest.Options{})
+	p.send(2)
+	for i, m := range p.server.Messages() {
+		id, domain, _ := strings.Cut(strings.Trim(messageID(t, m.Data), "<>"), "@")
+		if digest := value[int](t, p.conn, `select max(id) from headway.digest where encode(sha256(token::text::bytea), 'hex') = $1`, id); digest != i+1 || domain != "example.com" {
+			t.Errorf("%s@%s leads to %d", id, domain, digest)
+		}
+	}
+}
+
 func TestManyAreSentAtATimeAndEachOnce(t *testing.T) {
 	t.Parallel()
 	p := correspond(t, 100, smtptest.Options{})

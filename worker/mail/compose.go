@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"embed"
 	"errors"
 	"fmt"
@@ -102,12 +103,14 @@ func (c *Composer) render(content Content, limit limit, now time.Time) ([]byte, 
 // header returns the header of a digest. A reader's name is encoded as need be; it cannot end the field it is in.
 func (c *Composer) header(content Content, subject string, now time.Time) message.Header {
 	_, domain, _ := strings.Cut(c.From.Address, "@")
+	// Whoever has the token can unsubscribe, and a Message-ID gets around: into logs, bounces and answers.
+	id := fmt.Sprintf("%x", sha256.Sum256([]byte(content.Token)))
 	fields := [][2]string{
 		{"Date", now.UTC().Format(time.RFC1123Z)},
 		{"From", (&Address{Name: headerText(c.From.Name, 80), Address: c.From.Address}).String()},
 		{"To", recipient(headerText(content.Name, 80), content.Email)},
 		{"Subject", mime.QEncoding.Encode("utf-8", subject)},
-		{"Message-ID", "<" + content.Token + "@" + domain + ">"},
+		{"Message-ID", "<" + id + "@" + domain + ">"},
 		// Nobody's holiday note is to answer (RFC 3834; the second one is for Exchange). Precedence would say no more,
 		// and no standard knows it.
 		{"Auto-Submitted", "auto-generated"},
@@ -121,7 +124,7 @@ func (c *Composer) header(content Content, subject string, now time.Time) messag
 			[2]string{"List-Unsubscribe-Post", "List-Unsubscribe=One-Click"})
 	}
 	// Neither encoding of a body has =_ in it, so no body can have the boundary.
-	alternative := mime.FormatMediaType("multipart/alternative", map[string]string{"boundary": "=_" + content.Token})
+	alternative := mime.FormatMediaType("multipart/alternative", map[string]string{"boundary": "=_" + id})
 	fields = append(fields, [2]string{"MIME-Version", "1.0"}, [2]string{"Content-Type", alternative})
 
 	var header message.Header
