@@ -118,10 +118,10 @@ func (c *Composer) header(content Content, subject string, now time.Time) messag
 		{"List-Id", "<headway." + domain + ">"},
 	}
 	if c.AppURL != nil {
-		// RFC 2369 and, for the one click, RFC 8058.
-		fields = append(fields,
-			[2]string{"List-Unsubscribe", "<" + c.unsubscribeURL(content.Token) + ">"},
-			[2]string{"List-Unsubscribe-Post", "List-Unsubscribe=One-Click"})
+		fields = append(fields, [2]string{"List-Unsubscribe", "<" + c.unsubscribeURL(content.Token) + ">"}) // RFC 2369
+		if c.AppURL.Scheme == "https" {
+			fields = append(fields, [2]string{"List-Unsubscribe-Post", "List-Unsubscribe=One-Click"}) // RFC 8058 wants https
+		}
 	}
 	// Neither encoding of a body has =_ in it, so no body can have the boundary.
 	alternative := mime.FormatMediaType("multipart/alternative", map[string]string{"boundary": "=_" + id})

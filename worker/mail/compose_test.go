@@ -285,6 +285,22 @@ func TestNothingButTheLinkHasTheToken(t *testing.T) {
 	}
 }
 
+func TestOneClickIsOfferedWhereItIsEncrypted(t *testing.T) {
+	t.Parallel()
+	for _, scheme := range []string{"http", "https"} {
+		c := composer(t)
+		c.AppURL.Scheme = scheme
+		composed, err := c.Compose(golden(t, "plain"), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		offered := bytes.Contains(composed, []byte("\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"))
+		if offered != (scheme == "https") || !bytes.Contains(composed, []byte("\r\nList-Unsubscribe:")) {
+			t.Errorf("%s: %s", scheme, composed)
+		}
+	}
+}
+
 func TestBothPartsSayTheSame(t *testing.T) {
 	t.Parallel()
 	words := func(s string) string { return strings.Join(strings.Fields(s), " ") }
