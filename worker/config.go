@@ -53,7 +53,7 @@ type Config struct {
 	// DigestConcurrency is the number of SMTP connections at a time, from 1 to 100.
 	DigestConcurrency int `env:"HEADWAY_DIGEST_CONCURRENCY, default=4"`
 
-	// AppURL is the application's address, for links in mail. Nil: mail has no links.
+	// AppURL is the application's address, for links in mail, without user and password. Nil: mail has no links.
 	AppURL *url.URL `env:"HEADWAY_APP_URL, noinit"`
 
 	// HTTPAddr is where health, metrics and the gateway are served, as host:port or :port. Empty: nowhere.
@@ -132,9 +132,11 @@ func want(err error) string {
 
 // problem names a variable, its value unless that may hold a secret, and what to do.
 func problem(name, value, want string) error {
-	switch name {
-	case "DATABASE_URL", "HEADWAY_LISTEN_URL", "HEADWAY_SMTP_URL", "HEADWAY_TOKEN_SECRET":
+	switch {
+	case slices.Contains([]string{"DATABASE_URL", "HEADWAY_LISTEN_URL", "HEADWAY_SMTP_URL", "HEADWAY_TOKEN_SECRET"}, name):
 		return fmt.Errorf("%s: %s", name, want)
+	case name == "HEADWAY_APP_URL" && strings.Contains(value, "@"): // what could not be read of it may be a part of a password
+		return fmt.Errorf("%s: want an address such as https://app.example.com, without user and password", name)
 	default:
 		return fmt.Errorf("%s is %q: %s", name, value, want)
 	}
@@ -165,8 +167,8 @@ func (c *Config) check() (problems []error) {
 		report("HEADWAY_DIGEST_CONCURRENCY", strconv.Itoa(c.DigestConcurrency), "want a whole number from 1 to 100")
 	}
 	if c.AppURL != nil && (c.AppURL.Scheme != "http" && c.AppURL.Scheme != "https" || c.AppURL.Hostname() == "" ||
-		strings.ContainsAny(c.AppURL.String(), `<>" `)) {
-		report("HEADWAY_APP_URL", c.AppURL.Redacted(), "want an address such as https://app.example.com")
+		c.AppURL.User != nil || strings.ContainsAny(c.AppURL.String(), `<>" `)) {
+		report("HEADWAY_APP_URL", c.AppURL.String(), "want an address such as https://app.example.com")
 	}
 	if c.HTTPAddr != "" {
 		_, port, err := net.SplitHostPort(c.HTTPAddr)

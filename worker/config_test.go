@@ -100,6 +100,7 @@ func TestAWrongValueIsNamedWithWhatWouldBeRight(t *testing.T) {
 		{"HEADWAY_DIGEST_CONCURRENCY=-1", `HEADWAY_DIGEST_CONCURRENCY is "-1": want a whole number from 1`},
 		{"HEADWAY_APP_URL=app.example.com", `HEADWAY_APP_URL is "app.example.com": want an address such as https://`},
 		{"HEADWAY_APP_URL=https://a>b", `HEADWAY_APP_URL is "https://a>b": want an address such as https://`},
+		{"HEADWAY_APP_URL=https://me@app.example.com", "HEADWAY_APP_URL: want an address such as https://app.example.com, without user and password"},
 		{"HEADWAY_APP_URL=http://[", `HEADWAY_APP_URL is "http://[": want a URL`},
 		{"HEADWAY_HTTP_ADDR=8080", `HEADWAY_HTTP_ADDR is "8080": want host:port`},
 		{"HEADWAY_HTTP_ADDR=:http-alt", `HEADWAY_HTTP_ADDR is ":http-alt": want host:port`},
@@ -157,6 +158,11 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		{"HEADWAY_LISTEN_URL", "postgres://me:" + secret + "@host:5432/db?sslmode=perhaps"},
 		{"HEADWAY_SMTP_URL", "smtp://me:" + secret + "%@host"},
 		{"HEADWAY_SMTP_URL", "smtp://me:" + secret + "@host?tls=" + secret},
+		{"HEADWAY_APP_URL", "https://me:" + secret + "@host"},
+		{"HEADWAY_APP_URL", "https://" + secret + "@host"},
+		{"HEADWAY_APP_URL", "ftp://me:" + secret + "@host"},
+		{"HEADWAY_APP_URL", "https://me:" + secret + "#@host"},
+		{"HEADWAY_APP_URL", "https://me:%" + secret + "@host"},
 		{"HEADWAY_TOKEN_SECRET", secret},
 	} {
 		if _, err := load(pairs...); err == nil || strings.Contains(err.Error(), secret) {
