@@ -17,8 +17,8 @@ const (
 	sqlContent    = `select headway.digest_content($1)`
 )
 
-// Preview renders the mail that a person would get if everything unread were mailed now, and changes nothing. An error
-// of the database says why there is none.
+// Preview renders the mail that a person would get if everything unread were mailed now, and changes nothing. The
+// error says why there is none.
 func Preview(ctx context.Context, db *pgx.Conn, composer *mail.Composer, userID int64) (rendered []byte, err error) {
 	tx, err := db.Begin(ctx)
 	if err != nil {
@@ -36,6 +36,9 @@ func Preview(ctx context.Context, db *pgx.Conn, composer *mail.Composer, userID 
 	var c mail.Content
 	if err := json.Unmarshal(content, &c); err != nil {
 		return nil, fmt.Errorf("preview: %w", err)
+	}
+	if len(c.Projects) == 0 { // as where a project is gone, or they have left it: no digest is sent then either
+		return nil, fmt.Errorf("person %d may see nothing of what they have not read\nhint: select * from headway.explain_digest(%[1]d) says what they have", userID)
 	}
 	return composer.Compose(c, time.Now())
 }
