@@ -348,8 +348,11 @@ func TestARelayThatTakesNothingSuspendsNobody(t *testing.T) {
 			})
 			p.send(0)
 			for id := 1; id <= 2; id++ {
-				p.ledger(id, `d.state = 'failed'`+notSuspended)
+				p.ledger(id, `d.state = 'reserved'`+notSuspended)
 			}
+			p.server.Fail(nil)
+			p.again()
+			p.send(2)
 		})
 	}
 }

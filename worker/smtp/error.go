@@ -20,18 +20,19 @@ const (
 	// Retry means that the server does not have the mail and may take it later. That is every 4xx (RFC 5321, section
 	// 4.2.1), what a server says in 5xx of a limit on how much is sent, every trouble with the connection before the last
 	// byte of the mail was out, and everything that is wrong with the configuration: no TLS, a bad certificate, a login that
-	// fails. Nothing is known of the mail then, so nothing is held against it or its address. To keep such trouble from
-	// using up attempts, call [Pool.Acquire] before an attempt is put on record: it connects and logs in.
+	// fails, a sender that the server does not take or relay for. Nothing is known of the mail then, so nothing is held
+	// against it or its address. To keep such trouble from using up attempts, call [Pool.Acquire] before an attempt is put on
+	// record: it connects and logs in.
 	Retry Outcome = "retry"
 
-	// Refused means that the address is no good and should get no more mail. The server says so of the recipient, by an
-	// enhanced code (RFC 3463) that can mean nothing else: 5.1.1 to 5.1.4, 5.1.6, 5.1.10 (RFC 7505) or 5.2.1. Without one a
-	// 550 may as well be about the sender, or about whom the server relays for.
+	// Refused means that the address is no good and should get no more mail. The server says so of the recipient: an
+	// enhanced code 5.1.x (RFC 3463), but for 5.1.7 and 5.1.8, which are about the sender; without one, or with one that says
+	// no more than that, 550, 551, 553 and 556 in answer to RCPT, unless the words are about the sender or about relaying.
 	Refused Outcome = "refused"
 
 	// Rejected means that this mail will not be taken, which says nothing of the address: every other 5xx, such as 5.2.2
-	// (mailbox full), 5.7.x (policy, spam) and 550 or 554 without an enhanced code; also a mail that this server cannot be
-	// given, because it is too big or its address needs SMTPUTF8.
+	// (mailbox full), 5.7.x (policy, spam) and 554 after the mail; also a mail that this server cannot be given,
+	// because it is too big or its address needs SMTPUTF8.
 	Rejected Outcome = "rejected"
 
 	// Unknown means that the mail was out to its last byte, and no answer came. The server may have it.
@@ -89,7 +90,7 @@ func failure(step string, err error) *Error {
 		return &Error{Outcome: Retry, Step: step, Text: oneLine(err.Error()), err: err}
 	}
 	enhanced, text := enhancedCode(reply)
-	e := &Error{Outcome: classify(step, reply.Code, enhanced), Step: step, Code: reply.Code, Text: oneLine(text), err: err}
+	e := &Error{Outcome: classify(step, reply.Code, enhanced, text), Step: step, Code: reply.Code, Text: oneLine(text), err: err}
 	if has(enhanced) {
 		e.Enhanced = fmt.Sprintf("%d.%d.%d", enhanced[0], enhanced[1], enhanced[2])
 	}
@@ -110,17 +111,18 @@ func enhancedCode(reply *smtp.SMTPError) (smtp.EnhancedCode, string) {
 	return enhanced, beginsEnhanced.ReplaceAllString(reply.Message, "")
 }
 
-var (
-	// badRecipient are the codes that are about the recipient for certain.
-	badRecipient = []smtp.EnhancedCode{{5, 1, 1}, {5, 1, 2}, {5, 1, 3}, {5, 1, 4}, {5, 1, 6}, {5, 1, 10}, {5, 2, 1}}
+// limitReached are said of how much is sent, by the day or at a time: Gmail says the second and the third, Exchange Online
+// the first.
+var limitReached = []smtp.EnhancedCode{{5, 1, 90}, {5, 4, 5}, {5, 7, 28}}
 
-	// limitReached are said of how much is sent, by the day or at a time: Gmail says the second and the third, Exchange
-	// Online the first.
-	limitReached = []smtp.EnhancedCode{{5, 1, 90}, {5, 4, 5}, {5, 7, 28}}
-)
+// aboutSender finds what servers say to RCPT of who sends: Exim and others give no enhanced code, Postfix 5.1.0 for a
+// sender.
+var aboutSender = regexp.MustCompile(`(?i)sender|relay|authenti|login|client|\bfrom\b`)
 
 // classify is the table that [Outcome] explains.
-func classify(step string, code int, enhanced smtp.EnhancedCode) Outcome {
+func classify(step string, code int, enhanced smtp.EnhancedCode, text string) Outcome {
+	subject, detail := enhanced[1], enhanced[2]
+	vague := !has(enhanced) || subject == 0 || subject == 1 && detail == 0
 	switch {
 	case code < 400 && step == stepReply:
 		return Unknown // an answer to something else
@@ -128,11 +130,20 @@ func classify(step string, code int, enhanced smtp.EnhancedCode) Outcome {
 		return Retry
 	case !slices.Contains([]string{stepMail, stepRcpt, stepData, stepReply}, step):
 		return Retry // nothing to do with this mail
-	case code == 503 || code == 530 || code == 534 || code == 535 || code == 538 || code == 502 && enhanced[1] == 7:
+	case code == 503 || code == 530 || code == 534 || code == 535 || code == 538 || code == 502 && subject == 7:
 		return Retry // the two sides disagree on where they are, or on who is logged in
 	case slices.Contains(limitReached, enhanced):
 		return Retry
-	case step != stepMail && slices.Contains(badRecipient, enhanced):
+	case step == stepMail:
+		if code == 552 || enhanced == (smtp.EnhancedCode{5, 3, 4}) || enhanced == (smtp.EnhancedCode{5, 2, 3}) {
+			return Rejected // too big (RFC 1870, section 6.1)
+		}
+		return Retry
+	case subject == 1 && (detail == 7 || detail == 8), vague && step == stepRcpt && aboutSender.MatchString(text):
+		return Retry
+	case vague && step == stepRcpt && slices.Contains([]int{550, 551, 553, 556}, code):
+		return Refused
+	case !vague && subject == 1:
 		return Refused
 	}
 	return Rejected

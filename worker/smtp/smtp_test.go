@@ -114,11 +114,13 @@ func TestOutcomes(t *testing.T) {
 	}{
 		{"MAIL", "4.3.2", 421, smtp.Retry},
 		{"MAIL", "4.7.1", 451, smtp.Retry},
-		{"MAIL", "5.1.1", 550, smtp.Rejected},
-		{"MAIL", "5.1.8", 550, smtp.Rejected},
+		{"MAIL", "5.1.1", 550, smtp.Retry},
+		{"MAIL", "5.1.8", 550, smtp.Retry},
 		{"MAIL", "5.4.5", 550, smtp.Retry},
-		{"MAIL", "5.7.1", 554, smtp.Rejected},
-		{"MAIL", "", 550, smtp.Rejected},
+		{"MAIL", "5.7.1", 554, smtp.Retry},
+		{"MAIL", "", 550, smtp.Retry},
+		{"MAIL", "", 552, smtp.Rejected},
+		{"MAIL", "5.3.4", 554, smtp.Rejected},
 		{"MAIL", "5.7.0", 530, smtp.Retry},
 		{"MAIL", "5.7.0", 502, smtp.Retry},
 		{"MAIL", "5.5.1", 503, smtp.Retry},
@@ -126,26 +128,26 @@ func TestOutcomes(t *testing.T) {
 		{"RCPT", "4.2.0", 450, smtp.Retry},
 		{"RCPT", "", 451, smtp.Retry},
 		{"RCPT", "4.2.2", 452, smtp.Retry},
-		{"RCPT", "5.1.0", 550, smtp.Rejected}, // Postfix says so of a sender that it does not take
+		{"RCPT", "5.1.0", 550, smtp.Refused},
 		{"RCPT", "5.1.1", 550, smtp.Refused},
 		{"RCPT", "5.1.2", 550, smtp.Refused},
 		{"RCPT", "5.1.3", 501, smtp.Refused},
 		{"RCPT", "5.1.4", 550, smtp.Refused},
 		{"RCPT", "5.1.6", 551, smtp.Refused},
-		{"RCPT", "5.1.7", 550, smtp.Rejected},
-		{"RCPT", "5.1.8", 550, smtp.Rejected},
-		{"RCPT", "5.1.9", 550, smtp.Rejected},
+		{"RCPT", "5.1.7", 550, smtp.Retry},
+		{"RCPT", "5.1.8", 550, smtp.Retry},
+		{"RCPT", "5.1.9", 550, smtp.Refused},
 		{"RCPT", "5.1.10", 556, smtp.Refused},
 		{"RCPT", "5.1.90", 550, smtp.Retry},
-		{"RCPT", "5.0.0", 550, smtp.Rejected},
-		{"RCPT", "", 550, smtp.Rejected}, // relay not permitted, Sender verify failed
-		{"RCPT", "", 551, smtp.Rejected},
-		{"RCPT", "", 553, smtp.Rejected},
-		{"RCPT", "", 556, smtp.Rejected},
+		{"RCPT", "5.0.0", 550, smtp.Refused},
+		{"RCPT", "", 550, smtp.Refused},
+		{"RCPT", "", 551, smtp.Refused},
+		{"RCPT", "", 553, smtp.Refused},
+		{"RCPT", "", 556, smtp.Refused},
 		{"RCPT", "", 552, smtp.Rejected},
 		{"RCPT", "", 554, smtp.Rejected},
 		{"RCPT", "", 501, smtp.Rejected},
-		{"RCPT", "5.2.1", 550, smtp.Refused},
+		{"RCPT", "5.2.1", 550, smtp.Rejected},
 		{"RCPT", "5.2.2", 552, smtp.Rejected},
 		{"RCPT", "5.4.1", 550, smtp.Rejected},
 		{"RCPT", "5.4.5", 550, smtp.Retry},
@@ -189,6 +191,37 @@ func TestOutcomes(t *testing.T) {
 			if err := pool.Send(t.Context(), from, to, mail); err != nil {
 				t.Error(err)
 			}
+		})
+	}
+}
+
+// TestARefusalIsReadForWhomItIsAbout has servers refuse a recipient for reasons that are not theirs, in their own words.
+func TestARefusalIsReadForWhomItIsAbout(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]smtp.Outcome{
+		"550 Unrouteable address": smtp.Refused,
+		"550 No such user here":   smtp.Refused,
+		"550 5.1.1 <bob@example.com>: User unknown in relay recipient table": smtp.Refused,
+		"550 relay not permitted":                                              smtp.Retry,
+		"550 Relaying denied":                                                  smtp.Retry,
+		"550 Sender verify failed":                                             smtp.Retry,
+		"550 5.1.0 <headway@example.com>: Sender address rejected":             smtp.Retry,
+		"550 authentication required":                                          smtp.Retry,
+		"550 5.0.0 mail from example.com is not accepted here":                 smtp.Retry,
+		"550 5.7.1 <bob@example.com>: Recipient address rejected: Spam policy": smtp.Rejected,
+		"550 5.1.8 <headway@example.com>: Sender address rejected":             smtp.Retry,
+	} {
+		t.Run(text, func(t *testing.T) {
+			t.Parallel()
+			_, address := play(t, func(l *line, _ int) {
+				l.serve(func(verb string) string {
+					if verb == "RCPT" {
+						return text
+					}
+					return ""
+				})
+			})
+			wantError(t, newPool(t, address, 1).Send(t.Context(), from, to, mail), want, "RCPT")
 		})
 	}
 }
