@@ -2,12 +2,16 @@ package sql_test
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pgtest"
+	"headway/sql"
 )
 
 // written has a statement for every trigger that fires on a table, and one in which it refuses what it may refuse. The
@@ -181,6 +185,53 @@ func TestNothingHostileIsCalled(t *testing.T) {
 			compare("headway_user", "1", statement)
 			compare("headway_user", "", statement)
 			compare("none", "", statement)
+		}
+	}
+}
+
+// TestNobodyTakesOverWhoMigrates has somebody who may make things in public lie in wait for a superuser, who goes up and
+// down by headway and by tern.
+func TestNobodyTakesOverWhoMigrates(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Empty(t)
+	pgtest.Intrude(t, db)
+	conn := db.Conn(t, pgtest.SearchPath(`"$user", public`))
+	if _, err := conn.Exec(t.Context(), "select from pg_class where relnamespace = 'pg_catalog'::regnamespace"); err == nil || !strings.Contains(err.Error(), pgtest.Called) {
+		t.Fatalf("with public in the search_path everybody falls for it, and yet: %v", err)
+	}
+	for _, target := range []int32{sql.Latest(), 0, sql.Latest()} {
+		if err := sql.Migrate(t.Context(), conn, target, nil); err != nil {
+			t.Fatalf("to version %d: %v", target, err)
+		}
+	}
+	for _, destination := range []string{"0", "last"} {
+		tern(t, db, destination)
+	}
+	execute(t, conn, "begin; "+strings.ReplaceAll(sql.Roles(), "'headway_", "'"+db.Name+"_")+"rollback")
+	if err := sql.CheckRoles(t.Context(), conn); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEveryMigrationSaysWhereNamesAreLookedFor has each begin with it, up and down: whatever it names without a schema
+// is PostgreSQL's.
+func TestEveryMigrationSaysWhereNamesAreLookedFor(t *testing.T) {
+	t.Parallel()
+	const first = "set local search_path = pg_catalog, pg_temp;\n"
+	comments := regexp.MustCompile(`^(--.*\n|\n)*`)
+	names, err := fs.Glob(sql.Migrations(), "*.sql")
+	if err != nil || len(names) != int(sql.Latest()) {
+		t.Fatalf("there are %q, %v", names, err)
+	}
+	for _, name := range names {
+		text, err := fs.ReadFile(sql.Migrations(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, part := range strings.Split(string(text), "---- create above / drop below ----\n") {
+			if !strings.HasPrefix(comments.ReplaceAllString(part, ""), first) {
+				t.Errorf("%s, part %d, does not begin with %q", name, i+1, first)
+			}
 		}
 	}
 }

@@ -1,3 +1,5 @@
+set local search_path = pg_catalog, pg_temp;
+
 -- Roles are the cluster's, not the database's: they stay when headway goes, since another database may use them.
 {{ template "roles/create.sql" . }}
 
@@ -17,5 +19,7 @@ $$;
 grant select, update on public.headway_schema_version to headway_owner;
 
 ---- create above / drop below ----
+
+set local search_path = pg_catalog, pg_temp;
 
 revoke all on public.headway_schema_version from headway_owner;

@@ -1,5 +1,6 @@
 -- Everything headway owns lives in the schema headway. The version table of tern is the one
 -- exception: it has to exist before the schema does, so it is public.headway_schema_version.
+set local search_path = pg_catalog, pg_temp;
 set local lock_timeout = '3s';
 
 create schema headway;
@@ -100,6 +101,8 @@ comment on table headway.member is 'Who belongs to which project. Joining subscr
 comment on column headway.member.role is 'staff (sees everybody''s progress, gets the staff channel) or customer (has tasks and a progress bar).';
 
 ---- create above / drop below ----
+
+set local search_path = pg_catalog, pg_temp;
 
 drop table headway.member;
 drop table headway.project;

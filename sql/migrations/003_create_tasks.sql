@@ -1,3 +1,4 @@
+set local search_path = pg_catalog, pg_temp;
 set local lock_timeout = '3s';
 
 create table headway.task (
@@ -61,6 +62,8 @@ comment on column headway.completion.user_id is 'The customer whose task it is.'
 comment on column headway.completion.completed_by is 'Who ticked it off, a staff member on a customer''s behalf for example; null: the customer.';
 
 ---- create above / drop below ----
+
+set local search_path = pg_catalog, pg_temp;
 
 drop table headway.completion;
 drop table headway.prerequisite;

@@ -1,3 +1,4 @@
+set local search_path = pg_catalog, pg_temp;
 set local lock_timeout = '3s';
 
 create type headway.fact_kind as enum ('completed', 'reopened', 'task_added', 'assigned', 'recompute');
@@ -56,6 +57,8 @@ comment on table headway.personal_progress is
   'The part of a customer''s progress that is their own, materialized: assigned tasks, and what they completed of the individual tasks for everyone. Read the view headway.progress.';
 
 ---- create above / drop below ----
+
+set local search_path = pg_catalog, pg_temp;
 
 drop table headway.personal_progress;
 drop table headway.shared_progress;

@@ -1,3 +1,4 @@
+set local search_path = pg_catalog, pg_temp;
 set local lock_timeout = '3s';
 
 create table headway.channel (
@@ -79,6 +80,8 @@ comment on table headway.seen is 'Messages read out of order, above the cursor; 
 insert into headway.channel (name) values ('broadcast');
 
 ---- create above / drop below ----
+
+set local search_path = pg_catalog, pg_temp;
 
 drop table headway.seen;
 drop table headway.message;

@@ -1,3 +1,4 @@
+set local search_path = pg_catalog, pg_temp;
 set local lock_timeout = '3s';
 
 insert into headway.setting (name, value, meaning) values
@@ -74,6 +75,8 @@ comment on table headway.digest_run is
 comment on column headway.digest_run.slot is 'The time that the schedule gave.';
 
 ---- create above / drop below ----
+
+set local search_path = pg_catalog, pg_temp;
 
 drop table headway.digest_run;
 drop table headway.digest_item;

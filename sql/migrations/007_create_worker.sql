@@ -1,3 +1,4 @@
+set local search_path = pg_catalog, pg_temp;
 set local lock_timeout = '3s';
 
 create table headway.worker (
@@ -23,6 +24,8 @@ comment on table headway.ticket is 'What a browser shows in place of a token whe
 comment on column headway.ticket.expires_at is 'When the token expires that it was exchanged for, and with it what was begun with the ticket.';
 
 ---- create above / drop below ----
+
+set local search_path = pg_catalog, pg_temp;
 
 drop table headway.ticket;
 drop table headway.worker;

@@ -1,4 +1,5 @@
 -- Who may do what with which table. What may be called, and read through views, stands in the snapshot's grants.sql.
+set local search_path = pg_catalog, pg_temp;
 set local lock_timeout = '3s';
 
 -- Policies stand on these functions, so they are made here and not with the others, which are made anew by every
@@ -249,6 +250,7 @@ grant execute on function headway.my_projects(), headway.my_staffed_projects(), 
 
 ---- create above / drop below ----
 
+set local search_path = pg_catalog, pg_temp;
 set local lock_timeout = '3s';
 
 do $$

@@ -4,6 +4,8 @@ do $$
 declare
   v_role text;
 begin
+  -- What is named without a schema is PostgreSQL's, whatever others have made in public.
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   foreach v_role in array array[
     'headway_owner', -- owns everything
     'headway_app', -- a trusted backend
