@@ -1,6 +1,8 @@
 package sql_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -233,5 +235,66 @@ func TestEveryMigrationSaysWhereNamesAreLookedFor(t *testing.T) {
 				t.Errorf("%s, part %d, does not begin with %q", name, i+1, first)
 			}
 		}
+	}
+}
+
+// TestNobodyLiesInWaitAtTheVersionTable has somebody make it first who may make things in public, or somebody put more
+// on it than headway does. Whoever migrates is told, and calls nothing of it, nor does who only looks.
+func TestNobodyLiesInWaitAtTheVersionTable(t *testing.T) {
+	t.Parallel()
+	const table = "create table public.headway_schema_version (version int4 not null); insert into public.headway_schema_version values (0); "
+	const trap = `create function public.trap() returns trigger language plpgsql as 'begin raise exception ''the trap was called''; end';
+		create function public.trap(int) returns int language plpgsql as 'begin raise exception ''the trap was called''; end'; `
+	for name, c := range map[string]struct{ trap, fault string }{
+		"a trigger": {table + `create trigger trap before update on public.headway_schema_version for each row execute function public.trap()`, "has triggers"},
+		"a rule":    {table + `create rule trap as on update to public.headway_schema_version do also select public.trap(1)`, "has rules"},
+		"a policy": {table + `alter table public.headway_schema_version enable row level security;
+			create policy trap on public.headway_schema_version using (public.trap(1) = 1)`, "has row-level security"},
+		"a view": {`create view public.headway_schema_version as select public.trap(1) as version`, "is no plain table"},
+		"a partition": {`create table public.headway_schema_version (version int4 not null) partition by list (version);
+			create table public.part partition of public.headway_schema_version default`, "is no plain table"},
+		"a child": {table + `create table public.child () inherits (public.headway_schema_version)`, "inherits or is inherited"},
+		"a check": {table + `alter table public.headway_schema_version add check (public.trap(version) = 1) not valid`, "has checks"},
+		"an index": {`create function public.trap(bigint) returns int immutable language plpgsql as 'begin return 1; end'; ` + table +
+			`create index on public.headway_schema_version (public.trap(version::bigint))`, "has indexes"},
+		"a column": {table + `create domain public.odd as int; alter table public.headway_schema_version add column odd public.odd`, "has other columns"},
+		"nothing":  {table, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t) // which has headway's roles
+			conn := db.Conn(t)
+			if err := sql.Migrate(t.Context(), conn, 0, nil); err != nil {
+				t.Fatal(err)
+			}
+			login := "waylayer_" + db.Name
+			execute(t, conn, "drop table public.headway_schema_version; create role "+login+" login; grant create on schema public to "+login)
+			t.Cleanup(func() {
+				if err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), "drop owned by "+login+" cascade; drop role "+login).Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			execute(t, db.Conn(t, pgtest.User(login)), trap+c.trap)
+
+			const stranger = "they are neither who connects, nor who owns the database, a superuser or a member of headway_owner"
+			for _, owner := range []string{login, "postgres"} {
+				if owner == "postgres" {
+					execute(t, conn, "alter table public.headway_schema_version owner to postgres")
+				}
+				_, errVersion := sql.Version(t.Context(), conn)
+				for _, err := range []error{errVersion, sql.Check(t.Context(), conn), sql.Migrate(t.Context(), conn, sql.Latest(), nil)} {
+					var fault *sql.TableError
+					switch {
+					case owner == "postgres" && c.fault == "":
+						if errors.As(err, &fault) {
+							t.Errorf("of %s: %v", owner, err)
+						}
+					case !errors.As(err, &fault) || !strings.Contains(err.Error(), "belongs to "+owner) || !strings.Contains(err.Error(), c.fault) ||
+						strings.Contains(err.Error(), stranger) != (owner == login):
+						t.Errorf("of %s: it says %v", owner, err)
+					}
+				}
+			}
+		})
 	}
 }

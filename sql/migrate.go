@@ -23,10 +23,6 @@ import (
 	"github.com/jackc/tern/v2/migrate"
 )
 
-// VersionTable is where tern keeps the number of the last migration. It is in public, because it has to exist before
-// the schema does, and has a name of its own, because the application may use tern too.
-const VersionTable = "public.headway_schema_version"
-
 // migrateLock is the key of the advisory lock that lets one migration run at a time: "headway" and a 4.
 const migrateLock int64 = 0x6865616477617904
 
@@ -52,21 +48,6 @@ func Latest() int32 {
 		panic(fmt.Sprintf("embedded migrations: %v", err)) // a gap or a duplicate; no test lets that pass
 	}
 	return int32(len(names))
-}
-
-// Version returns the number of the last migration that ran in a database, 0 where none has.
-func Version(ctx context.Context, conn *pgx.Conn) (version int32, err error) {
-	var exists bool
-	if err := conn.QueryRow(ctx, "select to_regclass($1) is not null", VersionTable).Scan(&exists); err != nil {
-		return 0, fmt.Errorf("look for %s: %w", VersionTable, err)
-	}
-	if !exists {
-		return 0, nil
-	}
-	if err := conn.QueryRow(ctx, "select version from "+VersionTable).Scan(&version); err != nil {
-		return 0, fmt.Errorf("read %s: %w", VersionTable, err)
-	}
-	return version, nil
 }
 
 // Check returns nil if the schema is the one this binary was built with, else a [*VersionError].
@@ -108,7 +89,8 @@ func (e *VersionError) Error() string {
 // needs a connection to the server itself or through a pooler in session mode, because it holds a lock between
 // transactions.
 //
-// On a server that is too old it changes nothing and returns a [*ServerError].
+// On a server that is too old it changes nothing and returns a [*ServerError], and a [*TableError] where somebody could
+// lie in wait at [VersionTable].
 //
 // Whoever migrates becomes a member of headway_owner, and makes the roles of headway where they are missing. Where they
 // may not, the error is a [*RolesError].
@@ -125,7 +107,7 @@ func migrateTo(
 	migrations fs.FS,
 	target int32,
 	onStart func(version int32, file, direction string),
-) error {
+) (err error) {
 	if _, _, err := CheckServer(ctx, conn); err != nil {
 		return err
 	}
@@ -134,6 +116,16 @@ func migrateTo(
 		return err
 	}
 	defer release()
+
+	undo, err := ensureTable(ctx, conn)
+	if err != nil {
+		return forWantOfRoles(ctx, conn, err)
+	}
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
 
 	migrator, err := migrate.NewMigrator(ctx, conn, VersionTable)
 	if err != nil {
@@ -178,7 +170,7 @@ func migrateTo(
 // checkRoom returns an error if there is a schema that the first migrations would make.
 func checkRoom(ctx context.Context, conn *pgx.Conn) error {
 	var taken bool
-	if err := conn.QueryRow(ctx, "select to_regnamespace('headway') is not null").Scan(&taken); err != nil {
+	if err := conn.QueryRow(ctx, "select pg_catalog.to_regnamespace('headway') is not null").Scan(&taken); err != nil {
 		return fmt.Errorf("look for the schema headway: %w", err)
 	}
 	if taken {

@@ -375,7 +375,7 @@ func TestCheckTellsMissingOlderAndNewerApart(t *testing.T) {
 func TestASchemaOfAnUnknownVersionIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)
-	for _, forgotten := range []string{"drop table " + sql.VersionTable, "update " + sql.VersionTable + " set version = 0"} {
+	for _, forgotten := range []string{"update " + sql.VersionTable + " set version = 0", "drop table " + sql.VersionTable} {
 		execute(t, conn, forgotten)
 		err := sql.Migrate(t.Context(), conn, sql.Latest(), nil)
 		if err == nil || !strings.Contains(err.Error(), "restore that table as well") {

@@ -78,8 +78,9 @@ where me.rolname = current_user`
 // without making roles.
 func CheckRoles(ctx context.Context, conn *pgx.Conn) error {
 	var lacking RolesError
-	err := conn.QueryRow(ctx, sqlLacking, roleNames).Scan(&lacking.Login, &lacking.Missing, &lacking.Grant)
-	if err != nil {
+	if err := InCatalog(ctx, conn, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, sqlLacking, roleNames).Scan(&lacking.Login, &lacking.Missing, &lacking.Grant)
+	}); err != nil {
 		return fmt.Errorf("look for roles: %w", err)
 	}
 	if len(lacking.Missing) == 0 && lacking.Grant == "" {
@@ -92,7 +93,11 @@ func CheckRoles(ctx context.Context, conn *pgx.Conn) error {
 // roles, the failure.
 func forWantOfRoles(ctx context.Context, conn *pgx.Conn, failure error) error {
 	var pgErr *pgconn.PgError
-	if !errors.As(failure, &pgErr) || pgErr.Code != "42501" { // insufficient_privilege
+	var access *AccessError
+	switch {
+	case errors.As(failure, &pgErr) && pgErr.Code == "42501": // insufficient_privilege
+	case errors.As(failure, &access) && access.Granted:
+	default:
 		return failure
 	}
 	var lacking *RolesError

@@ -1,0 +1,156 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// VersionTable is where tern keeps the number of the last migration. It is in public, because it has to exist before
+// the schema does, and has a name of its own, because the application may use tern too.
+const VersionTable = "public.headway_schema_version"
+
+// Beginner is a connection, or a pool of them.
+type Beginner interface {
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
+// InCatalog calls do in a transaction in which what is named without a schema is PostgreSQL's. Elsewhere an operator or
+// a function that somebody has made in a schema of the search_path, for just the types that it is given, is called in
+// place of PostgreSQL's, with the rights of whoever looks.
+func InCatalog(ctx context.Context, db Beginner, do func(pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "set local search_path = pg_catalog, pg_temp"); err != nil {
+			return err
+		}
+		return do(tx)
+	})
+}
+
+// TableError says that [VersionTable] is not as headway makes it, or somebody's who could change that: with a trigger,
+// say, that has whoever migrates do what they like.
+type TableError struct {
+	Owner  string   // as SQL takes it
+	Faults []string // such as "has triggers"
+}
+
+// Error implements error.
+func (e *TableError) Error() string {
+	return fmt.Sprintf("%s belongs to %s and %s: if it is not headway's, drop it, and `revoke create on schema public from public`; "+
+		"if it is, undo that, and `alter table %[1]s owner to headway_owner`", VersionTable, e.Owner, strings.Join(e.Faults, ", "))
+}
+
+// AccessError says that a login may not read [VersionTable], and what to do.
+type AccessError struct {
+	Login, Owner string // as SQL takes them
+	Granted      bool   // headway's roles may read it
+}
+
+// Error implements error.
+func (e *AccessError) Error() string {
+	if !e.Granted {
+		return fmt.Sprintf("%s may not read %s, which a migration of %s has left: have %[3]s migrate, or drop it, and try again",
+			e.Login, VersionTable, e.Owner)
+	}
+	return fmt.Sprintf("%s may not read %s: `grant headway_owner to %[1]s` lets it migrate, headway_worker run a worker, "+
+		"headway_admin watch", e.Login, VersionTable)
+}
+
+// sqlTable looks at the table without reading it, which could call something already. Whoever owns the database, or acts
+// as headway_owner, has the schema anyway.
+const sqlTable = `
+select format('%I', current_user), format('%I', o.rolname),
+  has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') as readable,
+  coalesce(has_table_privilege(h.oid, c.oid, 'select'), false) as granted,
+  array_remove(array[
+    case when c.relkind <> 'r' then 'is no plain table' end,
+    case when exists (select from pg_trigger t where t.tgrelid = c.oid) then 'has triggers' end,
+    case when exists (select from pg_rewrite r where r.ev_class = c.oid) then 'has rules' end,
+    case when c.relrowsecurity then 'has row-level security' end,
+    case when exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)) then 'inherits or is inherited' end,
+    case when exists (select from pg_constraint k where k.conrelid = c.oid and k.contype = 'c') then 'has checks' end,
+    case when exists (select from pg_index x where x.indrelid = c.oid and coalesce(x.indexprs, x.indpred) is not null) then 'has indexes' end,
+    case when exists (
+      select from pg_attribute a
+      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        and (a.attname <> 'version' or a.atttypid <> 'int4'::regtype or a.attgenerated <> '')
+    ) then 'has other columns' end,
+    case when not (o.rolsuper or o.rolname = current_user or o.oid = d.datdba or coalesce(pg_has_role(o.oid, h.oid, 'member'), false))
+      then 'they are neither who connects, nor who owns the database, a superuser or a member of headway_owner' end
+  ], null)
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+join pg_roles o on o.oid = c.relowner
+join pg_database d on d.datname = current_database()
+left join pg_roles h on h.rolname = 'headway_owner'
+where n.nspname = 'public' and c.relname = 'headway_schema_version'`
+
+// inspect reports whether there is a [VersionTable]. Where it cannot be trusted the error is a [*TableError], where it
+// cannot be read an [*AccessError].
+func inspect(ctx context.Context, tx pgx.Tx) (exists bool, err error) {
+	var access AccessError
+	var fault TableError
+	var readable bool
+	err = tx.QueryRow(ctx, sqlTable).Scan(&access.Login, &access.Owner, &readable, &access.Granted, &fault.Faults)
+	fault.Owner = access.Owner
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look for %s: %w", VersionTable, err)
+	case len(fault.Faults) > 0:
+		return true, &fault
+	case !readable:
+		return true, &access
+	}
+	return true, nil
+}
+
+// Version returns the number of the last migration that ran in a database, 0 where none has. The error may be a
+// [*TableError] or an [*AccessError].
+func Version(ctx context.Context, conn *pgx.Conn) (version int32, err error) {
+	err = InCatalog(ctx, conn, func(tx pgx.Tx) error {
+		exists, err := inspect(ctx, tx)
+		if err != nil || !exists {
+			return err
+		}
+		if err := tx.QueryRow(ctx, "select version from "+VersionTable).Scan(&version); err != nil {
+			return fmt.Errorf("read %s: %w", VersionTable, err)
+		}
+		return nil
+	})
+	return version, err
+}
+
+// ensureTable makes the table as tern would, where there is none, and returns what drops it again unless something was
+// migrated. Tern itself takes whatever there is.
+func ensureTable(ctx context.Context, conn *pgx.Conn) (undo func(), err error) {
+	var exists bool
+	if err := InCatalog(ctx, conn, func(tx pgx.Tx) error {
+		if exists, err = inspect(ctx, tx); err != nil || exists {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "create table "+VersionTable+" (version int4 not null)"); err != nil {
+			return fmt.Errorf("make %s: %w", VersionTable, err)
+		}
+		_, err = tx.Exec(ctx, "insert into "+VersionTable+" (version) values (0)")
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	return func() {
+		if exists {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if version, err := Version(ctx, conn); err == nil && version == 0 {
+			// Where it fails the table stays, and says 0.
+			_, _ = conn.Exec(ctx, "drop table "+VersionTable)
+		}
+	}, nil
+}
