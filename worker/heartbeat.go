@@ -16,7 +16,7 @@ const (
 	sqlRetire = `select headway.retire($1)`
 
 	sqlStatus = `
-select pending_facts, coalesce(extract(epoch from oldest_fact_age), 0)::float8, notification_queue_percent::float8 / 100
+select pending_facts, coalesce(extract(epoch from oldest_fact_age), 0)::float8, notification_queue_percent::float8 / 100::float8
 from headway.status`
 )
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/sql"
 )
 
 // Rights is how what a login may do differs from what a worker does, in clauses such as "it is a superuser".
@@ -244,28 +246,23 @@ from (
 right join me on true
 order by x.place, x.clause`
 
-// querier is a connection, or a pool of them.
-type querier interface {
-	Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
-}
-
 // CheckRights compares what whoever is connected may do with what a worker does. The schema has to be this binary's.
-func CheckRights(ctx context.Context, db querier) (rights Rights, err error) {
-	rows, err := db.Query(ctx, sqlRights)
-	if err != nil {
-		return rights, fmt.Errorf("look at the login's rights: %w", err)
-	}
+func CheckRights(ctx context.Context, db sql.Beginner) (rights Rights, err error) {
 	var more *bool
 	var clause *string
-	_, err = pgx.ForEachRow(rows, []any{&rights.Login, &more, &clause}, func() error {
-		switch {
-		case clause == nil: // the one row of a login that is just right
-		case *more:
-			rights.More = append(rights.More, *clause)
-		default:
-			rights.Missing = append(rights.Missing, *clause)
-		}
-		return nil
+	err = sql.InCatalog(ctx, db, func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, sqlRights) // ForEachRow returns its error
+		_, err := pgx.ForEachRow(rows, []any{&rights.Login, &more, &clause}, func() error {
+			switch {
+			case clause == nil: // the one row of a login that is just right
+			case *more:
+				rights.More = append(rights.More, *clause)
+			default:
+				rights.Missing = append(rights.Missing, *clause)
+			}
+			return nil
+		})
+		return err
 	})
 	if err != nil {
 		return rights, fmt.Errorf("look at the login's rights: %w", err)

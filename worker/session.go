@@ -95,12 +95,13 @@ func execMode(chosen pgx.QueryExecMode) pgx.QueryExecMode {
 // sqlSettle makes a session fit to be idle for long, to count a large project anew, and to hold locks: the server must
 // notice soon when the worker's machine is gone, or nobody else could lead. A limit that somebody set for all sessions
 // would end a fold at the same place each time; what bounds it is foldTimeout. Each statement of the doorbell needs a
-// snapshot of its own, whatever the default isolation is.
+// snapshot of its own, whatever the default isolation is. What is named without a schema is PostgreSQL's.
 const sqlSettle = `
 select set_config(s.name, '0', false)
 from pg_settings s
 where s.name in ('idle_session_timeout', 'statement_timeout', 'transaction_timeout'); -- the last one from 17 on
 set default_transaction_isolation = 'read committed';
+set search_path = pg_catalog, pg_temp;
 set lock_timeout = '5s';
 set tcp_keepalives_idle = 5;
 set tcp_keepalives_interval = 3;

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -150,7 +149,7 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 // checkRights returns an error unless the login of a connection is fit for a worker.
-func (w *Worker) checkRights(ctx context.Context, db querier) error {
+func (w *Worker) checkRights(ctx context.Context, db sql.Beginner) error {
 	rights, err := CheckRights(ctx, db)
 	if err != nil {
 		return err
@@ -205,11 +204,10 @@ func check(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 	defer conn.Release()
 	err = sql.Check(ctx, conn.Conn())
-	var pgErr *pgconn.PgError
 	switch {
 	case err == nil || errors.As(err, new(*sql.VersionError)):
 		return err
-	case errors.As(err, &pgErr) && pgErr.Code == "42501": // insufficient_privilege
+	case errors.As(err, new(*sql.AccessError)):
 		if rights, checkErr := CheckRights(ctx, conn); checkErr == nil && len(rights.Missing) > 0 {
 			return rights.Error(true)
 		}

@@ -160,6 +160,11 @@ func (d *doctor) connection(ctx context.Context) finding {
 	return found(ok, "database %s at %s:%d as %s%s", config.Database, config.Host, config.Port, config.User, through)
 }
 
+// ask runs a query that returns one row. Doctors are often superusers: see [sql.InCatalog].
+func ask(ctx context.Context, conn *pgx.Conn, query string, into ...any) error {
+	return sql.InCatalog(ctx, conn, func(tx pgx.Tx) error { return tx.QueryRow(ctx, query).Scan(into...) })
+}
+
 // pooled reports whether something stands between us and the server: the server process that answers is not the one
 // that the connection was told of.
 func (d *doctor) pooled(ctx context.Context, conn *pgx.Conn) bool {
@@ -199,7 +204,7 @@ func (d *doctor) clock(ctx context.Context) finding {
 	}
 	var there time.Time
 	before := time.Now()
-	if err := d.conn.QueryRow(ctx, `select clock_timestamp()`).Scan(&there); err != nil {
+	if err := ask(ctx, d.conn, `select clock_timestamp()`, &there); err != nil {
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
 	after := time.Now()
@@ -245,8 +250,8 @@ func (d *doctor) listen(ctx context.Context) finding {
 
 	var here, there string
 	if err := errors.Join(
-		d.conn.QueryRow(ctx, sqlWhere).Scan(&here),
-		listener.QueryRow(ctx, sqlWhere).Scan(&there),
+		ask(ctx, d.conn, sqlWhere, &here),
+		ask(ctx, listener, sqlWhere, &there),
 	); err != nil {
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
@@ -315,7 +320,7 @@ func (d *doctor) worker(ctx context.Context) finding {
 		return found(skipped, "there is no schema of this version")
 	}
 	var leader, versions string
-	if err := d.conn.QueryRow(ctx, sqlWorkers).Scan(&d.workers, &leader, &versions); err != nil {
+	if err := ask(ctx, d.conn, sqlWorkers, &d.workers, &leader, &versions); err != nil {
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
 	switch {
@@ -348,7 +353,7 @@ func (d *doctor) queue(ctx context.Context) finding {
 	}
 	var facts int
 	var seconds float64
-	if err := d.conn.QueryRow(ctx, sqlQueue).Scan(&facts, &seconds); err != nil {
+	if err := ask(ctx, d.conn, sqlQueue, &facts, &seconds); err != nil {
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
 	age := time.Duration(seconds * float64(time.Second)).Round(time.Second)
@@ -369,7 +374,7 @@ func (d *doctor) notifications(ctx context.Context) finding {
 		return found(skipped, "there is no connection")
 	}
 	var usage float64
-	if err := d.conn.QueryRow(ctx, `select pg_notification_queue_usage()`).Scan(&usage); err != nil {
+	if err := ask(ctx, d.conn, `select pg_notification_queue_usage()`, &usage); err != nil {
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
 	const advice = "a listening session is stuck in a transaction: end the one that `select pid, xact_start, query from pg_stat_activity order by xact_start` shows first"
@@ -381,7 +386,7 @@ func (d *doctor) notifications(ctx context.Context) finding {
 	}
 	if d.schema {
 		var mode string
-		if err := d.conn.QueryRow(ctx, `select headway.setting('notify_payload')`).Scan(&mode); err != nil {
+		if err := ask(ctx, d.conn, `select headway.setting('notify_payload')`, &mode); err != nil {
 			return found(failed, "%s", bar.Clean(err.Error()))
 		}
 		if mode == "off" {
@@ -448,7 +453,7 @@ func (d *doctor) numbers(ctx context.Context) finding {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
 	var differences, projects int
-	err := pgx.BeginFunc(ctx, d.conn, func(tx pgx.Tx) error {
+	err := sql.InCatalog(ctx, d.conn, func(tx pgx.Tx) error {
 		// To compile it takes longer than to run it, unless there is very much.
 		if _, err := tx.Exec(ctx, `set local jit = off`); err != nil {
 			return err

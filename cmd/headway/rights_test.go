@@ -155,3 +155,52 @@ func TestDoctorTellsWhatTheLoginMayDo(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyTakesOverWhoLooks has somebody who may make things in public lie in wait for a superuser, who runs all there
+// is to run.
+func TestNobodyTakesOverWhoLooks(t *testing.T) {
+	t.Parallel()
+	db, conn := mailed(t)
+	pgtest.Intrude(t, db)
+	server := catcher(t, smtptest.Options{})
+	environment := map[string]string{"DATABASE_URL": db.URL, "HEADWAY_SMTP_URL": server.URL(), "HEADWAY_MAIL_FROM": "headway@example.com"}
+	looks := func(what, output string, err error) {
+		t.Helper()
+		if err != nil {
+			output += err.Error()
+		}
+		if strings.Contains(output, pgtest.Called) {
+			t.Errorf("%s: %s", what, output)
+		}
+	}
+	for _, args := range [][]string{{"migrate"}, {"migrate", "--status"}, {"migrate", "--no-roles"}} {
+		stdout, stderr, err := headway(t, db.URL, args...)
+		looks(fmt.Sprint(args), stdout+stderr, err)
+	}
+	execSQL(t, conn, `insert into headway.task (project_id, title) values (1, 'Write'); select headway.heartbeat(gen_random_uuid(), 'here', 1, 'test', true)`)
+	findings, err := examine(t, environment)
+	looks("doctor", fmt.Sprint(findings), err)
+	for _, args := range [][]string{{"preview", "1"}, {"preview", "Abe"}, {"run"}} {
+		stdout, stderr, err := digestCommand(t, environment, args...)
+		looks(fmt.Sprint("digest ", args), stdout+stderr, err)
+	}
+
+	watching := start(t, []string{"DATABASE_URL=" + db.URL}, "watch")
+	watching.await("  listening\n")
+	refused := start(t, []string{"DATABASE_URL=" + db.URL}, "worker")
+	refused.await("it is a superuser")
+	refused.exit(1)
+	looks("worker", refused.output(), nil)
+	addr := pgtest.FreeAddr(t)
+	allowed := start(t, []string{"DATABASE_URL=" + db.URL, "HEADWAY_ALLOW_MORE_RIGHTS=true", "HEADWAY_HTTP_ADDR=" + addr, "HEADWAY_SMTP_URL=" + server.URL(),
+		"HEADWAY_MAIL_FROM=headway@example.com", "HEADWAY_DIGEST_SCHEDULE=@every 1s", "HEADWAY_TOKEN_SECRET=" + strings.Repeat("s", 32)}, "worker")
+	allowed.await("this worker leads")
+	execSQL(t, conn, `select headway.complete_task(1, 1)`)
+	watching.await("100%")
+	pgtest.Eventually(t, soon, func() bool { return strings.Contains(page(t, http.MethodGet, "http://"+addr+"/readyz"), "ok") }, "it is not ready")
+	for _, p := range []*program{watching, allowed} {
+		p.signal(syscall.SIGTERM)
+		p.exit(0)
+		looks("watch or worker", p.output(), nil)
+	}
+}

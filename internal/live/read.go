@@ -220,13 +220,13 @@ func scanMessage(row pgx.CollectableRow) (m Message, err error) {
 	return m, row.Scan(&m.ID, &m.Sender, &m.Channel, &m.Content, &m.Seq, &m.Kind, &m.TaskID, &m.SentAt)
 }
 
-// inSnapshot runs queries that see the same.
+// inSnapshot runs queries that see the same, and in which what is named without a schema is PostgreSQL's.
 func inSnapshot(ctx context.Context, conn *pgx.Conn, do func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		// To compile the views takes longer than to read them.
-		if _, err := tx.Exec(ctx, `set local jit = off`); err != nil {
+		if _, err := tx.Exec(ctx, `set local search_path = pg_catalog, pg_temp; set local jit = off`); err != nil {
 			return err
 		}
 		return do(ctx, tx)

@@ -64,7 +64,7 @@ begin
     union all
     select format('create operator public.%s (leftarg = %s, rightarg = %s, function = public.%s)',
       o.name, l.name, r.name, case o.name when '||' then 'join' else 'intrude' end)
-    from unnest('{=,<>,<,>,<=,>=,||,+,-,~,&}'::text[]) o (name), kind l, kind r
+    from unnest('{=,<>,<,>,<=,>=,||,+,-,*,/,~,&}'::text[]) o (name), kind l, kind r
     where not exists (
       select from pg_catalog.pg_operator p
       where p.oprnamespace = 'pg_catalog'::pg_catalog.regnamespace::oid and p.oprname = o.name and p.oprleft = l.oid and p.oprright = r.oid

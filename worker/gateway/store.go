@@ -18,7 +18,8 @@ type store struct {
 }
 
 const (
-	sqlIdentify = `select set_config('headway.user_id', $1, true)`
+	// What is named without a schema is PostgreSQL's, whatever others have made in public.
+	sqlIdentify = `select set_config('headway.user_id', $1, true), set_config('search_path', 'pg_catalog, pg_temp', true)`
 
 	sqlChannels = `
 select c.name, c.last_seq, coalesce(p.version, 0)

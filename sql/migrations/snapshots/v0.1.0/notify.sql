@@ -5,7 +5,7 @@ as $$
 begin
   -- A commit that finds the server's queue full fails, and it would be the application's commit.
   return case
-    when pg_catalog.pg_notification_queue_usage() < 0.5 then (
+    when pg_catalog.pg_notification_queue_usage() < 0.5::float8 then (
       select s.value from headway.setting s where s.name = 'notify_payload'
     )
     else 'off'
