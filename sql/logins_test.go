@@ -1,6 +1,7 @@
 package sql_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -268,6 +269,52 @@ func TestALoginThatMayNotMakeRolesIsToldSo(t *testing.T) {
 	// Only what is missing is said to be.
 	do(t, server, "postgres", "alter role headway_monitor rename to somebody")
 	lacksRoles(t, sql.CheckRoles(t.Context(), app.Conn(t, pgtest.User("plain"))), "because headway_monitor is missing", "create role")
+}
+
+// TestAFirstMigrationThatFailsLeavesNothing has somebody begin who may not make roles, and somebody go on who may.
+func TestAFirstMigrationThatFailsLeavesNothing(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Server(t, postgres.Options{})
+	do(t, server, "postgres", "create role plain login", "create database app owner plain", "create role deployer login createrole",
+		"grant create on database app to deployer")
+	app := on(server, "app")
+	do(t, server, "app", "grant create on schema public to deployer")
+	lacksRoles(t, migrateAs(t, app, "plain", sql.Latest()), "plain cannot migrate, because", "headway_owner")
+	if value[bool](t, app.Conn(t), "select to_regclass($1) is not null", sql.VersionTable) {
+		t.Errorf("%s is left", sql.VersionTable)
+	}
+
+	// One that was killed leaves the table.
+	do(t, server, "app", "set role plain; create table "+sql.VersionTable+" (version int4 not null); insert into "+sql.VersionTable+" values (0)")
+	err := migrateAs(t, app, "deployer", sql.Latest())
+	const left = "deployer may not read public.headway_schema_version, which a migration of plain has left: have plain migrate, or drop it, and try again"
+	if !errors.As(err, new(*sql.AccessError)) || err.Error() != left {
+		t.Errorf("it says %v", err)
+	}
+	execute(t, app.Conn(t, pgtest.User("plain")), "drop table "+sql.VersionTable)
+	if err := migrateAs(t, app, "deployer", sql.Latest()); err != nil {
+		t.Fatal(err)
+	}
+	usable(t, app.Conn(t))
+}
+
+// TestALoginWithoutRightsIsToldWhichItNeeds has it look, and migrate.
+func TestALoginWithoutRightsIsToldWhichItNeeds(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	login := "outsider_" + db.Name
+	execute(t, conn, "create role "+login+" login")
+	t.Cleanup(func() {
+		if err := conn.PgConn().Exec(context.Background(), "drop role "+login).Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	err := sql.Check(t.Context(), db.Conn(t, pgtest.User(login)))
+	if !errors.As(err, new(*sql.AccessError)) || !strings.Contains(err.Error(), login+" may not read public.headway_schema_version: `grant headway_owner to "+login+"` lets it migrate") {
+		t.Errorf("it says %v", err)
+	}
+	lacksRoles(t, migrateAs(t, db, login, sql.Latest()), login+" cannot migrate, because it may not act as headway_owner", "grant headway_owner to "+login)
 }
 
 // TestNothingIsMissingForASuperuser finds nothing to do where everything is there.

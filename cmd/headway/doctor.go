@@ -60,7 +60,8 @@ type doctor struct {
 	config   worker.Config
 	conn     *pgx.Conn // nil: there is none
 	listener *pgx.Conn // nil: there is none
-	schema   bool      // the schema is this binary's
+	schema   bool      // the schema is this binary's, and may be looked at
+	barred   bool      // the login may not even read its version
 	workers  int
 }
 
@@ -225,10 +226,20 @@ func (d *doctor) checkSchema(ctx context.Context) finding {
 		return found(skipped, "there is no connection")
 	}
 	if err := sql.Check(ctx, d.conn); err != nil {
+		var access *sql.AccessError
+		d.barred = errors.As(err, &access) && access.Granted
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
 	d.schema = true
 	return found(ok, "version %d, the one of this headway", sql.Latest())
+}
+
+// withoutSchema is what is found where a look at the schema is needed.
+func (d *doctor) withoutSchema() finding {
+	if d.barred {
+		return found(skipped, "the login may not look: see schema and rights")
+	}
+	return found(skipped, "there is no schema of this version")
 }
 
 // sqlWhere tells two databases apart, whatever way leads to them.
@@ -278,8 +289,8 @@ func (d *doctor) listen(ctx context.Context) finding {
 
 // rights looks at whom the worker would log in as.
 func (d *doctor) rights(ctx context.Context) finding {
-	if !d.schema {
-		return found(skipped, "there is no schema of this version")
+	if !d.schema && !d.barred {
+		return d.withoutSchema()
 	}
 	conns := []*pgx.Conn{d.conn}
 	if d.listener != nil && d.listener.Config().User != d.conn.Config().User {
@@ -317,7 +328,7 @@ where w.last_seen_at > now() - interval '1 minute'`
 
 func (d *doctor) worker(ctx context.Context) finding {
 	if !d.schema {
-		return found(skipped, "there is no schema of this version")
+		return d.withoutSchema()
 	}
 	var leader, versions string
 	if err := ask(ctx, d.conn, sqlWorkers, &d.workers, &leader, &versions); err != nil {
@@ -349,7 +360,7 @@ const staleAfter = 15 * time.Second
 
 func (d *doctor) queue(ctx context.Context) finding {
 	if !d.schema {
-		return found(skipped, "there is no schema of this version")
+		return d.withoutSchema()
 	}
 	var facts int
 	var seconds float64
@@ -448,7 +459,7 @@ const verifyTimeout = time.Minute
 
 func (d *doctor) numbers(ctx context.Context) finding {
 	if !d.schema {
-		return found(skipped, "there is no schema of this version")
+		return d.withoutSchema()
 	}
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()

@@ -132,7 +132,7 @@ func TestDoctorTellsWhatTheLoginMayDo(t *testing.T) {
 	t.Parallel()
 	db, conn := watched(t)
 	role := "outsider_" + db.Name
-	execSQL(t, conn, "create role "+role+" login; grant select on public.headway_schema_version to "+role)
+	execSQL(t, conn, "create role "+role+" login")
 	t.Cleanup(func() {
 		if err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), "drop owned by "+role+"; drop role "+role).Close(); err != nil {
 			t.Error(err)
@@ -154,6 +154,16 @@ func TestDoctorTellsWhatTheLoginMayDo(t *testing.T) {
 			t.Errorf("rights are %q\nwant %q", got, c.want)
 		}
 	}
+
+	// Who may not even read the version is told so, and nothing of a schema that is not there.
+	findings, err := examine(t, map[string]string{"DATABASE_URL": outsider})
+	if err == nil || err.Error() != "2 checks failed" {
+		t.Errorf("it ends with %v", err)
+	}
+	expect(t, findings, map[string]string{
+		"schema": "failed: " + role + " may not read public.headway_schema_version: `grant headway_owner to " + role + "` lets it migrate",
+		"worker": "skipped: the login may not look", "queue": "skipped: the login may not look", "numbers": "skipped: the login may not look",
+	})
 }
 
 // TestNobodyTakesOverWhoLooks has somebody who may make things in public lie in wait for a superuser, who runs all there
