@@ -3,11 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
+	"headway/internal/live"
 	"headway/worker"
 )
 
@@ -46,6 +49,15 @@ func connectTo(ctx context.Context, variable, url string) (*pgx.Conn, error) {
 		return nil, fmt.Errorf("connect to the database (%s): %w", variable, err)
 	}
 	return conn, nil
+}
+
+// refused names the role that a login lacks, where that is why something failed.
+func refused(err error, login, what, role string) error {
+	var pgErr *pgconn.PgError
+	if errors.Is(err, live.ErrHidden) || errors.As(err, &pgErr) && pgErr.Code == "42501" { // insufficient_privilege
+		return fmt.Errorf("%s may not %s: `grant %s to %s`: %w", login, what, role, login, err)
+	}
+	return err
 }
 
 // disconnect closes a connection, also when ctx is done.

@@ -78,6 +78,14 @@ func previewDigest(ctx context.Context, e env, args []string) error {
 	if err := sql.Check(ctx, conn); err != nil {
 		return err
 	}
+	// Asked first: to a login that lacks it, the people are not there.
+	var may bool
+	if err := ask(ctx, conn, sqlMayPreview, &may); err != nil {
+		return fmt.Errorf("ask what the login may do: %w", err)
+	}
+	if login := conn.Config().User; !may {
+		return fmt.Errorf("%s may not see what a person would be mailed: `grant headway_admin to %[1]s`", login)
+	}
 	id, err := findPerson(ctx, conn, who)
 	if err != nil {
 		return err
@@ -127,6 +135,8 @@ func parseOne(e env, flags *flag.FlagSet, args []string, name string) (argument 
 	}
 	return argument, false, nil
 }
+
+const sqlMayPreview = `select has_function_privilege('headway.reserve_digest(bigint)', 'execute')`
 
 const sqlPeople = `
 	select u.id
@@ -203,7 +213,7 @@ func runDigests(ctx context.Context, e env, args []string) error {
 
 	reserved, err := mailer.Reserve(ctx)
 	if err != nil {
-		return err
+		return refused(err, pool.Config().ConnConfig.User, "send digests", "headway_worker")
 	}
 	sent, err := mailer.Send(ctx)
 	fmt.Fprintf(e.stdout, "reserved %d, sent %d\n", reserved, sent)

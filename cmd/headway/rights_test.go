@@ -128,6 +128,57 @@ func page(t *testing.T, method, address string) string {
 	return string(body)
 }
 
+// TestEveryCommandNamesTheRoleThatItNeeds runs each as a login of each role that may not.
+func TestEveryCommandNamesTheRoleThatItNeeds(t *testing.T) {
+	t.Parallel()
+	db, conn := mailed(t)
+	logins := map[string]string{}
+	for _, role := range []string{"app", "worker", "user", "admin", "monitor"} {
+		login := role + "_" + db.Name
+		logins[role] = strings.Replace(db.URL, "postgres@", login+"@", 1)
+		execSQL(t, conn, "create role "+login+" login in role headway_"+role)
+		t.Cleanup(func() {
+			if err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), "drop role "+login).Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for _, c := range []struct {
+		args  []string
+		roles []string // that may not
+		want  string
+	}{
+		{[]string{"watch"}, []string{"worker", "user", "monitor"}, "may not see everybody's bars and messages: `grant headway_admin to "},
+		{[]string{"watch", "--project", "1"}, []string{"worker", "user", "monitor"}, "may not see everybody's bars and messages: `grant headway_admin to "},
+		{[]string{"digest", "preview", "Bob"}, []string{"app", "worker", "user", "monitor"}, "may not see what a person would be mailed: `grant headway_admin to "},
+		{[]string{"digest", "preview", "2"}, []string{"app", "worker", "user", "monitor"}, "may not see what a person would be mailed: `grant headway_admin to "},
+		{[]string{"digest", "run"}, []string{"app", "user", "admin", "monitor"}, "may not send digests: `grant headway_worker to "},
+	} {
+		for _, role := range c.roles {
+			variables := map[string]string{"DATABASE_URL": logins[role], "HEADWAY_SMTP_URL": "smtp://localhost:1", "HEADWAY_MAIL_FROM": "headway@example.com"}
+			e := env{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard, getenv: func(name string) string { return variables[name] }}
+			if err := run(t.Context(), e, c.args); err == nil || !strings.HasPrefix(err.Error(), role+"_"+db.Name+" "+c.want+role) {
+				t.Errorf("%q as %s: it says %v", c.args, role, err)
+			}
+		}
+	}
+
+	// What doctor cannot see is no fault of the database.
+	for role, want := range map[string]map[string]string{
+		"monitor": {"worker": "warning: no worker runs", "queue": "ok: ", "notifications": "ok: ", "rights": "failed: "},
+		"user": {
+			"worker": "skipped: user_" + db.Name + " may not see it: a member of headway_worker or headway_monitor may",
+			"queue":  "skipped: user_", "notifications": "skipped: user_", "rights": "failed: ",
+		},
+	} {
+		findings, err := examine(t, map[string]string{"DATABASE_URL": logins[role]})
+		if err == nil || err.Error() != "one check failed" {
+			t.Errorf("as %s: %v", role, err)
+		}
+		expect(t, findings, want)
+	}
+}
+
 func TestDoctorTellsWhatTheLoginMayDo(t *testing.T) {
 	t.Parallel()
 	db, conn := watched(t)

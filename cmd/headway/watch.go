@@ -27,7 +27,7 @@ func watch(ctx context.Context, e env, args []string) error {
 	if *project < 0 {
 		return &usageError{fmt.Errorf("--project %d: ids are positive", *project)}
 	}
-	where, err := checkSchema(ctx, e)
+	where, login, err := checkSchema(ctx, e)
 	if err != nil {
 		return unlessDone(ctx, err)
 	}
@@ -42,7 +42,7 @@ func watch(ctx context.Context, e env, args []string) error {
 
 	tty := terminal.Of(e.stdout, e.getenv)
 	if tty == nil {
-		return follower.Run(ctx)
+		return refused(follower.Run(ctx), login, "see everybody's bars and messages", "headway_admin")
 	}
 	w.frame = w.draw
 	w.block = terminal.NewBlock(tty, true)
@@ -56,7 +56,7 @@ func watch(ctx context.Context, e env, args []string) error {
 	stop()
 	<-drawn
 	w.block.Close(w.lines())
-	return err
+	return refused(err, login, "see everybody's bars and messages", "headway_admin")
 }
 
 // unlessDone returns err, or nil where it is only that ctx is done: being told to stop is no failure.
@@ -67,18 +67,18 @@ func unlessDone(ctx context.Context, err error) error {
 	return err
 }
 
-// checkSchema returns which database it is, or that its schema is not this binary's.
-func checkSchema(ctx context.Context, e env) (where string, err error) {
+// checkSchema returns which database it is and who connects, or that its schema is not this binary's.
+func checkSchema(ctx context.Context, e env) (where, login string, err error) {
 	conn, err := connect(ctx, e)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer disconnect(ctx, conn)
 	if err := sql.Check(ctx, conn); err != nil {
-		return "", err
+		return "", "", err
 	}
 	config := conn.Config()
-	return fmt.Sprintf("%s on %s:%d", config.Database, config.Host, config.Port), nil
+	return fmt.Sprintf("%s on %s:%d", config.Database, config.Host, config.Port), config.User, nil
 }
 
 // watcher is the view of headway watch.

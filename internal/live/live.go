@@ -136,6 +136,9 @@ func (f *Follower) begin() {
 	f.names, f.homes, f.lastSeq = map[int64]string{}, map[string]int64{}, map[string]int64{}
 }
 
+// ErrHidden says that row-level security hides everything from the login, which acts for end users.
+var ErrHidden = errors.New("row-level security hides the rows")
+
 // NoProjectError says that the project to follow is not there.
 type NoProjectError struct{ ID int64 }
 
