@@ -345,13 +345,42 @@ func (d *doctor) worker(ctx context.Context) finding {
 	}
 	switch {
 	case d.workers == 0:
-		return found(warning, "no worker runs: what is read stays right, but nothing is pushed and no mail is sent; start `headway worker`")
+		return d.withHolders(ctx, found(warning, "no worker runs: what is read stays right, but nothing is pushed and no mail is sent; start `headway worker`"))
 	case leader == "":
-		return found(warning, "%s, none leads: look into their logs", plural(d.workers, "worker runs", "workers run"))
+		return d.withHolders(ctx, found(warning, "%s, none leads: look into their logs", plural(d.workers, "worker runs", "workers run")))
 	case strings.Contains(versions, ","):
 		return found(warning, "%d workers run different versions (%s): replace the older ones", d.workers, versions)
 	}
 	return found(ok, "%s, %s leads", plural(d.workers, "worker runs", "workers run"), leader)
+}
+
+// sqlHolders is who holds what workers lock: the keys are those of headway.lock_key(), which not every login may call. A
+// prepared transaction has no process.
+const sqlHolders = `
+select format('the lock %s is held by %s, user %s, application %s', k.purpose, coalesce('pid ' || l.pid::text, 'a prepared transaction'),
+    coalesce(a.usename, '?'), coalesce(nullif(a.application_name, ''), '?'))
+  || coalesce(format(': if that is no worker, ` + "`select pg_terminate_backend(%s)`" + `', l.pid), '')
+from (values ('fold', 2), ('leader', 3), ('reserve', 5)) k (purpose, key)
+join pg_locks l on l.locktype = 'advisory' and l.granted and l.objsubid = 1
+  and l.classid = x'68656164'::bigint::oid and l.objid = (x'77617900'::bigint + k.key)::oid
+  and l.database = (select d.oid from pg_database d where d.datname = current_database())
+left join pg_stat_activity a on a.pid = l.pid
+order by k.purpose, l.pid`
+
+// withHolders adds who holds the locks of workers. Anybody who may connect could: PostgreSQL has no rights for that.
+func (d *doctor) withHolders(ctx context.Context, f finding) finding {
+	err := sql.InCatalog(ctx, d.conn, func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, sqlHolders) // CollectRows returns its error
+		holders, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		for _, holder := range holders {
+			f.lines = append(f.lines, bar.Clean(holder))
+		}
+		return err
+	})
+	if err != nil {
+		f.lines = append(f.lines, "who holds the locks of workers: "+bar.Clean(err.Error()))
+	}
+	return f
 }
 
 func plural(n int, one, many string) string {
@@ -386,7 +415,8 @@ func (d *doctor) queue(ctx context.Context) finding {
 	case d.workers == 0:
 		return found(warning, "%s to be folded, the oldest for %v: start `headway worker`, or `select headway.fold()`", waiting, age)
 	}
-	return found(failed, "%s to be folded, the oldest for %v, though a worker runs: its log says why, or `select headway.fold()` does", waiting, age)
+	return d.withHolders(ctx,
+		found(failed, "%s to be folded, the oldest for %v, though a worker runs: its log says why, or `select headway.fold()` does", waiting, age))
 }
 
 func (d *doctor) notifications(ctx context.Context) finding {

@@ -188,6 +188,40 @@ reset session_replication_role`)
 	expect(t, findings, map[string]string{"worker": "warning: 2 workers run different versions (one, two)", "queue": "failed: "})
 }
 
+// TestDoctorNamesWhoHoldsTheWorkersLocks has somebody hold them who is no worker: any login may.
+func TestDoctorNamesWhoHoldsTheWorkersLocks(t *testing.T) {
+	t.Parallel()
+	db, conn := watched(t)
+	other := db.Conn(t, pgtest.User("test_worker"))
+	execSQL(t, other, `set application_name = 'psql'; select pg_advisory_lock(headway.lock_key('leader')), pg_advisory_lock_shared(headway.lock_key('fold'))`)
+	who := fmt.Sprintf("held by pid %d, user test_worker, application psql", other.PgConn().PID())
+	findings, err := examine(t, map[string]string{"DATABASE_URL": db.URL})
+	if err != nil {
+		t.Error(err)
+	}
+	expect(t, findings, map[string]string{"worker": "warning: no worker runs"})
+	for _, want := range []string{"the lock leader is " + who, "the lock fold is " + who, fmt.Sprintf("select pg_terminate_backend(%d)", other.PgConn().PID())} {
+		if !strings.Contains(findings["worker"], want) {
+			t.Errorf("worker is %q, want %q", findings["worker"], want)
+		}
+	}
+
+	execSQL(t, conn, `select headway.heartbeat('00000000-0000-0000-0000-000000000001', 'here', 1, 'test', false)`)
+	findings, _ = examine(t, map[string]string{"DATABASE_URL": db.WorkerURL()})
+	expect(t, findings, map[string]string{"worker": "warning: 1 worker runs, none leads: look into their logs the lock fold is " + who})
+
+	// One that leads and cannot fold.
+	execSQL(t, conn, `select headway.heartbeat('00000000-0000-0000-0000-000000000001', 'here', 1, 'test', true);
+		insert into headway.pending_fact (kind, project_id, at) values ('recompute', 1, now() - interval '1 hour')`)
+	findings, _ = examine(t, map[string]string{"DATABASE_URL": db.URL})
+	expect(t, findings, map[string]string{"worker": "ok: 1 worker runs", "queue": "the lock fold is " + who})
+
+	execSQL(t, other, `select pg_advisory_unlock_all()`)
+	if findings, _ = examine(t, map[string]string{"DATABASE_URL": db.URL}); strings.Contains(fmt.Sprint(findings), "the lock ") {
+		t.Errorf("nobody holds a lock: %q", findings)
+	}
+}
+
 func TestDoctorSaysAllThatIsWrongWithTheConfiguration(t *testing.T) {
 	t.Parallel()
 	findings, err := examine(t, map[string]string{
