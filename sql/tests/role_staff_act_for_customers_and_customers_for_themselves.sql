@@ -9,6 +9,7 @@ set local role headway_user;
 do $$
 declare
   v_try text;
+  v_hint text;
 begin
   perform set_config('headway.user_id', '1', true);
   assert headway.complete_task(2, 1);
@@ -28,6 +29,14 @@ begin
       raise assert_failure using message = v_try || ' by Bob';
     exception when insufficient_privilege then
       null;
+    end;
+  end loop;
+  foreach v_try in array array['headway.complete_task(2, 1)', 'headway.complete_task(2, 4)', 'headway.reopen_task(2, 1)'] loop
+    begin
+      execute 'select ' || v_try;
+    exception when insufficient_privilege then
+      get stacked diagnostics v_hint = pg_exception_hint;
+      assert v_hint <> '', v_try || ' says nothing of what to do';
     end;
   end loop;
   assert not headway.complete_task(1, 2), 'it is complete';

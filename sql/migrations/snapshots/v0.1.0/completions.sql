@@ -191,6 +191,18 @@ begin
   if headway.is_complete(complete_task.task_id, v_shared, complete_task.user_id) then
     return false;
   end if;
+  -- A policy would refuse it without saying why. Asked in two steps: where no end user acts, the first takes no query.
+  if complete_task.user_id <> headway.uid() then
+    if not exists (
+      select from headway.task t
+      join headway.member m on m.project_id = t.project_id and m.user_id = headway.uid() and m.role = 'staff'
+      where t.id = complete_task.task_id
+    ) then
+      raise exception 'task % of person % is not for person % to complete', complete_task.task_id, complete_task.user_id, headway.uid() using
+        errcode = 'insufficient_privilege',
+        hint = 'An end user, who acts where headway.user_id is set, completes for themselves; staff of the project complete for its customers.';
+    end if;
+  end if;
   insert into headway.completion (task_id, user_id, completed_by)
   values (complete_task.task_id, complete_task.user_id, coalesce(complete_task.completed_by, headway.uid(), complete_task.user_id))
   on conflict do nothing;
