@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,6 +58,11 @@ type operation struct {
 	// arguments takes the query's arguments from a request.
 	arguments func(r request) ([]any, error)
 }
+
+// senseless is an error of arguments that are all there: a value makes no sense.
+type senseless string
+
+func (s senseless) Error() string { return string(s) }
 
 // request is what a query's arguments are taken from.
 type request struct {
@@ -161,8 +168,36 @@ select json_build_object('id', n.id) from new n`, func(r request) ([]any, error)
 		if r.body.Account == nil {
 			return nil, errors.New(`want {"account": {"digest_after": "2 hours", "time_zone": "Europe/Lisbon", "quiet_from": null, "quiet_until": null}}, or some of it`)
 		}
-		return []any{r.user, string(*r.body.Account)}, nil
+		return []any{r.user, string(*r.body.Account)}, checkPreferences(*r.body.Account)
 	}},
+}
+
+// taken says what the values may be, for the detail of a 422 that has none.
+var taken = map[string]string{
+	"PATCH /api/account": `An account takes digest_after (such as "2 hours", at most 100 years; null: as the administrator set it), ` +
+		`time_zone (an IANA name, such as "Europe/Lisbon"), quiet_from and quiet_until (such as "22:00" and "07:00"; null, both: none).`,
+}
+
+// checkPreferences refuses what the query would not look at.
+func checkPreferences(account json.RawMessage) error {
+	var fields map[string]any
+	if json.Unmarshal(account, &fields) != nil {
+		return senseless("account is no object")
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		_, text := fields[name].(string)
+		switch name {
+		case "time_zone":
+		case "digest_after", "quiet_from", "quiet_until":
+			text = text || fields[name] == nil
+		default:
+			return senseless("there is no preference " + strconv.Quote(name))
+		}
+		if !text {
+			return senseless(name + " is no text")
+		}
+	}
+	return nil
 }
 
 func nothing(request) ([]any, error) { return nil, nil }
@@ -216,6 +251,10 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 		return
 	}
 	arguments, err := o.arguments(asked)
+	if value := senseless(""); errors.As(err, &value) {
+		refuse(w, http.StatusUnprocessableEntity, value.Error(), taken[o.pattern])
+		return
+	}
 	if err != nil {
 		refuse(w, http.StatusBadRequest, "the request lacks something", err.Error())
 		return
@@ -234,7 +273,7 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 		refuse(w, http.StatusNotFound, "there is nothing of that kind", "Or it is not yours to see.")
 	case r.Context().Err() != nil: // whoever asked has gone
 	default:
-		g.explain(w, err)
+		g.explain(w, err, taken[o.pattern])
 	}
 }
 
@@ -257,12 +296,16 @@ var statuses = map[string]int{
 	"55P03": http.StatusServiceUnavailable,  // lock_not_available
 }
 
-// explain answers with an error of the database. What is nobody's business is logged and not told.
-func (g *Gateway) explain(w http.ResponseWriter, err error) {
+// explain answers with an error of the database, with this detail where a value makes no sense and the database has no
+// hint. What is nobody's business is logged and not told.
+func (g *Gateway) explain(w http.ResponseWriter, err error, detail string) {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
 		if status, known := statuses[pgErr.Code]; known {
-			refuse(w, status, pgErr.Message, pgErr.Hint)
+			if status != http.StatusUnprocessableEntity || pgErr.Hint != "" {
+				detail = pgErr.Hint
+			}
+			refuse(w, status, pgErr.Message, detail)
 			return
 		}
 	}
@@ -314,7 +357,7 @@ func (g *Gateway) serveTicket(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	ticket, err := g.hub.store.issue(ctx, identity)
 	if err != nil {
-		g.explain(w, err)
+		g.explain(w, err, "")
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -356,6 +356,44 @@ func TestNobodyElseGetsIn(t *testing.T) {
 	}
 }
 
+// TestPreferencesThatCannotBeAreRefused has each answered with what the four take, and none half taken.
+func TestPreferencesThatCannotBeAreRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, before := b.do(t, 2, "GET", "/api/account", "")
+	for body, title := range map[string]string{
+		`{"digest_after": "soon"}`:                         "soon",
+		`{"digest_after": "200 years"}`:                    "appuser",
+		`{"digest_after": 7}`:                              "digest_after is no text",
+		`{"quiet_from": "25:00", "quiet_until": "07:00"}`:  "25:00",
+		`{"quiet_from": "22:00"}`:                          "appuser",
+		`{"time_zone": "Mars"}`:                            "Mars",
+		`{"time_zone": null}`:                              "time_zone is no text",
+		`{"email": "a@b.c"}`:                               `there is no preference \"email\"`,
+		`{"digest_after": "2 hours", "Time_zone": "Mars"}`: `there is no preference \"Time_zone\"`,
+		`[1]`:            "account is no object",
+		`"digest_after"`: "account is no object",
+	} {
+		status, answer := b.do(t, 2, "PATCH", "/api/account", `{"account": `+body+`}`)
+		if status != http.StatusUnprocessableEntity || !strings.Contains(answer, title) {
+			t.Errorf("%s: %d %s", body, status, answer)
+		}
+		for _, field := range []string{"digest_after", "time_zone", "quiet_from", "quiet_until"} {
+			if _, detail, _ := strings.Cut(answer, `"detail":`); !strings.Contains(detail, field) {
+				t.Errorf("%s: the detail says nothing of %s: %s", body, field, answer)
+			}
+		}
+	}
+	if _, after := b.do(t, 2, "GET", "/api/account", ""); after != before {
+		t.Errorf("the account became %s", after)
+	}
+	for _, body := range []string{`{"account": {}}`, `{"account": {"digest_after": null, "quiet_from": null, "quiet_until": null}}`} {
+		if status, answer := b.do(t, 2, "PATCH", "/api/account", body); status != http.StatusOK {
+			t.Errorf("%s: %d %s", body, status, answer)
+		}
+	}
+}
+
 func TestTheAPIShowsNothingOfOthers(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
