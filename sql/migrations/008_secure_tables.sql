@@ -69,8 +69,9 @@ $$;
 comment on function headway.my_people() is 'Those with whom headway.uid() shares a project, and headway.uid().';
 
 -- Trusted roles see every row; what they may do with it is a matter of grants. The worker and the monitor see those that
--- they count: a login that is an end user besides gets no further. Policies are not evaluated for the owner, which the
--- triggers and the functions with security definer run as.
+-- they count. Policies and grants add up: a login that acts as headway_user besides reads of each such row what either role
+-- may. The gateway's does not: it becomes headway_user alone. Policies are not evaluated for the owner, which the triggers
+-- and the functions with security definer run as.
 do $$
 declare
   v_table regclass;
