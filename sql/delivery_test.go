@@ -185,7 +185,7 @@ func TestALongActivityIsTruncatedToo(t *testing.T) {
 	execute(t, conn, aProject)
 	l := listen(t, db, "project_1_staff")
 	execute(t, conn, "update headway.task set title = repeat('\u00e9', 100000); select headway.complete_task(1, 1); select headway.fold()")
-	execute(t, conn, "select headway.reopen_task(1, 1, 4, repeat('why ', 100000)); select headway.fold()")
+	execute(t, conn, "select headway.reopen_task(1, 1, 4, repeat('why ', 2500)); select headway.fold()")
 	for _, n := range l.heard() {
 		if o := object(t, n.Payload); o["truncated"] != true || o["task_id"] != 1. {
 			t.Errorf("heard %.300s", n.Payload)
