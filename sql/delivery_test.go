@@ -191,7 +191,7 @@ func TestALongActivityIsTruncatedToo(t *testing.T) {
 			t.Errorf("heard %.300s", n.Payload)
 		}
 	}
-	if got := value[int](t, conn, "select count(*) from headway.message where length(content) > 100000"); got != 3 {
+	if got := value[int](t, conn, "select count(*) from headway.message where length(content) > 10000"); got != 3 {
 		t.Errorf("%d messages, not 3", got)
 	}
 }

@@ -144,6 +144,9 @@ func (g *Gateway) hear(ctx context.Context, conn *pgx.Conn) error {
 	}
 }
 
+// pingTimeout is how long the server may take to say that it is there.
+const pingTimeout = 5 * time.Second
+
 // hearing is what is known of whether everything is notified.
 type hearing struct {
 	setting string // the version of the row that says so
@@ -159,7 +162,7 @@ from headway.setting s where s.name = 'notify_payload'`
 // ping asks whether the server is there, and looks where it may not have notified everything: at first, while it is told not
 // to, after it may have been, and until the transactions that ran then have ended.
 func (g *Gateway) ping(ctx context.Context, conn *pgx.Conn, known *hearing) error {
-	ctx, cancel := context.WithTimeout(ctx, g.LookInterval)
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	var notifies bool
 	var setting string
