@@ -3,6 +3,7 @@ package sql_test
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -144,6 +145,24 @@ func TestAReopeningReadsItsCompletionAlone(t *testing.T) {
 	t.Logf("%.0f pages with 10 completions, %.0f with 5,000", few, many)
 	if many > 1.5*few {
 		t.Errorf("%.0f pages with 10 completions, %.0f with 5,000", few, many)
+	}
+}
+
+// TestADigestReadsEachOfItsRangesOnce has few digests and few people, as in a small database, where it looks cheap to join
+// the subscriptions last.
+func TestADigestReadsEachOfItsRangesOnce(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	execute(t, conn, `
+		insert into headway.appuser (fullname, email) values ('Abe', null), ('Bob', 'bob@example.com');
+		insert into headway.project (name) select 'Project' from generate_series(1, 6);
+		insert into headway.member (project_id, user_id, role) select p.id, u.id, 'customer' from headway.project p, headway.appuser u;
+		insert into headway.message (sender, channel, content) select 1, 'project_' || p, 'Hello' from generate_series(1, 2) p, generate_series(1, 2000);
+		select headway.reserve_digest(2)`)
+	execute(t, conn, "vacuum analyze")
+	plan := strings.Join(column(t, conn, "explain (analyze, timing off) select * from headway.digest_message m where m.digest_id = 1"), "\n")
+	if scans := regexp.MustCompile(`on message .* loops=2\)`).FindAllString(plan, -1); len(scans) != 1 || strings.Contains(plan, "Join Filter: (i.channel = s.channel)") {
+		t.Errorf("two ranges are read more than once, or may be:\n%s", plan)
 	}
 }
 

@@ -12,8 +12,15 @@ select d.id as digest_id, d.user_id, m.id, m.sender, m.channel, m.seq, m.kind, m
   p.project_id
 from headway.digest d
 join headway.digest_item i on i.digest_id = d.id
-join headway.subscription s on s.channel = i.channel and s.user_id = d.user_id
 join headway.channel c on c.name = i.channel
+-- First the one subscription to each channel, whatever is thought of their number: else each range may be read for all
+-- that the person has.
+cross join lateral (
+  select s.*
+  from headway.subscription s
+  where s.channel = i.channel and s.user_id = d.user_id and not s.muted
+  offset 0
+) s
 -- The person's own part of each channel, whatever is thought of the number of its readers and messages.
 cross join lateral (
   select m.*
@@ -33,9 +40,8 @@ cross join lateral (
   )) as project_id
   offset 0
 ) p
-where not s.muted
-  -- What happens in a project that is gone, or that the person has left, is none of their business any more.
-  and (m.kind = 'chat' or p.project_id is not null or headway.id_in(m.data, 'project_id') is null);
+-- What happens in a project that is gone, or that the person has left, is none of their business any more.
+where m.kind = 'chat' or p.project_id is not null or headway.id_in(m.data, 'project_id') is null;
 comment on view headway.digest_message is 'What a digest is about and its person has still not read: select * from headway.digest_message where digest_id = 1.';
 
 create function headway.bar_since(project_id bigint, user_id bigint, role text, at timestamptz)
