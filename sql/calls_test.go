@@ -40,6 +40,7 @@ var calls = map[string]string{
 	"is_for":              "headway.is_for(3, 'assigned', 1)",
 	"is_quiet":            "headway.is_quiet('22:00', '07:00', 'UTC', '2026-01-02 23:00')",
 	"is_shared":           "headway.is_shared(1)",
+	"known_time_zone":     "headway.known_time_zone('Europe/Lisbon')",
 	"lock_key":            "headway.lock_key('fold')",
 	"mark_read":           "headway.mark_read(1, 'project_1')",
 	"mark_seen":           "headway.mark_seen(1, '{1001, 1003}')",

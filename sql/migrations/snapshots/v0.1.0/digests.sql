@@ -1,3 +1,18 @@
+create function headway.known_time_zone(time_zone text) returns text
+language plpgsql
+stable
+as $$
+begin
+  perform timestamptz 'epoch' at time zone known_time_zone.time_zone;
+  return known_time_zone.time_zone;
+exception
+  when invalid_parameter_value then
+    return 'UTC';
+end
+$$;
+comment on function headway.known_time_zone(text) is
+  'The time zone, or UTC if PostgreSQL does not know it: whose name was right when it was written may be gone with the next version of the time zone data.';
+
 create function headway.is_quiet(quiet_from time, quiet_until time, time_zone text, at timestamptz) returns boolean
 language sql
 stable
@@ -5,11 +20,11 @@ as $$
   -- By the clock on the wall, so a change to or from daylight-saving time moves with it.
   select case
     when is_quiet.quiet_from < is_quiet.quiet_until then
-      (is_quiet.at at time zone is_quiet.time_zone)::time >= is_quiet.quiet_from
-      and (is_quiet.at at time zone is_quiet.time_zone)::time < is_quiet.quiet_until
+      (is_quiet.at at time zone headway.known_time_zone(is_quiet.time_zone))::time >= is_quiet.quiet_from
+      and (is_quiet.at at time zone headway.known_time_zone(is_quiet.time_zone))::time < is_quiet.quiet_until
     when is_quiet.quiet_from > is_quiet.quiet_until then
-      (is_quiet.at at time zone is_quiet.time_zone)::time >= is_quiet.quiet_from
-      or (is_quiet.at at time zone is_quiet.time_zone)::time < is_quiet.quiet_until
+      (is_quiet.at at time zone headway.known_time_zone(is_quiet.time_zone))::time >= is_quiet.quiet_from
+      or (is_quiet.at at time zone headway.known_time_zone(is_quiet.time_zone))::time < is_quiet.quiet_until
     else false
   end
 $$;

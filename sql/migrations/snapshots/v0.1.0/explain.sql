@@ -33,6 +33,7 @@ declare
   v_oldest headway.unmailed;
   v_due_at timestamptz;
   v_at timestamptz;
+  v_zone text;
   v_local_time text := 'YYYY-MM-DD HH24:MI';
   v_person text;
   v_due text;
@@ -43,6 +44,7 @@ begin
       errcode = 'no_data_found',
       hint = 'select id, fullname from headway.appuser lists them.';
   end if;
+  v_zone := headway.known_time_zone(v_user.time_zone);
   select p.* into v_preference from headway.mail_preference p where p.user_id = v_user.id;
   select d.* into v_digest
   from headway.digest d
@@ -55,18 +57,18 @@ begin
     when v_user.email is null then 'no mail: there is no address'
     when v_user.mail_suspended_at is not null then format(
       'no mail: %s is suspended since %s (%s); select headway.resume_mail(%s) lifts it',
-      v_user.email, to_char(v_user.mail_suspended_at at time zone v_user.time_zone, v_local_time), v_user.mail_suspended_reason, v_user.id
+      v_user.email, to_char(v_user.mail_suspended_at at time zone v_zone, v_local_time), v_user.mail_suspended_reason, v_user.id
     )
-    when v_digest.id is not null then 'waits until ' || headway.describe_digest(v_digest, v_user.time_zone) || ', is done'
+    when v_digest.id is not null then 'waits until ' || headway.describe_digest(v_digest, v_zone) || ', is done'
   end;
 
   -- The oldest message of all decides when, and takes along whatever else there is.
   select n.* into v_oldest from headway.unmailed n where n.user_id = v_user.id order by n.oldest_at, n.channel limit 1;
   v_due_at := greatest(v_oldest.oldest_at + v_preference.digest_after, v_preference.not_before);
-  v_at := headway.quiet_end(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, greatest(v_due_at, now()));
+  v_at := headway.quiet_end(v_user.quiet_from, v_user.quiet_until, v_zone, greatest(v_due_at, now()));
   v_due := case
     when v_at <= now() then 'mail is due now, with the next run of a worker'
-    else 'mail is due at ' || to_char(v_at at time zone v_user.time_zone, v_local_time) || case
+    else 'mail is due at ' || to_char(v_at at time zone v_zone, v_local_time) || case
       when v_at > greatest(v_due_at, now()) then ', when quiet hours end'
       when v_due_at > v_oldest.oldest_at + v_preference.digest_after then ', digest_min_gap after the last one'
       else ''
@@ -81,10 +83,12 @@ begin
       when n.channel is null then 'everything unread is in ' || coalesce(m.words, 'a digest that is no longer on record')
       when v_person is not null then v_person
       else format(
-        '%s (%s; unread since %s%s, delay %s)', v_due, v_user.time_zone, to_char(n.oldest_at at time zone v_user.time_zone, v_local_time),
+        '%s (%s; unread since %s%s, delay %s)', v_due,
+        v_zone || case when v_zone <> v_user.time_zone then format(', since the time zone %s is not known', v_user.time_zone) else '' end,
+        to_char(n.oldest_at at time zone v_zone, v_local_time),
         case
           when n.channel <> v_oldest.channel
-            then format(', along with %s since %s', v_oldest.channel, to_char(v_oldest.oldest_at at time zone v_user.time_zone, v_local_time))
+            then format(', along with %s since %s', v_oldest.channel, to_char(v_oldest.oldest_at at time zone v_zone, v_local_time))
         end,
         v_preference.digest_after
       )
@@ -93,7 +97,7 @@ begin
   left join headway.unread r on r.user_id = s.user_id and r.channel = s.channel
   left join headway.unmailed n on n.user_id = s.user_id and n.channel = s.channel
   left join lateral (
-    select headway.describe_digest(d, v_user.time_zone) as words
+    select headway.describe_digest(d, v_zone) as words
     from headway.digest_item i
     join headway.digest d on d.id = i.digest_id
     where i.channel = s.channel and d.user_id = s.user_id

@@ -97,6 +97,7 @@ grant execute on function
   headway.due_digests(timestamptz),
   headway.explain_digest(bigint),
   headway.describe_digest(headway.digest, text),
+  headway.known_time_zone(text),
   headway.is_quiet(time, time, text, timestamptz),
   headway.quiet_end(time, time, text, timestamptz),
   headway.reserve_digest(bigint),
