@@ -314,8 +314,11 @@ begin
         -- The last of it was read between the look above and this one.
         perform headway.close_digest(v_digest.id, 'read_before_sending', null);
       exception
-        when transaction_rollback or lock_not_available then
+        when transaction_rollback or lock_not_available or operator_intervention or system_error then
           raise; -- it is tried again, and nothing is wrong with the digest
+        when insufficient_resources then
+          -- This passes, too. Until then it may be this digest alone that takes too much: the others go first.
+          update headway.digest d set next_attempt_at = now() + interval '1 minute', error = sqlerrm where d.id = v_digest.id;
         when others then
           perform headway.close_digest(v_digest.id, 'failed', sqlerrm);
       end;
