@@ -56,6 +56,15 @@ $$;
 comment on function headway.quiet_end(time, time, text, timestamptz) is
   'The first moment, from at on, that does not lie within quiet hours.';
 
+create function headway.id_in(data jsonb, key text) returns bigint
+language sql
+immutable
+as $$
+  select case when id_in.data ->> id_in.key ~ '^[0-9]{1,18}$' then (id_in.data ->> id_in.key)::bigint end
+$$;
+comment on function headway.id_in(jsonb, text) is
+  'The id under this key of a message''s data; null where there is none. Data may be anything: applications write it too.';
+
 create view headway.unmailed with (security_invoker) as
 select s.user_id, s.channel, o.seq as from_seq, c.last_seq as through_seq, o.sent_at as oldest_at
 from headway.subscription s
@@ -68,11 +77,19 @@ cross join lateral (
     and not exists (
       select from headway.seen e where e.channel = s.channel and e.user_id = s.user_id and e.seq = m.seq
     )
+    -- As headway.digest_message has it: what a mail would not show makes none due.
+    and (
+      m.kind = 'chat' or c.project_id is not null or headway.id_in(m.data, 'project_id') is null
+      or exists (
+        select from headway.member b where b.user_id = s.user_id and b.project_id = headway.id_in(m.data, 'project_id')
+      )
+    )
   order by m.seq
   limit 1
 ) o
 where not s.muted;
-comment on view headway.unmailed is 'Per person and channel that is not muted, what is neither read nor in a digest: from the first such message to the newest.';
+comment on view headway.unmailed is
+  'Per person and channel that is not muted, what is neither read nor in a digest and could be in one: from the first such message to the newest.';
 
 create view headway.mail_preference with (security_invoker) as
 select u.id as user_id,

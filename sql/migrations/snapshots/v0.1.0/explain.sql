@@ -80,6 +80,9 @@ begin
     case
       when s.muted then 'no mail: the channel is muted'
       when n.channel is null and r.channel is null then coalesce('everything is read; the last of it was in ' || m.words, 'everything is read')
+      when n.channel is null and exists (
+        select from headway.unread_message h where h.user_id = s.user_id and h.channel = s.channel and h.seq > s.mailed_seq
+      ) then 'no mail: what is unread happened in a project that is gone, or that they have left'
       when n.channel is null then 'everything unread is in ' || coalesce(m.words, 'a digest that is no longer on record')
       when v_person is not null then v_person
       else format(

@@ -1,12 +1,3 @@
-create function headway.id_in(data jsonb, key text) returns bigint
-language sql
-immutable
-as $$
-  select case when id_in.data ->> id_in.key ~ '^[0-9]{1,18}$' then (id_in.data ->> id_in.key)::bigint end
-$$;
-comment on function headway.id_in(jsonb, text) is
-  'The id under this key of a message''s data; null where there is none. Data may be anything: applications write it too.';
-
 create view headway.digest_message with (security_invoker) as
 select d.id as digest_id, d.user_id, m.id, m.sender, m.channel, m.seq, m.kind, m.content, m.task_id, m.data, m.sent_at,
   p.project_id
