@@ -383,8 +383,8 @@ func something(ctx context.Context, pool interface {
 			)`)
 	default:
 		var digest *int64
-		var frozen *string
-		err = pool.QueryRow(ctx, "select (c ->> 'digest_id')::bigint, c ->> 'mail' from headway.claim_digest($1, '1 hour') c", id).Scan(&digest, &frozen)
+		var address, frozen *string
+		err = pool.QueryRow(ctx, "select (c ->> 'digest_id')::bigint, c ->> 'email', c ->> 'mail' from headway.claim_digest($1, '1 hour') c", id).Scan(&digest, &address, &frozen)
 		if err != nil || digest == nil {
 			break
 		}
@@ -393,7 +393,7 @@ func something(ctx context.Context, pool interface {
 			_, err = pool.Exec(ctx, "select headway.release_digest($1, $2)", *digest, id)
 			return err
 		case frozen == nil:
-			_, err = pool.Exec(ctx, "select headway.freeze_digest($1, $2, 'x@example.com', 'mail')", *digest, id)
+			_, err = pool.Exec(ctx, "select headway.freeze_digest($1, $2, $3, 'mail')", *digest, id, address)
 		default:
 			_, err = pool.Exec(ctx, "select headway.freeze_digest($1, $2, null, null)", *digest, id)
 		}

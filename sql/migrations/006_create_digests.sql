@@ -21,6 +21,7 @@ create table headway.digest (
   lease_until timestamptz,
   recipient text,
   mail bytea,
+  channels text[] collate "C",
   sent_at timestamptz,
   unknown_at timestamptz,
   error text,
@@ -49,7 +50,9 @@ comment on column headway.digest.claimed_by is 'The worker that has it.';
 comment on column headway.digest.lease_until is 'Until when that worker has it to itself.';
 comment on column headway.digest.recipient is 'The address it goes to, as it was when the mail was frozen.';
 comment on column headway.digest.sent_at is 'When a server took it; null: none has.';
-comment on column headway.digest.mail is 'The exact bytes of the mail (RFC 5322), the same for every attempt; null: not rendered yet.';
+comment on column headway.digest.mail is
+  'The exact bytes of the mail (RFC 5322), the same for every attempt from when a server may have taken them; null: not rendered yet.';
+comment on column headway.digest.channels is 'What the mail is about: the channels of its items, and project_<id> for what happened in a project.';
 comment on column headway.digest.unknown_at is
   'When an attempt ended without anybody knowing whether the server took the mail; the person may have got it twice, or on hold not at all. Null: every attempt''s end is known.';
 comment on column headway.digest.error is 'What went wrong last, in the mail server''s words where it said something.';

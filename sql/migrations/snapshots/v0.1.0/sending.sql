@@ -292,13 +292,31 @@ begin
       set state = 'reserved', claimed_by = null, lease_until = null,
         next_attempt_at = headway.quiet_end(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, now())
       where d.id = v_digest.id;
-    elsif v_digest.mail is null then
+    elsif v_digest.mail is null or v_digest.state = 'reserved' and v_digest.unknown_at is null and (
+      -- No server has taken it: it need not go to another address than that of today, nor tell of what is none of
+      -- their business any more.
+      v_digest.recipient <> v_user.email
+      or exists (
+        select from unnest(v_digest.channels) a (channel)
+        where not exists (select from headway.subscription s where s.channel = a.channel and s.user_id = v_digest.user_id)
+      )
+    ) then
       -- One digest that cannot be told must not keep all the others back.
       begin
         v_content := headway.digest_content(v_digest.id);
         if json_array_length(v_content -> 'projects') > 0 then
           update headway.digest d
-          set claimed_by = claim_digest.worker_id, lease_until = now() + claim_digest.lease
+          set claimed_by = claim_digest.worker_id, lease_until = now() + claim_digest.lease, recipient = null, mail = null,
+            channels = array(
+              select i.channel
+              from headway.digest_item i
+              join headway.subscription s on s.channel = i.channel and s.user_id = d.user_id
+              where i.digest_id = d.id
+              union
+              select 'project_' || (p.project ->> 'project_id')
+              from json_array_elements(v_content -> 'projects') p (project)
+              where p.project ->> 'project_id' is not null
+            )
           where d.id = v_digest.id;
           return v_content;
         end if;
@@ -324,7 +342,7 @@ begin
 end
 $$;
 comment on function headway.claim_digest(uuid, interval) is
-  'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze, or, with "mail" (base64), the bytes frozen before. No attempt is begun yet: headway.freeze_digest() does that, and headway.release_digest() gives it back. What was read since it was reserved is left out, or the digest dropped where nothing is left. Null: there is nothing to send now. Errors: invalid_parameter_value.';
+  'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze, or, with "mail" (base64), the bytes frozen before; these are dropped where no server has taken them and the address has changed or the person has left a channel. No attempt is begun yet: headway.freeze_digest() does that, and headway.release_digest() gives it back. What was read since it was reserved is left out, or the digest dropped where nothing is left. Null: there is nothing to send now. Errors: invalid_parameter_value.';
 
 create function headway.close_digest(digest_id bigint, state text, error text) returns void
 language plpgsql
