@@ -34,9 +34,12 @@ create table headway.appuser (
   constraint appuser_id_positive check (id > 0),
   -- A name is something to show.
   constraint appuser_fullname_not_blank check (fullname ~ '\S'),
-  -- One plain address: nothing that could open a second recipient, a parameter or a header.
+  -- One plain address: no space, control character or other that does not show, and nothing that could open a second
+  -- recipient, a parameter or a header. As internal/address has it, which makes no mail for any other.
   constraint appuser_email_one_address check (
-    email ~ '^[^[:space:][:cntrl:]@<>()\[\]\\,;:"]+@[^[:space:][:cntrl:]@<>()\[\]\\,;:"]+$' and octet_length(email) <= 254
+    email !~ '[\u0001-\u0020\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000]'
+    and email !~ '[\ue000-\uf8ff\ufeff\ufff9-\ufffb\U000e0000-\U0010ffff<>()\[\]\\,;:"]'
+    and email ~ '^[^@]+@[^@.]+(\.[^@.]+)*$' and octet_length(email) <= 254
   ),
   -- A delay is a length of time, not a moment in the past, and ends before the calendar does. Of an interval whose parts
   -- make up for each other, PostgreSQL compares the sum and adds part by part, out of every range.
