@@ -14,6 +14,7 @@ create table headway.digest (
   user_id bigint not null constraint digest_user_id_fkey references headway.appuser on delete cascade,
   state text collate "C" not null default 'reserved',
   created_at timestamptz not null default now(),
+  by_hand boolean not null default false,
   token uuid not null default gen_random_uuid() constraint digest_token_key unique,
   attempts integer not null default 0,
   next_attempt_at timestamptz not null default now(),
@@ -43,6 +44,7 @@ create index digest_open_user_id_idx on headway.digest (user_id) where state in 
 comment on table headway.digest is 'The ledger of mail: one row per digest, written before any mail server hears of it. docs/mail.md tells what each state means.';
 comment on column headway.digest.state is
   'reserved: waits to be sent, or to be tried again. sending: a server may have it. sent: a server took it. read_before_sending: nothing was left to say. failed: refused for good, or given up. held: nobody knows, and digest_when_unknown says hold. cancelled: the person has no address any more.';
+comment on column headway.digest.by_hand is 'Whether headway.reserve_digest() was asked for it, so that it minds no quiet hours.';
 comment on column headway.digest.token is 'Unguessable; makes the Message-ID and the unsubscribe link.';
 comment on column headway.digest.attempts is 'How often a mail server was spoken to, or was about to be.';
 comment on column headway.digest.next_attempt_at is 'Not before this time.';

@@ -19,16 +19,17 @@ select pg_temp.post(1, 'broadcast', '6 hours');
 do $$
 declare
   v_worker uuid := '11111111-1111-1111-1111-111111111111';
-  v_id bigint := headway.reserve_digest(2);
+  v_id bigint;
 begin
-  update headway.digest set created_at = now() - interval '2 hours';
+  assert headway.reserve_digests() = 1;
+  select d.id into v_id from headway.digest d;
   perform headway.claim_digest(v_worker), headway.freeze_digest(v_id, v_worker, 'bob@example.com', 'mail'),
     headway.digest_failed(v_id, v_worker, 'retry', '450 later');
   update headway.digest set next_attempt_at = now();
   update headway.appuser u
   set quiet_from = (now() at time zone 'UTC' - interval '1 hour')::time, quiet_until = (now() at time zone 'UTC' + interval '1 hour')::time
   where u.id = 2;
-  assert headway.claim_digest(v_worker) is null, 'Bob sleeps';
+  assert headway.claim_digest(v_worker) is null, 'Bob sleeps, since before it was reserved as it turns out';
   assert (select d.state = 'reserved' and d.next_attempt_at = now() + interval '1 hour' and d.attempts = 1 and d.mail = 'mail' and d.claimed_by is null from headway.digest d),
     (select d::text from headway.digest d);
   assert (select e.explanation from headway.explain_digest(2) e where e.channel = 'broadcast') like '%at ' || to_char(now() at time zone 'UTC' + interval '1 hour', 'YYYY-MM-DD HH24:MI') || '%';

@@ -144,7 +144,7 @@ $$;
 comment on function headway.due_digests(timestamptz) is
   'Who would get a digest at a moment, by what is unread now: select * from headway.due_digests(); select * from headway.due_digests(now() + interval ''3 hours'').';
 
-create function headway.reserve(user_ids bigint[]) returns integer
+create function headway.reserve(user_ids bigint[], by_hand boolean default false) returns integer
 language sql
 volatile
 as $$
@@ -177,8 +177,8 @@ as $$
       )
     ),
     digest as (
-      insert into headway.digest (user_id)
-      select i.user_id from (select distinct i.user_id from item i) i order by i.user_id
+      insert into headway.digest (user_id, by_hand)
+      select i.user_id, reserve.by_hand from (select distinct i.user_id from item i) i order by i.user_id
       returning id, user_id
     ),
     items as (
@@ -195,7 +195,7 @@ as $$
     )
   select count(*)::integer from digest
 $$;
-comment on function headway.reserve(bigint[]) is
+comment on function headway.reserve(bigint[], boolean) is
   'Writes a digest of everything unread and unmailed for each of these people and returns how many; whoever has a cursor that is being moved just now is left for the next time. The caller holds the lock that keeps reservations apart.';
 
 create function headway.reserve_digests(max_digests integer default 1000) returns integer
@@ -226,7 +226,7 @@ begin
       errcode = 'object_not_in_prerequisite_state',
       hint = format('select * from headway.explain_digest(%s) says why.', reserve_digest.user_id);
   end if;
-  if headway.reserve(array[reserve_digest.user_id]) = 0 then
+  if headway.reserve(array[reserve_digest.user_id], by_hand => true) = 0 then
     if exists (select from headway.unmailed n where n.user_id = reserve_digest.user_id) then
       raise exception 'somebody is marking messages of person % read just now', reserve_digest.user_id using
         errcode = 'lock_not_available',

@@ -284,10 +284,8 @@ begin
       perform headway.close_digest(v_digest.id, 'read_before_sending', null);
     elsif v_digest.attempts >= headway.setting('digest_max_attempts')::integer then
       perform headway.close_digest(v_digest.id, 'failed', concat_ws(': ', format('given up after %s attempts', v_digest.attempts), v_digest.error));
-    elsif headway.is_quiet(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, now())
-      and not headway.is_quiet(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, v_digest.created_at)
-    then
-      -- The night has come before it went out. What was reserved at night was asked for by hand.
+    elsif not v_digest.by_hand and headway.is_quiet(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, now()) then
+      -- The night has come before it went out.
       update headway.digest d
       set state = 'reserved', claimed_by = null, lease_until = null,
         next_attempt_at = headway.quiet_end(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, now())
