@@ -32,7 +32,11 @@ begin
   assert not headway.unsubscribe(v_token) and (select count(*) from headway.digest_item) = 4;
   assert (select s.mailed_seq from headway.subscription s where s.user_id = 4 and s.channel = 'broadcast') = 1, 'what was mailed stays mailed';
   assert (select e.explanation from headway.explain_digest(4) e where e.channel = 'broadcast') like '%no longer%', 'and explain has words for it';
-  perform headway.set_setting('digest_keep', '1 hour');
+  perform headway.set_setting('digest_keep', '1 hour'), headway.set_setting('digest_min_gap', '7 days');
+  perform pg_temp.post(1, 'broadcast', '5 hours');
+  assert headway.prune_digests() = 0, 'the next one still keeps its distance from it';
+  assert not exists (select from headway.due_digests() d where d.user_id = 9);
+  perform headway.set_setting('digest_min_gap', '1 hour');
   assert headway.prune_digests() = 1;
 end
 $$;

@@ -299,13 +299,15 @@ as $$
   delete from headway.digest_run r where r.finished_at < now() - headway.setting('digest_keep')::interval;
   with pruned as (
     delete from headway.digest d
-    where coalesce(d.sent_at, d.created_at) < now() - headway.setting('digest_keep')::interval
+    -- The next one keeps its distance from the last, which has to be there for that.
+    where coalesce(d.sent_at, d.created_at)
+        < now() - greatest(headway.setting('digest_keep')::interval, headway.setting('digest_min_gap')::interval)
       and d.state in ('sent', 'read_before_sending', 'failed', 'cancelled')
     returning 1
   )
   select count(*) from pruned
 $$;
-comment on function headway.prune_digests() is 'Deletes finished digests older than the setting digest_keep and returns how many; workers call it after each run.';
+comment on function headway.prune_digests() is 'Deletes finished digests older than the setting digest_keep, or digest_min_gap if that is longer, and returns how many; workers call it after each run.';
 
 create function headway.digest_run_finished(slot timestamptz) returns void
 language sql
