@@ -38,7 +38,13 @@ begin
   perform pg_temp.post(2, 'project_1', '5 hours', 'Bob says something');
   perform headway.mark_seen(2, array[v_first]);
   assert not exists (select from headway.due_digests() d where d.user_id = 2), 'only one''s own is left';
+  -- Nor does it keep back what comes after it, whatever the clock said.
   perform pg_temp.post(1, 'project_1', '5 hours', 'The fourth');
+  update headway.subscription s set mailed_seq = 5 where s.user_id = 2 and s.channel = 'project_1';
+  perform pg_temp.post(2, 'project_1', '-2 days', 'Bob answers');
+  perform pg_temp.post(1, 'project_1', '5 hours', 'The fifth');
+  assert (select n.from_seq from headway.unmailed n where n.user_id = 2 and n.channel = 'project_1') = 7;
+  assert (select d.oldest_at from headway.due_digests() d where d.user_id = 2) = now() - interval '5 hours', 'the fifth is unread';
   delete from headway.member where user_id = 2;
   assert not exists (select from headway.due_digests() d where d.user_id = 2), 'Bob has left';
 end

@@ -115,25 +115,29 @@ as $$
   join headway.mail_preference p on p.user_id = u.id
   cross join lateral (select min(n.oldest_at) as oldest_at from headway.unmailed n where n.user_id = u.id) n
   -- One pass over all subscriptions leaves those few that have waited long enough: what is unread is no older than
-  -- the message right after the cursor, and all who are caught up with each other share that one look. Only of
-  -- these is it worth while to find out what is really unread.
+  -- the message right after the cursor, and all who are caught up with each other share that one look. One's own,
+  -- or one from a clock that was ahead, says nothing of what comes after it. Only of these is it worth while to find
+  -- out what is really unread.
   where u.id = any (array(
       select s.user_id
       from headway.subscription s
       join headway.channel c on c.name = s.channel and c.last_seq > greatest(s.read_seq, s.mailed_seq)
       join headway.appuser w on w.id = s.user_id
       cross join lateral (
-        select m.sent_at
+        select m.sender, m.sent_at
         from headway.message m
         where m.channel = s.channel and m.seq = greatest(s.read_seq, s.mailed_seq) + 1
         offset 0
       ) m
       where not s.muted
-        -- Nobody is less patient than this; nine tenths of it, since one month is not as long as another.
-        and m.sent_at + (
-          select 0.9 * least(min(i.digest_after), headway.setting('digest_after')::interval) from headway.appuser i
-        ) <= due_digests.at
-        and m.sent_at + coalesce(w.digest_after, (select headway.setting('digest_after')::interval)) <= due_digests.at
+        and (
+          m.sender = s.user_id or m.sent_at > now()
+          -- Nobody is less patient than this; nine tenths of it, since one month is not as long as another.
+          or m.sent_at + (
+            select 0.9 * least(min(i.digest_after), headway.setting('digest_after')::interval) from headway.appuser i
+          ) <= due_digests.at
+          and m.sent_at + coalesce(w.digest_after, (select headway.setting('digest_after')::interval)) <= due_digests.at
+        )
     ))
     and p.takes_mail
     and n.oldest_at + p.digest_after <= due_digests.at
