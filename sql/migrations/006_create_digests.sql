@@ -45,7 +45,7 @@ comment on table headway.digest is 'The ledger of mail: one row per digest, writ
 comment on column headway.digest.state is
   'reserved: waits to be sent, or to be tried again. sending: a server may have it. sent: a server took it. read_before_sending: nothing was left to say. failed: refused for good, or given up. held: nobody knows, and digest_when_unknown says hold. cancelled: the person has no address any more.';
 comment on column headway.digest.by_hand is 'Whether headway.reserve_digest() was asked for it, so that it minds no quiet hours.';
-comment on column headway.digest.token is 'Unguessable; makes the Message-ID and the unsubscribe link.';
+comment on column headway.digest.token is 'Unguessable; stands in the unsubscribe link, and its SHA-256 in the Message-ID.';
 comment on column headway.digest.attempts is 'How often a mail server was spoken to, or was about to be.';
 comment on column headway.digest.next_attempt_at is 'Not before this time.';
 comment on column headway.digest.claimed_by is 'The worker that has it.';
