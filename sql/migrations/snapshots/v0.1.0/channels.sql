@@ -133,19 +133,6 @@ begin
       errcode = 'insufficient_privilege',
       hint = 'An end user, who acts where headway.user_id is set, is the sender of what they post.';
   end if;
-  -- Whoever is leaving or being deleted has gone, or waits and sees this message.
-  perform from headway.subscription s where s.channel = new.channel and s.user_id = new.sender for key share;
-  if new.kind = 'chat' and not found then
-    -- To an end user, a channel that is not theirs is not there.
-    if headway.uid() is not null or not exists (select from headway.channel c where c.name = new.channel) then
-      raise exception 'there is no channel "%"', new.channel using
-        errcode = 'foreign_key_violation',
-        hint = 'select name from headway.channel lists them; headway.open_channel(name, project, members) opens one.';
-    end if;
-    raise exception 'person % is not subscribed to channel "%"', new.sender, new.channel using
-      errcode = 'insufficient_privilege',
-      hint = 'Members of a project are subscribed to its channels; headway.open_channel(name, project, members) adds to others.';
-  end if;
   -- This row lock is held until commit: whoever reads seq n has everything below it. Above last_seq are the messages of this
   -- statement; it is written once they are all there, or each would have to pass the versions of the row before it.
   select coalesce(
@@ -156,14 +143,28 @@ begin
   from headway.channel c
   where c.name = new.channel
   for no key update;
+  -- Whoever is leaving or being deleted has gone, or waits and sees this message.
+  perform from headway.subscription s where s.channel = new.channel and s.user_id = new.sender for key share;
+  if new.kind = 'chat' and not found then
+    -- To an end user, a channel that is not theirs is not there.
+    if headway.uid() is not null or new.seq is null then
+      raise exception 'there is no channel "%"', new.channel using
+        errcode = 'foreign_key_violation',
+        hint = 'select name from headway.channel lists them; headway.open_channel(name, project, members) opens one.';
+    end if;
+    raise exception 'person % is not subscribed to channel "%"', new.sender, new.channel using
+      errcode = 'insufficient_privilege',
+      hint = 'Members of a project are subscribed to its channels; headway.open_channel(name, project, members) adds to others.';
+  end if;
   new.sent_at := clock_timestamp();
   return new;
 end
 $$;
 comment on function headway.message_before_insert() is 'Checks that the sender may post and gives the message its place in the channel.';
 
--- The fold numbers its messages itself, a channel at a time.
-create trigger message_before_insert before insert on headway.message
+-- The fold numbers its messages itself, a channel at a time. Triggers fire by name: this one after those of applications, which
+-- may post themselves.
+create trigger zz_message_before_insert before insert on headway.message
 for each row when (new.seq is null or new.kind = 'chat') execute function headway.message_before_insert();
 
 create function headway.message_after_insert() returns trigger
@@ -173,29 +174,41 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_mode text := headway.notify_mode();
-  v_numbered record;
+  v_new record;
 begin
-  for v_numbered in
-    select n.channel, c.last_seq, count(*) as messages, max(n.seq) as through, (array_agg(n.sender order by n.seq))[1] as first_sender
+  for v_new in
+    select n.channel, c.last_seq, max(n.seq) as through, min(n.seq) filter (where n.kind = 'chat') as first_said
     from new_rows n
     left join headway.channel c on c.name = n.channel
-    where n.seq <= c.last_seq is not true
     group by n.channel, c.last_seq
   loop
-    -- A number that was not given out would be in the way of whoever is given it.
-    if v_numbered.through - v_numbered.last_seq = v_numbered.messages is not true then
-      raise exception 'a message brought its own seq to channel "%"', v_numbered.channel using
-        errcode = 'invalid_parameter_value',
-        hint = 'Insert sender, channel and content; the rest is given.';
+    -- Counted already is what the fold posts, and what others post for whom a trigger posts in turn.
+    if v_new.through <= v_new.last_seq is not true then
+      -- A number that was not given out would be in the way of whoever is given it.
+      if v_new.through - v_new.last_seq = (
+        select count(*) from headway.message m where m.channel = v_new.channel and m.seq > v_new.last_seq and m.seq <= v_new.through
+      ) is not true then
+        raise exception 'a message brought its own seq to channel "%"', v_new.channel using
+          errcode = 'invalid_parameter_value',
+          hint = 'Insert sender, channel and content; the rest is given.';
+      end if;
+      update headway.channel c set last_seq = v_new.through where c.name = v_new.channel;
     end if;
-    update headway.channel c set last_seq = v_numbered.through where c.name = v_numbered.channel;
     -- Whoever posts and has read everything else has read their own messages too, up to the first of another.
     update headway.subscription s
     set read_seq = coalesce(
-      (select min(n.seq) - 1 from new_rows n where n.channel = s.channel and n.seq > s.read_seq and n.sender is distinct from s.user_id),
-      v_numbered.through
+      (
+        select m.seq - 1
+        from headway.message m
+        where m.channel = s.channel and m.seq > s.read_seq and m.seq <= v_new.through and m.sender is distinct from s.user_id
+        order by m.seq
+        limit 1
+      ),
+      v_new.through
     )
-    where s.channel = v_numbered.channel and s.user_id = v_numbered.first_sender and s.read_seq = v_numbered.last_seq;
+    from headway.message f
+    where f.channel = v_new.channel and f.seq = v_new.first_said
+      and s.channel = f.channel and s.user_id = f.sender and s.read_seq = f.seq - 1;
   end loop;
 
   if v_mode <> 'off' then
