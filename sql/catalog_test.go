@@ -83,10 +83,10 @@ func TestTheCatalogKeepsTheConventions(t *testing.T) {
 			union all
 			select r.rulename from pg_rewrite r join pg_class c on c.oid = r.ev_class
 			where c.relnamespace = 'headway'::regnamespace and r.rulename <> '_RETURN'`,
-		"triggers are named for their table and their moment": `
+		"triggers are named for their table and their moment, and zz_ where they fire last": `
 			select r.relname || ': ' || t.tgname from pg_trigger t join pg_class r on r.oid = t.tgrelid
 			where r.relnamespace = 'headway'::regnamespace and not t.tgisinternal
-			  and t.tgname !~ ('^' || r.relname || '_(before|after)_(insert|update|delete|truncate|write|change)(_|$)')`,
+			  and t.tgname !~ ('^(zz_)?' || r.relname || '_(before|after)_(insert|update|delete|truncate|write|change)(_|$)')`,
 		"triggers say the moment that they have": `
 			select r.relname || ': ' || t.tgname from pg_trigger t join pg_class r on r.oid = t.tgrelid
 			where r.relnamespace = 'headway'::regnamespace and not t.tgisinternal

@@ -9,6 +9,7 @@
 //
 //	 1  a half-open connection
 //	    worker/fault_test.go: TestAHalfOpenConnection, TestAHalfOpenConnectionInTheMiddleOfAFold, TestTheListeningAddressIsDown
+//	    worker/fault_test.go: TestAHalfOpenConnectionToAPooler
 //	 2  a subscription that is gone though the connection lives
 //	    worker/doorbell_test.go: TestALostSubscriptionIsNoticedAndMadeAnew, TestTheSafetyPollFindsWhatWasNotHeard
 //	 3  a pooler that takes LISTEN and delivers nothing
@@ -191,6 +192,27 @@ import (
 	"headway/internal/smtptest"
 	"headway/worker"
 )
+
+// TestAHalfOpenConnectionToAPooler
+//
+// Promised: a worker that only polls, through a pooler, notices as soon as one that listens.
+// Provoked: every connection to the pooler leads through a proxy, which passes nothing on any more.
+// Left: it polls over new connections.
+func TestAHalfOpenConnectionToAPooler(t *testing.T) {
+	t.Parallel()
+	db := seeded(t)
+	pooled := db.PgBouncer(t)
+	proxy := newProxy(t, pooled)
+	w := start(t, config(t, proxy.url(pooled)), func(w *worker.Worker) { w.ProbeTimeout = 500 * time.Millisecond })
+	w.await(worker.Deaf, worker.Polled)
+
+	proxy.silence()
+	conn := db.Conn(t)
+	do(t, conn, complete(1))
+	pgtest.Eventually(t, 40*time.Second, func() bool { // before it would ask anew whether it hears anything
+		return value[int](t, conn, "select count(*) from headway.pending_fact") == 0
+	}, "nothing is folded")
+}
 
 // TestAHalfOpenConnection
 //

@@ -23,13 +23,30 @@ type folder interface {
 type pooled struct{ *pgxpool.Pool }
 
 func (p pooled) fold(ctx context.Context, maxFacts int) (folded int, err error) {
-	err = pgx.BeginTxFunc(ctx, p.Pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "set local statement_timeout = 0"); err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, sqlFold, maxFacts).Scan(&folded)
-	})
-	return folded, err
+	tx, err := p.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	if err := tx.QueryRow(ctx, sqlFold, maxFacts).Scan(&folded); err != nil {
+		return 0, err
+	}
+	return folded, tx.Commit(ctx)
+}
+
+// begin begins a transaction in which a fold may take its time. That is the quick part, which a connection does not survive
+// that leads nowhere any more.
+func (p pooled) begin(ctx context.Context) (pgx.Tx, error) {
+	ctx, cancel := quick(ctx)
+	defer cancel()
+	tx, err := p.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.Exec(ctx, "set local statement_timeout = 0"); err != nil {
+		return nil, errors.Join(err, tx.Rollback(ctx))
+	}
+	return tx, nil
 }
 
 // maxStretch is how many times its usual batch a worker folds at once when it is behind. A project's bar, channel and

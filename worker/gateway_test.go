@@ -1,11 +1,18 @@
 package worker_test
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,19 +23,90 @@ import (
 	"headway/worker"
 )
 
+// gateway starts a worker that is one, and returns where it serves and a token of person 1.
+func gateway(t *testing.T, db *pgtest.DB) (addr, token string) {
+	t.Helper()
+	const secret = "a secret of thirty-two bytes, or more"
+	addr = pgtest.FreeAddr(t)
+	c := config(t, db.URL, "HEADWAY_HTTP_ADDR", addr, "HEADWAY_TOKEN_SECRET", secret)
+	c.DatabaseURL, c.AllowMoreRights = db.URL, true // who is headway_user, too
+	start(t, c).await(worker.Leading, worker.Asleep)
+	pgtest.Eventually(t, soon, func() bool { status, _ := get(t, addr, "/readyz"); return status == http.StatusOK }, "it is not ready")
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
+		Subject: "1", Audience: jwt.ClaimStrings{"headway"}, ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
+	}).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr, token
+}
+
+// TestARequestThatNeverEndsIsCutOff sends parts of requests, and beside them listens for longer than a request may take.
+func TestARequestThatNeverEndsIsCutOff(t *testing.T) {
+	t.Parallel()
+	db := seeded(t)
+	addr, token := gateway(t, db)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*soon)
+	defer cancel()
+	ask := func(method, path string) *http.Response {
+		r, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		response, err := http.DefaultClient.Do(r)
+		if err != nil || response.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %v, %v", path, response, err)
+		}
+		t.Cleanup(func() { _ = response.Body.Close() })
+		return response
+	}
+	var issued struct{ Ticket string }
+	if err := json.NewDecoder(ask("POST", "/api/ticket").Body).Decode(&issued); err != nil {
+		t.Fatal(err)
+	}
+	stream := bufio.NewReader(ask("GET", "/api/events?ticket="+issued.Ticket).Body)
+
+	var cut sync.WaitGroup
+	for _, part := range []string{
+		"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n",
+		"POST /headway/unsubscribe/abc HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx",
+		"POST /api/tasks/1/complete HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nAuthorization: Bearer " + token + "\r\n\r\n{",
+	} {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if _, err := io.WriteString(conn, part); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(2 * soon))
+		cut.Go(func() {
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%q is waited for", part)
+			}
+		})
+	}
+	cut.Wait()
+	do(t, db.Conn(t), "select headway.post(1, 'project_1', 'still there')")
+	for {
+		line, err := stream.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(line, "still there") {
+			return
+		}
+	}
+}
+
 // TestABrowserIsToldWhatIsNotified has messages posted, which come over the connection that a worker opens to listen.
 func TestABrowserIsToldWhatIsNotified(t *testing.T) {
 	t.Parallel()
 	db := seeded(t)
 	conn := db.Conn(t)
-	const secret = "a secret of thirty-two bytes, or more"
-	addr := pgtest.FreeAddr(t)
-	c := config(t, db.URL, "HEADWAY_HTTP_ADDR", addr, "HEADWAY_TOKEN_SECRET", secret)
-	c.DatabaseURL, c.AllowMoreRights = db.URL, true // who is headway_user, too
-	w := start(t, c)
-	w.await(worker.Leading, worker.Asleep)
-	pgtest.Eventually(t, soon, func() bool { status, _ := get(t, addr, "/readyz"); return status == http.StatusOK }, "it is not ready")
-
+	addr, token := gateway(t, db)
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	ws, _, err := websocket.Dial(ctx, "ws://"+addr+"/api/ws", nil) //nolint:bodyclose // the library closes it
@@ -36,12 +114,6 @@ func TestABrowserIsToldWhatIsNotified(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = ws.CloseNow() }()
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
-		Subject: "1", Audience: jwt.ClaimStrings{"headway"}, ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
-	}).SignedString([]byte(secret))
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := ws.Write(ctx, websocket.MessageText, []byte(`{"token": "`+token+`"}`)); err != nil {
 		t.Fatal(err)
 	}

@@ -64,11 +64,15 @@ func (w *Worker) listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
+// readTimeout is how long a request may take to come. What goes on after that, WebSockets and streams, is not bound by it.
+const readTimeout = 30 * time.Second
+
 // serveHTTP serves until ctx is done and then lets requests under way finish.
 func (w *Worker) serveHTTP(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler:           w.handler(),
 		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       readTimeout,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(w.Log.Handler(), slog.LevelWarn),
 	}

@@ -62,10 +62,7 @@ func (w *Worker) connect(ctx context.Context, hear pgconn.NotificationHandler) (
 	config.RuntimeParams["application_name"] = cmp.Or(config.RuntimeParams["application_name"], "headway worker")
 	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, queryTimeout)
 	config.DefaultQueryExecMode = execMode(config.DefaultQueryExecMode)
-	config.DialFunc = (&net.Dialer{
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3},
-		Control:         giveUpOnSilence,
-	}).DialContext
+	config.DialFunc = dial
 	config.OnNotification = hear
 	closeReadOnly(&config.Config)
 	conn, err := pgx.ConnectConfig(ctx, config)
@@ -74,6 +71,12 @@ func (w *Worker) connect(ctx context.Context, hear pgconn.NotificationHandler) (
 	}
 	return conn, nil
 }
+
+// dial connects so that the kernel notices when the other side is gone.
+var dial = (&net.Dialer{
+	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3},
+	Control:         giveUpOnSilence,
+}).DialContext
 
 // closeReadOnly has a connection end itself once it turns out that it may only read: it leads to a standby, or began
 // while the database's default was so. The next one may find it otherwise, this one could keep it for ever.

@@ -184,6 +184,7 @@ func Connect(ctx context.Context, databaseURL, application string) (*pgxpool.Poo
 	params["application_name"] = cmp.Or(params["application_name"], application)
 	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, queryTimeout)
 	config.ConnConfig.DefaultQueryExecMode = execMode(config.ConnConfig.DefaultQueryExecMode)
+	config.ConnConfig.DialFunc = dial
 	closeReadOnly(&config.ConnConfig.Config)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

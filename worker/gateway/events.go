@@ -20,7 +20,9 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnauthorized, "the ticket is not valid", "A ticket is good once and for half a minute: POST /api/ticket makes one.")
 		return
 	}
-	c := newConn(&stream{w: w, controller: http.NewResponseController(w)}, g.limits())
+	controller := http.NewResponseController(w)
+	_ = controller.SetReadDeadline(time.Time{}) // all of the request has come, and the server need not stop listening for its end
+	c := newConn(&stream{w: w, controller: controller}, g.limits())
 	c.tracks = true
 	if err := g.admit(c, identity); err != nil {
 		w.Header().Set("Retry-After", "30")
