@@ -191,10 +191,11 @@ export class HeadwayChat extends HeadwayElement {
       if (!content || send.disabled) return;
       send.disabled = true;
       alert.textContent = "";
+      field.value = ""; // what is typed while this is sent is the next message
       try {
         await headway.post(channel, content);
-        field.value = "";
       } catch (error) {
+        field.value = [content, field.value].filter(Boolean).join("\n");
         alert.textContent = this.failure(error);
       }
       send.disabled = false;

@@ -207,6 +207,34 @@ select headway.fold();`)
 	}
 }
 
+// TestWhatIsTypedWhileAMessageIsSentIsKept has the gateway take its time over a message, and over one that it refuses.
+func TestWhatIsTypedWhileAMessageIsSentIsKept(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	v := s.open(t, webtest.Chromium(t), "#2", "503")
+	v.Shows("title", "Website")
+	webtest.Evaluate[any](v.Tab, `(() => { const real = fetch; window.held = []; window.fetch = (url, options) => options?.method === "POST" && String(url).endsWith("/messages")
+		? new Promise((resolve) => held.push(resolve)).then((answer) => answer ?? real(url, options)) : real(url, options); })()`)
+	field := func(want string) {
+		t.Helper()
+		v.Until("the field does not say "+want, func() bool {
+			return webtest.Evaluate[string](v.Tab, "("+webtest.In("chat", "textarea")+`.value.match(/\S+/g) ?? []).join(" ")`) == want
+		})
+	}
+	v.write("first")
+	v.Until("nothing is sent", func() bool { return webtest.Evaluate[int](v.Tab, "held.length") == 1 })
+	v.Type(webtest.In("chat", "textarea"), "second")
+	webtest.Evaluate[any](v.Tab, "held[0]()")
+	v.Shows("chat", "first")
+	field("second")
+	v.Until("it cannot be sent", func() bool { return webtest.Evaluate[bool](v.Tab, "!"+webtest.In("chat", ".send")+".disabled") })
+	v.Type(webtest.In("chat", "textarea"), kb.Enter)
+	v.Until("nothing is sent", func() bool { return webtest.Evaluate[int](v.Tab, "held.length") == 2 })
+	v.Type(webtest.In("chat", "textarea"), "third")
+	webtest.Evaluate[any](v.Tab, `held[1](new Response("{}", { status: 503 }))`)
+	field("second third")
+}
+
 func TestAPageWhoseTokenExpires(t *testing.T) {
 	var c clock
 	s := newSite(t, setup(t, func(g *Gateway) { g.Now = c.now }))
