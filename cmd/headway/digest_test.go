@@ -135,7 +135,7 @@ func TestAPreviewThatCannotBeSaysWhy(t *testing.T) {
 		insert into headway.project (name) values ('Intranet');
 		insert into headway.message (sender, channel, content, kind, data) values (1, 'broadcast', 'Assigned.', 'task_assigned', '{"project_id": 2}')`)
 	stdout, _, err := digestCommand(t, map[string]string{"DATABASE_URL": db.URL}, "preview", "Dora")
-	if err == nil || !strings.Contains(err.Error(), "person 4 may see nothing of what they have not read") || stdout != "" {
+	if err == nil || !strings.Contains(err.Error(), "person 4 has nothing unread that is not in a digest yet") || stdout != "" {
 		t.Errorf("of a project that is none of hers: %v; %q", err, stdout)
 	}
 	if _, _, err := digestCommand(t, map[string]string{"DATABASE_URL": pgtest.Empty(t).URL}, "preview", "2"); err == nil || !strings.Contains(err.Error(), "headway migrate") {
