@@ -69,6 +69,7 @@ var calls = map[string]string{
 	"resume_mail":         "headway.resume_mail(2)",
 	"retire":              "headway.retire('11111111-1111-1111-1111-111111111111')",
 	"retry_digest":        "headway.retry_digest(1001)",
+	"sender_name":         "headway.sender_name(1001)",
 	"set_setting":         "headway.set_setting('digest_after', '2 hours')",
 	"setting":             "headway.setting('digest_after')",
 	"snapshot":            "headway.snapshot(1)",

@@ -101,6 +101,7 @@ var probes = []string{
 	"select headway.recount_person({project}, {person})",
 	"select headway.refuse_stranger({person}, {channel})",
 	"select headway.reopen_task({task}, {person}, {person}, 'why')",
+	"select headway.sender_name({message})",
 	"select headway.setting({channel})",
 	"select headway.uid()",
 

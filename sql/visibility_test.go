@@ -148,6 +148,19 @@ func texts(ctx context.Context, tx pgx.Tx, query string, args ...any) ([]string,
 	return found, err
 }
 
+// pastPolicies is what functions tell past the policies, and where the policies show the same. $1: all messages there are.
+var pastPolicies = map[string]struct{ told, shown string }{
+	"my_progress": {
+		`select (p.id, r.user_id, r.done, r.total, r.percent, r.version)::text
+		from headway.project p cross join lateral headway.my_progress(p.id) r where $1::bigint[] is not null`,
+		`select r::text from headway.progress r`,
+	},
+	"sender_name": {
+		`select i::text from unnest($1::bigint[]) i where headway.sender_name(i) is not null`,
+		`select m.id::text from headway.message m where m.sender is not null`,
+	},
+}
+
 // look returns a [*differenceError] where an end user finds other rows than theirs, and how many they find.
 func look(ctx context.Context, tx pgx.Tx, relations []relation, id *int64) (found int, err error) {
 	queries, want := theirs(), map[string][]string{}
@@ -155,6 +168,10 @@ func look(ctx context.Context, tx pgx.Tx, relations []relation, id *int64) (foun
 		if want[r.name], err = texts(ctx, tx, fmt.Sprintf("select %s from (%s) r", r.row, queries[r.name]), id); err != nil {
 			return 0, fmt.Errorf("%s: %w", r.name, err)
 		}
+	}
+	var messages []int64
+	if err := tx.QueryRow(ctx, "select array(select m.id from headway.message m)").Scan(&messages); err != nil {
+		return 0, err
 	}
 	var differences []string
 	err = as(ctx, tx, id, func() error {
@@ -169,17 +186,18 @@ func look(ctx context.Context, tx pgx.Tx, relations []relation, id *int64) (foun
 			}
 			found += len(got)
 		}
-		// The same past the policies.
-		const shown, told = `select r::text from headway.progress r`,
-			`select (p.id, r.user_id, r.done, r.total, r.percent, r.version)::text from headway.project p cross join lateral headway.my_progress(p.id) r`
-		progress, err := texts(ctx, tx, shown)
-		if err != nil {
-			return err
-		}
-		if mine, err := texts(ctx, tx, told); err != nil {
-			return fmt.Errorf("my_progress, as %s: %w", named(id), err)
-		} else if !slices.Equal(mine, progress) {
-			differences = append(differences, fmt.Sprintf("my_progress tells %s %q, not %q", named(id), without(mine, progress), without(progress, mine)))
+		for function, past := range pastPolicies {
+			shown, err := texts(ctx, tx, past.shown)
+			if err != nil {
+				return err
+			}
+			told, err := texts(ctx, tx, past.told, messages)
+			if err != nil {
+				return fmt.Errorf("%s, as %s: %w", function, named(id), err)
+			}
+			if !slices.Equal(told, shown) {
+				differences = append(differences, fmt.Sprintf("%s tells %s %q, not %q", function, named(id), without(told, shown), without(shown, told)))
+			}
 		}
 		return nil
 	})

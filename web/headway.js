@@ -83,6 +83,7 @@ export class Headway extends EventTarget {
   #stale = false;
   /** @type {Map<number, string>} */ #names = new Map();
   /** @type {Map<number, Promise<void>>} */ #people = new Map();
+  /** @type {Set<number>} */ #strangers = new Set();
   /** By channel, what others said that one has not read. @type {Map<string, number[]>} */ #others = new Map();
 
   /** @param {Options} options */
@@ -208,7 +209,7 @@ export class Headway extends EventTarget {
   // A connection outlives its first token: the gateway takes the next before the one in use runs out.
   /** @param {WebSocket} socket @param {string} token */
   #renewLater(socket, token) {
-    const left = expiry(token) - Date.now();
+    const left = remaining(token);
     if (Number.isNaN(left)) return; // then the gateway says when
     const delay = Math.min(Math.max(left * 0.8, 5_000), 2 ** 31 - 1);
     this.#renewal = setTimeout(async () => {
@@ -284,6 +285,7 @@ export class Headway extends EventTarget {
     this.projects = new Map(snapshot.projects.map((/** @type {Project} */ p) => [p.project_id, p]));
     this.channels = new Map(snapshot.channels.map((/** @type {Channel} */ c) => [c.channel, c]));
     this.#people.clear(); // somebody new may be among them
+    this.#strangers.clear();
   }
 
   // What one belongs to has changed: ask for it, beside what is told.
@@ -322,6 +324,7 @@ export class Headway extends EventTarget {
 
   /** @param {Message} message */
   #takeMessage(message) {
+    this.#meetSender(message);
     const channel = this.channels.get(message.channel);
     if (this.#position) {
       if (message.seq <= (this.#position.channels[message.channel] ?? 0)) return;
@@ -430,9 +433,13 @@ export class Headway extends EventTarget {
   async messages(channel, page = {}) {
     const query = new URLSearchParams(Object.entries(page).filter(([, n]) => n !== undefined).map(([k, n]) => [k, String(n)]));
     const messages = await this.request("GET", `api/channels/${channel}/messages?${query}`);
-    for (const m of messages) if (m.sender && m.fullname) this.#names.set(m.sender, m.fullname);
+    messages.forEach(this.#meetSender);
     return messages;
   }
+
+  #meetSender = (/** @type {Message} */ { sender, fullname }) => {
+    if (sender && fullname) this.#names.set(sender, fullname);
+  };
 
   /** Posts to a channel. @param {string} channel @param {string} content @returns {Promise<Message>} */
   post(channel, content) {
@@ -469,31 +476,41 @@ export class Headway extends EventTarget {
   async name(user, project) {
     if (!user) return "";
     if (user === this.userId) return this.fullname;
+    const projects = project ? [project] : [...this.projects.keys()];
+    if (!this.#names.has(user)) await this.#meet(projects);
     if (!this.#names.has(user)) {
-      await Promise.all((project ? [project] : [...this.projects.keys()]).map((id) => this.#meet(id)));
+      // Nobody is told who comes to a project: they may have come since. That is asked once for each.
+      if (!this.#strangers.has(user)) for (const id of projects) this.#people.delete(id);
+      this.#strangers.add(user);
+      await this.#meet(projects);
     }
     return this.#names.get(user) ?? "";
   }
 
-  /** Learns the names of a project, once. @param {number} project */
-  #meet(project) {
-    let met = this.#people.get(project);
-    if (!met) {
-      met = this.people(project).then(
+  /** Learns the names of projects, once. @param {number[]} projects */
+  async #meet(projects) {
+    await Promise.all(projects.map((project) => {
+      const met = this.#people.get(project) ?? this.people(project).then(
         (people) => people.forEach((p) => this.#names.set(p.user_id, p.fullname)),
         () => void this.#people.delete(project),
       );
       this.#people.set(project, met);
-    }
-    return met;
+      return met;
+    }));
   }
 }
 
-/** When a token runs out, in milliseconds; NaN where it does not say. @param {string} token */
-function expiry(token) {
+// For how long a token is still good, in milliseconds; NaN where it does not say. A browser's clock may be wrong: one that
+// is ahead makes it no less than a tenth of the token's life, one that is behind no more than all of it.
+/** @param {string} token */
+function remaining(token) {
   try {
     const claims = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
-    return JSON.parse(atob(claims)).exp * 1000;
+    const { exp, iat } = JSON.parse(atob(claims));
+    const left = exp * 1000 - Date.now();
+    if (iat === undefined) return left;
+    const life = (exp - iat) * 1000;
+    return Math.min(Math.max(left, life / 10), life);
   } catch {
     return NaN;
   }

@@ -134,7 +134,10 @@ function draw(client) {
   title(client);
 
   const select = /** @type {HTMLSelectElement} */ (by("project"));
-  select.replaceChildren(...[...client.projects.values()].map((p) => new Option(p.name, String(p.project_id), false, p.project_id === project)));
+  // Only what is other than it was: a list that is open would close.
+  const projects = [...client.projects.values()].map((p) => new Option(p.name, String(p.project_id)));
+  if (projects.map((o) => o.outerHTML).join() !== [...select.options].map((o) => o.outerHTML).join()) select.replaceChildren(...projects);
+  select.value = String(project);
   by("switcher").hidden = client.projects.size < 2;
   show("view");
 }

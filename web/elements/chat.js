@@ -8,6 +8,12 @@ const PAGE = 50;
 // Messages of one person are shown as one piece if there are no more than so many milliseconds between them.
 const PIECE = 5 * 60_000;
 
+// How many messages stay drawn, at least, while one follows a conversation: what is older can be asked for again.
+const KEEP = 300;
+
+// How often to look whether what was said today is of yesterday by now, in milliseconds.
+const DAY_CHECK = 60_000;
+
 // How near its end a conversation counts as read to the end, in pixels.
 const NEAR = 48;
 
@@ -62,6 +68,7 @@ export class HeadwayChat extends HeadwayElement {
     this.root.append(log, form, alert);
 
     /** @type {Message[]} */ let known = [];
+    /** @type {Map<?number, string>} */ const names = new Map();
     let loaded = false;
     const last = () => known.at(-1)?.seq ?? 0;
     /** Whether the end stays in view whatever comes. */ let follow = true;
@@ -83,7 +90,7 @@ export class HeadwayChat extends HeadwayElement {
 
     /** @param {Message[]} messages @param {boolean} [jump] */
     const append = async (messages, jump = false) => {
-      const names = await this.#names(headway, channel, messages);
+      await this.#learn(names, headway, channel, messages);
       if (signal.aborted) return;
       if (jump) follow = true;
       for (const message of messages) {
@@ -91,8 +98,20 @@ export class HeadwayChat extends HeadwayElement {
         list.append(...this.#entry(headway, message, known.at(-1), names));
         known.push(message);
       }
+      if (follow && known.length > 2 * KEEP) redraw(known.slice(-KEEP));
       frame();
       toEnd();
+    };
+
+    // Draws all of it anew, where one is. That is nothing to read out.
+    /** @param {Message[]} messages */
+    const redraw = (messages) => {
+      const below = log.scrollHeight - log.scrollTop;
+      known = messages;
+      log.setAttribute("aria-live", "off");
+      list.replaceChildren(...known.flatMap((m, i) => this.#entry(headway, m, known[i - 1], names)));
+      log.scrollTop = log.scrollHeight - below;
+      requestAnimationFrame(() => log.setAttribute("aria-live", "polite"));
     };
 
     const frame = () => {
@@ -105,15 +124,10 @@ export class HeadwayChat extends HeadwayElement {
       older.disabled = true;
       try {
         const page = await headway.messages(channel, { before: known[0].seq, limit: PAGE });
-        const names = await this.#names(headway, channel, [...page, ...known]);
+        await this.#learn(names, headway, channel, page);
         if (signal.aborted) return;
-        const below = log.scrollHeight - log.scrollTop;
-        known = [...page, ...known];
-        // Anew, as the first of what was there may now go on with somebody's piece. That is nothing to read out.
-        log.setAttribute("aria-live", "off");
-        list.replaceChildren(...known.flatMap((m, i) => this.#entry(headway, m, known[i - 1], names)));
-        log.scrollTop = log.scrollHeight - below;
-        requestAnimationFrame(() => log.setAttribute("aria-live", "polite"));
+        // The first of what was there may now go on with somebody's piece.
+        redraw([...page, ...known]);
         if (page.length === 0) older.hidden = true;
         else frame();
         if (older.hidden) log.focus();
@@ -142,7 +156,14 @@ export class HeadwayChat extends HeadwayElement {
     const sizing = new ResizeObserver(toEnd);
     sizing.observe(log);
     sizing.observe(list);
+    let today = new Date().toDateString();
+    const midnight = setInterval(() => {
+      const day = new Date().toDateString();
+      if (day !== today) redraw(known);
+      today = day;
+    }, DAY_CHECK);
     signal.addEventListener("abort", () => {
+      clearInterval(midnight);
       watching.disconnect();
       sizing.disconnect();
     });
@@ -204,15 +225,13 @@ export class HeadwayChat extends HeadwayElement {
   }
 
   /**
-   * The names of all whom messages are of or speak of.
-   * @param {import("./base.js").Headway} headway @param {string} channel @param {Message[]} messages
+   * Learns the names of all whom messages are of or speak of.
+   * @param {Map<?number, string>} names @param {import("./base.js").Headway} headway @param {string} channel @param {Message[]} messages
    */
-  async #names(headway, channel, messages) {
+  async #learn(names, headway, channel, messages) {
     const project = headway.channels.get(channel)?.project_id;
     const people = new Set(messages.flatMap((m) => [m.sender, m.data?.user_id ?? null]));
-    /** @type {Map<?number, string>} */ const names = new Map();
     await Promise.all([...people].map(async (id) => names.set(id, (await headway.name(id, project)) || this.say("somebody"))));
-    return names;
   }
 
   /**

@@ -108,17 +108,13 @@ from headway.member m
 join headway.appuser u on u.id = m.user_id
 where m.project_id = $1`, func(r request) ([]any, error) { return r.id("id") }},
 	{"GET /api/channels/{name}/messages", `
-select coalesce(json_agg(json_build_object(
-  'type', 'message', 'id', m.id, 'channel', m.channel, 'seq', m.seq, 'kind', m.kind, 'sender', m.sender,
-  'fullname', u.fullname, 'content', m.content, 'task_id', m.task_id, 'data', m.data, 'sent_at', m.sent_at
-) order by m.seq), '[]')
+select coalesce(json_agg(` + sqlMessage + ` order by m.seq), '[]')
 from (
   select m.* from headway.message m
   where m.channel = $1 and m.seq > $2 and m.seq < $3
   order by case when $2 > 0 then m.seq else -m.seq end
   limit $4
-) m
-left join headway.appuser u on u.id = m.sender`, func(r request) ([]any, error) {
+) m`, func(r request) ([]any, error) {
 		after, err1 := r.number("after", 0)
 		before, err2 := r.number("before", 1<<62)
 		limit, err3 := r.number("limit", 50)

@@ -207,34 +207,6 @@ select headway.fold();`)
 	}
 }
 
-// TestWhatIsTypedWhileAMessageIsSentIsKept has the gateway take its time over a message, and over one that it refuses.
-func TestWhatIsTypedWhileAMessageIsSentIsKept(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, setup(t))
-	v := s.open(t, webtest.Chromium(t), "#2", "503")
-	v.Shows("title", "Website")
-	webtest.Evaluate[any](v.Tab, `(() => { const real = fetch; window.held = []; window.fetch = (url, options) => options?.method === "POST" && String(url).endsWith("/messages")
-		? new Promise((resolve) => held.push(resolve)).then((answer) => answer ?? real(url, options)) : real(url, options); })()`)
-	field := func(want string) {
-		t.Helper()
-		v.Until("the field does not say "+want, func() bool {
-			return webtest.Evaluate[string](v.Tab, "("+webtest.In("chat", "textarea")+`.value.match(/\S+/g) ?? []).join(" ")`) == want
-		})
-	}
-	v.write("first")
-	v.Until("nothing is sent", func() bool { return webtest.Evaluate[int](v.Tab, "held.length") == 1 })
-	v.Type(webtest.In("chat", "textarea"), "second")
-	webtest.Evaluate[any](v.Tab, "held[0]()")
-	v.Shows("chat", "first")
-	field("second")
-	v.Until("it cannot be sent", func() bool { return webtest.Evaluate[bool](v.Tab, "!"+webtest.In("chat", ".send")+".disabled") })
-	v.Type(webtest.In("chat", "textarea"), kb.Enter)
-	v.Until("nothing is sent", func() bool { return webtest.Evaluate[int](v.Tab, "held.length") == 2 })
-	v.Type(webtest.In("chat", "textarea"), "third")
-	webtest.Evaluate[any](v.Tab, `held[1](new Response("{}", { status: 503 }))`)
-	field("second third")
-}
-
 func TestAPageWhoseTokenExpires(t *testing.T) {
 	var c clock
 	s := newSite(t, setup(t, func(g *Gateway) { g.Now = c.now }))
@@ -314,30 +286,6 @@ func (s *site) does(t *testing.T, v *tab, what, condition string) {
 			t.Fatal(err)
 		}
 		return is
-	})
-}
-
-// TestWhatIsSaidWhileAChatLoadsIsShown keeps back what a chat has asked for until somebody has said something more.
-func TestWhatIsSaidWhileAChatLoadsIsShown(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, setup(t))
-	bob := s.open(t, webtest.Chromium(t), "#2")
-	bob.Shows("title", "Website")
-	webtest.Evaluate[bool](bob.Tab, `((fetched) => {
-		window.fetch = async (...asked) => {
-			const answer = await fetched(...asked);
-			if (String(asked[0]).includes("/broadcast/messages")) await new Promise((release) => (window.release = release));
-			return answer;
-		};
-		document.getElementById("chat").setAttribute("channel", "broadcast");
-		return true;
-	})(window.fetch)`)
-	bob.Until("the chat asks for nothing", func() bool { return webtest.Evaluate[bool](bob.Tab, `!!window.release`) })
-	exec(t, s.conn, "select headway.post(4, 'broadcast', 'Meanwhile')")
-	bob.Until("the page is not told", func() bool { return webtest.Evaluate[bool](bob.Tab, `document.title.startsWith("(")`) })
-	webtest.Evaluate[bool](bob.Tab, `(window.release(), (window.release = () => {}), true)`)
-	bob.Until("the chat does not show it", func() bool {
-		return webtest.Evaluate[bool](bob.Tab, `(window.release(), true)`) && strings.Contains(bob.Text("chat"), "Meanwhile")
 	})
 }
 
@@ -442,6 +390,52 @@ func TestATokenIsRenewed(t *testing.T) {
 	if s.opened != 1 {
 		t.Errorf("%d connections were opened", s.opened)
 	}
+}
+
+// TestAWrongClockRenewsInTime gives a client tokens that are good for an hour, issued now or half an hour ago, in browsers
+// whose clocks are ahead and behind.
+func TestAWrongClockRenewsInTime(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	v := s.open(t, webtest.Chromium(t), "")
+	got := clientTold(v, `
+		const now = Date.now, later = setTimeout;
+		// After how many minutes the token is renewed.
+		const renewal = (ahead, issued, iat) => new Promise((resolve) => {
+			const time = now() / 1000;
+			const claims = { exp: time + 3600 - issued, ...(iat && { iat: time - issued }) };
+			let sent = false;
+			Date.now = () => now() + ahead * 3600_000;
+			globalThis.setTimeout = (act, delay) => (sent && resolve(Math.round(delay / 60_000)), later(act, delay));
+			globalThis.WebSocket = class {
+				constructor() { queueMicrotask(() => this.onopen()); }
+				close() {}
+				send() { sent = true; }
+			};
+			const client = new Headway({ token: async () => "." + btoa(JSON.stringify(claims)) + "." });
+			client.connect();
+		}).finally(() => { Date.now = now; globalThis.setTimeout = later; });
+		return [await renewal(0, 0, true), await renewal(0, 1800, true), await renewal(10, 0, true), await renewal(-10, 0, true), await renewal(0, 1800, false)];`)
+	if got != "[48,24,5,48,24]" {
+		t.Errorf("renewed after %s minutes", got)
+	}
+}
+
+// TestTheSwitcherStaysOpen has something said while somebody chooses among their projects: a list that is made anew closes.
+func TestTheSwitcherStaysOpen(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	exec(t, s.conn, "insert into headway.member (project_id, user_id, role) values (2, 2, 'customer')")
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	webtest.Evaluate[bool](bob.Tab, `(window.option = document.querySelector("#project option:checked"), true)`)
+	exec(t, s.conn, "select headway.post(5, 'project_2', 'Hello')")
+	bob.Until("the page is not told", func() bool { return webtest.Evaluate[bool](bob.Tab, `document.title.startsWith("(")`) })
+	if !webtest.Evaluate[bool](bob.Tab, `option.isConnected && option.selected && option.value === "1"`) {
+		t.Error("the list of projects was made anew")
+	}
+	exec(t, s.conn, "insert into headway.project (id, name) values (3, 'Shop'); insert into headway.member (project_id, user_id, role) values (3, 2, 'customer')")
+	bob.Until("a new project is not listed", func() bool { return strings.Contains(bob.Text("project"), "Shop") })
 }
 
 // TestOnesOwnProgressIsNotLost tells a client of progress in every order in which it may come: the part that all share,

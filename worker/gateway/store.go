@@ -39,11 +39,14 @@ where s.user_id = $1 and s.channel = $2`
 
 	sqlSnapshot = `select headway.snapshot($1)`
 
-	sqlMessages = `
-select m.seq, json_build_object(
+	// A message m, as clients are told of it and as they ask for it.
+	sqlMessage = `json_build_object(
   'type', 'message', 'id', m.id, 'channel', m.channel, 'seq', m.seq, 'kind', m.kind, 'sender', m.sender,
-  'content', m.content, 'task_id', m.task_id, 'data', m.data, 'sent_at', m.sent_at
-)
+  'fullname', headway.sender_name(m.id), 'content', m.content, 'task_id', m.task_id, 'data', m.data, 'sent_at', m.sent_at
+)`
+
+	sqlMessages = `
+select m.seq, ` + sqlMessage + `
 from (
   select m.*, sum(octet_length(m.content) + coalesce(octet_length(m.data::text), 0)) over (
     order by m.seq rows between unbounded preceding and 1 preceding

@@ -8,6 +8,7 @@ to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 
 grant execute on function
   headway.my_account(),
+  headway.sender_name(bigint),
   headway.my_progress(bigint)
 to headway_user;
 

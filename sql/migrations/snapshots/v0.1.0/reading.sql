@@ -185,6 +185,25 @@ $$;
 comment on function headway.messages_since(text, bigint, integer) is
   'What a channel got after seq, oldest first; call again with the last seq until nothing comes: select * from headway.messages_since(''project_1'', 17).';
 
+create function headway.sender_name(message_id bigint) returns text
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select u.fullname
+    from headway.message m
+    join headway.subscription s on s.channel = m.channel and s.user_id = headway.uid()
+    join headway.appuser u on u.id = m.sender
+    where m.id = sender_name.message_id
+  );
+end
+$$;
+comment on function headway.sender_name(bigint) is
+  'Who sent a message that headway.uid() may read, by name, whether they share a project or not (any more). Null: nobody sent it, or it is not theirs to read.';
+
 create function headway.snapshot(user_id bigint) returns json
 language plpgsql
 stable

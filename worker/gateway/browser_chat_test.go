@@ -1,0 +1,150 @@
+package gateway
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp/kb"
+
+	"headway/internal/webtest"
+)
+
+// TestWhatIsTypedWhileAMessageIsSentIsKept has the gateway take its time over a message, and over one that it refuses.
+func TestWhatIsTypedWhileAMessageIsSentIsKept(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	v := s.open(t, webtest.Chromium(t), "#2", "503")
+	v.Shows("title", "Website")
+	webtest.Evaluate[any](v.Tab, `(() => { const real = fetch; window.held = []; window.fetch = (url, options) => options?.method === "POST" && String(url).endsWith("/messages")
+		? new Promise((resolve) => held.push(resolve)).then((answer) => answer ?? real(url, options)) : real(url, options); })()`)
+	field := func(want string) {
+		t.Helper()
+		v.Until("the field does not say "+want, func() bool {
+			return webtest.Evaluate[string](v.Tab, "("+webtest.In("chat", "textarea")+`.value.match(/\S+/g) ?? []).join(" ")`) == want
+		})
+	}
+	v.write("first")
+	v.Until("nothing is sent", func() bool { return webtest.Evaluate[int](v.Tab, "held.length") == 1 })
+	v.Type(webtest.In("chat", "textarea"), "second")
+	webtest.Evaluate[any](v.Tab, "held[0]()")
+	v.Shows("chat", "first")
+	field("second")
+	v.Until("it cannot be sent", func() bool { return webtest.Evaluate[bool](v.Tab, "!"+webtest.In("chat", ".send")+".disabled") })
+	v.Type(webtest.In("chat", "textarea"), kb.Enter)
+	v.Until("nothing is sent", func() bool { return webtest.Evaluate[int](v.Tab, "held.length") == 2 })
+	v.Type(webtest.In("chat", "textarea"), "third")
+	webtest.Evaluate[any](v.Tab, `held[1](new Response("{}", { status: 503 }))`)
+	field("second third")
+}
+
+// TestWhatIsSaidWhileAChatLoadsIsShown keeps back what a chat has asked for until somebody has said something more.
+func TestWhatIsSaidWhileAChatLoadsIsShown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	webtest.Evaluate[bool](bob.Tab, `((fetched) => {
+		window.fetch = async (...asked) => {
+			const answer = await fetched(...asked);
+			if (String(asked[0]).includes("/broadcast/messages")) await new Promise((release) => (window.release = release));
+			return answer;
+		};
+		document.getElementById("chat").setAttribute("channel", "broadcast");
+		return true;
+	})(window.fetch)`)
+	bob.Until("the chat asks for nothing", func() bool { return webtest.Evaluate[bool](bob.Tab, `!!window.release`) })
+	exec(t, s.conn, "select headway.post(4, 'broadcast', 'Meanwhile')")
+	bob.Until("the page is not told", func() bool { return webtest.Evaluate[bool](bob.Tab, `document.title.startsWith("(")`) })
+	webtest.Evaluate[bool](bob.Tab, `(window.release(), (window.release = () => {}), true)`)
+	bob.Until("the chat does not show it", func() bool {
+		return webtest.Evaluate[bool](bob.Tab, `(window.release(), true)`) && strings.Contains(bob.Text("chat"), "Meanwhile")
+	})
+}
+
+// TestEverybodyHasAName has others speak and act, among them one who comes to the project after its people were asked for,
+// one who has left it since, and one who never was in it.
+func TestEverybodyHasAName(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	exec(t, s.conn, `
+insert into headway.member (project_id, user_id, role) values (1, 5, 'customer');
+select headway.post(5, 'project_1', 'I was here');
+delete from headway.member where project_id = 1 and user_id = 5;`)
+	browser := webtest.Chromium(t)
+	bob, dora := s.open(t, browser, "#2"), s.open(t, browser, "#4")
+	said := func(v *tab, id string, want ...string) {
+		t.Helper()
+		v.Shows(id, want[len(want)-1])
+		text := v.Text(id)
+		for _, w := range want {
+			if !strings.Contains(text, w) || strings.Contains(text, "Somebody") {
+				t.Errorf("%s does not show %s: %q", id, w, text)
+			}
+		}
+	}
+	said(bob, "chat", "Eve", "I was here")
+	exec(t, s.conn, "select headway.post(1, 'project_1', 'Hello')")
+	said(bob, "chat", "Abe", "Hello")
+	exec(t, s.conn, "select headway.complete_task(2, 3, 4), headway.fold()")
+	said(dora, "activity", "Dora completed “Profile” for Charlie")
+
+	exec(t, s.conn, `
+insert into headway.member (project_id, user_id, role) values (1, 5, 'customer');
+select headway.complete_task(2, 5, 4), headway.fold();`)
+	said(dora, "activity", "Dora completed “Profile” for Eve")
+
+	exec(t, s.conn, "insert into headway.appuser (id, fullname) values (6, 'Frida'); select headway.post(6, 'broadcast', 'News')")
+	bob.Click(webtest.In("inbox", "button"))
+	bob.Click(webtest.In("inbox", "[data-channel=broadcast]"))
+	said(bob, "chat", "Frida", "News")
+}
+
+// TestALongConversationIsShortened says more than a page keeps drawn, and asks for what it left out.
+func TestALongConversationIsShortened(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	const said = 750
+	exec(t, s.conn, "select headway.post(1, 'project_1', 'No. ' || n) from generate_series(1, 750) n")
+	entries := func() int {
+		return webtest.Evaluate[int](bob.Tab, `document.getElementById("chat").shadowRoot.querySelectorAll(".entry").length`)
+	}
+	bob.Until("the last is not shown", func() bool { return strings.Contains(bob.Text("chat"), "No. 750") })
+	n := entries()
+	if n < 300 || n >= said {
+		t.Errorf("of %d messages %d are drawn", said, n)
+	}
+	bob.Click(webtest.In("chat", ".older"))
+	bob.Until("what is older is not shown", func() bool { return entries() == n+50 })
+	if text := bob.Text("chat"); strings.Count(text, "No. 750") != 1 || strings.Contains(text, "Somebody") {
+		t.Errorf("the chat says %q", text)
+	}
+}
+
+// TestTheDayTurns has midnight pass by while a page is open.
+func TestTheDayTurns(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup(t))
+	exec(t, s.conn, "select headway.post(1, 'broadcast', 'Good night')")
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	webtest.Evaluate[bool](bob.Tab, `(() => {
+		window.minutes = [];
+		window.setInterval = (act) => minutes.push(act);
+		document.getElementById("chat").setAttribute("channel", "broadcast");
+		return true;
+	})()`)
+	bob.Shows("chat", "Good night")
+	bob.Shows("chat", "Today")
+	webtest.Evaluate[bool](bob.Tab, `(() => {
+		const now = window.Date;
+		window.Date = class extends now { constructor(...given) { given.length ? super(...given) : super(now.now() + 86_400_000); } };
+		for (const act of minutes) act();
+		return true;
+	})()`)
+	bob.Shows("chat", "Yesterday")
+	if text := bob.Text("chat"); strings.Contains(text, "Today") {
+		t.Errorf("the chat says %q", text)
+	}
+}
