@@ -50,11 +50,9 @@ create table headway.appuser (
       extract(hour from digest_after), extract(minute from digest_after), extract(second from digest_after)
     ) >= 0
   ),
-  -- The name of a zone of the IANA database; PostgreSQL refuses one that it does not know, unless it is a rule with numbers.
-  constraint appuser_time_zone_known check (
-    time_zone ~ '^([A-Za-z_]+(/[A-Za-z_-]+)*|Etc/GMT([+-]?[0-9]|[+-]1[0-2]|-1[34]))$'
-    and timestamptz 'epoch' at time zone time_zone is not null
-  ),
+  -- The name of a zone of the IANA database, and no rule with numbers. Whether there is one of that name is asked when it is
+  -- written (appuser_before_write), and not of whoever has one that is gone from the data of a newer server.
+  constraint appuser_time_zone_named check (time_zone ~ '^([A-Za-z_]+(/[A-Za-z_-]+)*|Etc/GMT([+-]?[0-9]|[+-]1[0-2]|-1[34]))$'),
   -- Quiet hours have a beginning and an end, or there are none; a whole day of them never ends.
   constraint appuser_quiet_hours_complete check (
     quiet_from is null and quiet_until is null

@@ -16,12 +16,28 @@ $$;
 insert into headway.appuser (id, fullname, email) values
   (1, 'Abe', null), (2, 'Bob', 'bob@example.com'), (3, 'Charlie', 'charlie@example.com'), (4, 'Dora', 'dora@example.com');
 -- What was known when it was written.
-alter table headway.appuser drop constraint appuser_time_zone_known;
+alter table headway.appuser disable trigger appuser_before_write;
+update headway.appuser u set time_zone = 'US/Gone' where u.id in (2, 3);
+alter table headway.appuser enable trigger appuser_before_write;
+-- Whoever has it can change everything else, by an ORM that writes all columns, too.
 update headway.appuser u
 set time_zone = 'US/Gone', quiet_from = (now() at time zone 'UTC' + q.begins)::time, quiet_until = (now() at time zone 'UTC' + q.ends)::time
 from (values (2, interval '-1 hour', interval '1 hour'), (3, '1 hour', '2 hours')) q (id, begins, ends)
 where u.id = q.id;
 select pg_temp.post(1, 'broadcast', '6 hours');
+
+do $$
+begin
+  update headway.appuser u set mail_suspended_at = now(), mail_suspended_reason = 'unsubscribed' where u.id = 2;
+  perform headway.resume_mail(2);
+  begin
+    update headway.appuser u set time_zone = 'US/Gone' where u.id = 4;
+    raise assert_failure using message = 'it is not to be had any more';
+  exception when check_violation then
+    assert sqlerrm = 'there is no time zone "US/Gone"', sqlerrm;
+  end;
+end
+$$;
 
 do $$
 declare

@@ -34,12 +34,18 @@ begin
   begin
     insert into headway.appuser (fullname, time_zone) values ('Abe', 'Mars/Olympus_Mons');
     raise assert_failure using message = 'a zone on Mars';
-  exception when invalid_parameter_value or check_violation then
-    null;
+  exception when check_violation then
+    assert sqlerrm = 'there is no time zone "Mars/Olympus_Mons"', sqlerrm;
   end;
   insert into headway.appuser (fullname, email, time_zone, quiet_from, quiet_until, digest_after)
   values ('Zoë', 'zoe+news@exämple.org', 'America/Argentina/Buenos_Aires', '22:00', '07:00', '30 minutes'), ('B', null, 'Etc/GMT+3', null, null, null);
   assert (select count(*) from headway.appuser) = 2;
+  begin
+    update headway.appuser u set time_zone = 'Atlantis';
+    raise assert_failure using message = 'a zone below the sea';
+  exception when check_violation then
+    assert sqlerrm = 'there is no time zone "Atlantis"', sqlerrm;
+  end;
 end
 $$;
 rollback;

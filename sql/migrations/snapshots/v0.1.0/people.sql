@@ -1,3 +1,29 @@
+create function headway.appuser_before_write() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if tg_op = 'UPDATE' and new.time_zone = old.time_zone then
+    return new;
+  end if;
+  if headway.known_time_zone(new.time_zone) <> new.time_zone then
+    raise exception 'there is no time zone "%"', new.time_zone using
+      errcode = 'check_violation',
+      schema = 'headway',
+      table = 'appuser',
+      column = 'time_zone',
+      constraint = 'appuser_time_zone_known',
+      hint = 'select name from pg_timezone_names lists them, as in Europe/Lisbon.';
+  end if;
+  return new;
+end
+$$;
+comment on function headway.appuser_before_write() is 'Refuses a time zone that PostgreSQL does not know.';
+
+create trigger appuser_before_write before insert or update of time_zone on headway.appuser
+for each row when (new.time_zone <> 'UTC') execute function headway.appuser_before_write();
+
 create function headway.appuser_after_insert() returns trigger
 language plpgsql
 security definer
