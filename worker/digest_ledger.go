@@ -150,7 +150,7 @@ const (
 func (m *Mailer) ask(ctx context.Context, into any, how durability, query string, args ...any) error {
 	batch := new(pgx.Batch)
 	batch.Queue("begin isolation level read committed")
-	batch.Queue("set local statement_timeout = 0")
+	batch.Queue(sqlUnlimited)
 	if how == lazily {
 		batch.Queue("set local synchronous_commit = off")
 	}

@@ -786,6 +786,13 @@ func TestAnOldTransactionIsOpen(t *testing.T) {
 // Left: that fold has succeeded, on the leader's session and on one of the pool, and the digest was sent.
 func TestAStatementTimeoutForAll(t *testing.T) {
 	t.Parallel()
+	limit := func(t *testing.T, db *pgtest.DB) {
+		t.Helper()
+		setDefault(t, db, "statement_timeout", "2s")
+		if value[bool](t, db.Conn(t), "select exists (select from pg_settings where name = 'transaction_timeout')") {
+			setDefault(t, db, "transaction_timeout", "2s")
+		}
+	}
 	slow := func(t *testing.T, w *running, brake *brake) {
 		t.Helper()
 		writer, patient := brake.db.Conn(t), brake.db.Conn(t)
@@ -807,10 +814,7 @@ func TestAStatementTimeoutForAll(t *testing.T) {
 		t.Parallel()
 		db := seeded(t)
 		brake := newBrake(t, db)
-		setDefault(t, db, "statement_timeout", "2s")
-		if value[bool](t, db.Conn(t), "select exists (select from pg_settings where name = 'transaction_timeout')") {
-			setDefault(t, db, "transaction_timeout", "2s")
-		}
+		limit(t, db)
 		w := start(t, config(t, db.URL))
 		w.await(worker.Leading, worker.Asleep)
 		slow(t, w, brake)
@@ -819,7 +823,7 @@ func TestAStatementTimeoutForAll(t *testing.T) {
 		t.Parallel()
 		db := seeded(t)
 		brake := newBrake(t, db)
-		setDefault(t, db, "statement_timeout", "2s")
+		limit(t, db)
 		slow(t, polling(t, db), brake)
 	})
 	t.Run("a mailer", func(t *testing.T) {
@@ -827,7 +831,7 @@ func TestAStatementTimeoutForAll(t *testing.T) {
 		p := unread(t, 1, smtptest.Options{})
 		brake := newBrake(t, p.db)
 		do(t, p.conn, "create trigger stop before insert or update on headway.digest for each statement execute function public.stop(0)")
-		setDefault(t, p.db, "statement_timeout", "2s")
+		limit(t, p.db)
 		p.Pool = connectPool(t, p.db.URL)
 		patient := p.db.Conn(t)
 		for _, step := range []func(context.Context) (int, error){p.Reserve, p.Send} {

@@ -43,7 +43,7 @@ func (p pooled) begin(ctx context.Context) (pgx.Tx, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := tx.Exec(ctx, "set local statement_timeout = 0"); err != nil {
+	if _, err := tx.Exec(ctx, sqlUnlimited); err != nil {
 		return nil, errors.Join(err, tx.Rollback(ctx))
 	}
 	return tx, nil

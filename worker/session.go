@@ -95,6 +95,11 @@ func execMode(chosen pgx.QueryExecMode) pgx.QueryExecMode {
 	return chosen
 }
 
+// sqlUnlimited lets a transaction take its time, whatever timeout somebody set for all sessions.
+const sqlUnlimited = `
+select set_config('statement_timeout', '0', true),
+  case when current_setting('server_version_num')::integer >= 170000 then set_config('transaction_timeout', '0', true) end`
+
 // sqlSettle makes a session fit to be idle for long, to count a large project anew, and to hold locks: the server must
 // notice soon when the worker's machine is gone, or nobody else could lead. A limit that somebody set for all sessions
 // would end a fold at the same place each time; what bounds it is foldTimeout. Each statement of the doorbell needs a
