@@ -68,8 +68,7 @@ func farewell(reason error) (ws.StatusCode, string) {
 // serveWebSocket lets a client listen over a WebSocket. It returns once the client has said who it is: net/http keeps
 // buffers and a deep stack for a request, which nobody needs who only listens.
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
-	if !g.allowed(r) {
-		refuse(w, http.StatusForbidden, "the page may not connect", "HEADWAY_ALLOWED_ORIGINS has to list its origin.")
+	if !g.admitPage(w, r) {
 		return
 	}
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
