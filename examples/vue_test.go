@@ -1,27 +1,19 @@
 package examples_test
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/chromedp/chromedp/kb"
-	"github.com/jackc/pgx/v5"
 
 	"headway/internal/pgtest"
 	"headway/internal/webtest"
-	"headway/worker/gateway"
 )
-
-const secret = "a secret of thirty-two bytes or more"
 
 func TestVueSeesTheBarMove(t *testing.T) {
 	t.Parallel()
@@ -36,7 +28,7 @@ func TestVueSeesTheBarMove(t *testing.T) {
 	} {
 		execute(t, conn, statement)
 	}
-	site := serveVue(t, serveGateway(t, db))
+	site := serveVue(t, webtest.Gateway(t, db).URL)
 	folded := func(is func() bool) func() bool {
 		return func() bool {
 			execute(t, conn, "select headway.fold()") // as the worker would
@@ -77,30 +69,6 @@ func TestVueSeesTheBarMove(t *testing.T) {
 	bob.Shows("title", "Website, all customers")
 }
 
-// serveGateway runs a gateway until the test ends, and returns its address.
-func serveGateway(t *testing.T, db *pgtest.DB) string {
-	t.Helper()
-	verifier, err := gateway.NewVerifier([]byte(secret), "", "headway", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := gateway.New(db.Pool(t), func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, db.URL) }, verifier, slog.New(slog.DiscardHandler))
-	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := g.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	server := httptest.NewServer(g.Handler())
-	t.Cleanup(func() {
-		stop()
-		running.Wait()
-		server.Close()
-	})
-	return server.URL
-}
-
 // serveVue builds the example with npm and has Vite serve it until the test ends, and returns its address.
 func serveVue(t *testing.T, headway string) string {
 	t.Helper()
@@ -123,7 +91,7 @@ func serveVue(t *testing.T, headway string) string {
 	_, port, _ := net.SplitHostPort(address)
 	vite := exec.Command("node", "node_modules/vite/bin/vite.js", "preview", "--host", "127.0.0.1", "--port", port, "--strictPort")
 	vite.Dir = dir
-	vite.Env = append(os.Environ(), "HEADWAY_URL="+headway, "HEADWAY_TOKEN_SECRET="+secret)
+	vite.Env = append(os.Environ(), "HEADWAY_URL="+headway, "HEADWAY_TOKEN_SECRET="+webtest.Secret)
 	pgtest.Serve(t, address, "TERM", vite)
 	return fmt.Sprint("http://", address)
 }

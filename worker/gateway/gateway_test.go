@@ -356,7 +356,8 @@ func TestNobodyElseGetsIn(t *testing.T) {
 	}
 }
 
-// TestPreferencesThatCannotBeAreRefused has each answered with what the four take, and none half taken.
+// TestPreferencesThatCannotBeAreRefused has each answered with what to do, which is what the four take where the database
+// has nothing to say, and none half taken.
 func TestPreferencesThatCannotBeAreRefused(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -367,7 +368,6 @@ func TestPreferencesThatCannotBeAreRefused(t *testing.T) {
 		`{"digest_after": 7}`:                              "digest_after is no text",
 		`{"quiet_from": "25:00", "quiet_until": "07:00"}`:  "25:00",
 		`{"quiet_from": "22:00"}`:                          "appuser",
-		`{"time_zone": "Mars"}`:                            "Mars",
 		`{"time_zone": null}`:                              "time_zone is no text",
 		`{"email": "a@b.c"}`:                               `there is no preference \"email\"`,
 		`{"digest_after": "2 hours", "Time_zone": "Mars"}`: `there is no preference \"Time_zone\"`,
@@ -383,6 +383,10 @@ func TestPreferencesThatCannotBeAreRefused(t *testing.T) {
 				t.Errorf("%s: the detail says nothing of %s: %s", body, field, answer)
 			}
 		}
+	}
+	status, answer := b.do(t, 2, "PATCH", "/api/account", `{"account": {"digest_after": "2 hours", "time_zone": "Mars"}}`)
+	if status != http.StatusUnprocessableEntity || !strings.Contains(answer, `"title":"there is no time zone \"Mars\""`) || !strings.Contains(answer, "Europe/Lisbon") {
+		t.Errorf("a time zone on Mars: %d %s", status, answer)
 	}
 	if _, after := b.do(t, 2, "GET", "/api/account", ""); after != before {
 		t.Errorf("the account became %s", after)

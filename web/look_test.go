@@ -1,4 +1,4 @@
-package gateway
+package web
 
 import (
 	"flag"
@@ -13,7 +13,7 @@ import (
 	"headway/internal/webtest"
 )
 
-// pictures is where what the page looks like is kept: go test ./worker/gateway -run Look -pictures "$PWD/docs/pictures"
+// pictures is where what the page looks like is kept: go test ./web -run Look -pictures "$PWD/docs/pictures"
 var pictures = flag.String("pictures", "", "keep pictures of the page in this `directory`")
 
 // A project as it may be, to be seen on the first page of the manual.
@@ -61,8 +61,8 @@ select headway.post(20, 'project_20', repeat('unbroken', 60));`
 // or past its end, what it says can be read, and what can be used has a name.
 func TestLook(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup(t))
-	exec(t, s.conn, usual+unusual)
+	s := newSite(t)
+	execute(t, s.conn, usual+unusual)
 	s.config = `{"token_url": "token", "people": [
 		{"id": 2, "name": "Bob", "role": "customer"}, {"id": 20, "name": "Charlotte Wilhelmina Featherstonehaugh-Cholmondeley of Marjoribanks", "role": "customer"},
 		{"id": 21, "name": "Bartholomew", "role": "customer"}, {"id": 4, "name": "Dora", "role": "staff"}, {"id": 22, "name": "Grace", "role": "staff"}, {"id": 23, "name": "Heidi", "role": "staff"}

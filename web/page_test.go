@@ -1,4 +1,4 @@
-package gateway
+package web
 
 import (
 	"context"
@@ -8,21 +8,43 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+	"github.com/jackc/pgx/v5"
 
+	"headway/internal/pgtest"
 	"headway/internal/webtest"
-	"headway/web"
+	"headway/worker/gateway"
 )
 
-// site is the page as a browser sees it: the gateway, the files, and a backend that gives everybody a token.
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// clock is one that can be put forward.
+type clock struct{ ahead atomic.Int64 } // nanoseconds
+
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+func (c *clock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
+
+func execute(t *testing.T, conn *pgx.Conn, script string) {
+	t.Helper()
+	if err := conn.PgConn().Exec(t.Context(), script).Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// site is the page as a browser sees it: a gateway, the files, and a backend that gives everybody a token. Abe, Bob and
+// Charlie are customers of a project and Dora is its staff.
 type site struct {
-	*bench
+	conn    *pgx.Conn
+	gateway *httptest.Server
 	handler http.Handler
 	address string
 	config  string // what the server says of itself
@@ -35,23 +57,31 @@ type site struct {
 	opened int // WebSockets
 }
 
-func newSite(t *testing.T, b *bench) *site {
+func newSite(t *testing.T, change ...func(*gateway.Gateway)) *site {
 	t.Helper()
-	s := &site{bench: b, address: "127.0.0.1:0", conns: map[net.Conn]struct{}{}}
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	execute(t, conn, `
+insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob'), (3, 'Charlie'), (4, 'Dora'), (5, 'Eve');
+insert into headway.project (id, name) values (1, 'Website'), (2, 'Other');
+insert into headway.member (project_id, user_id, role) values
+  (1, 1, 'customer'), (1, 2, 'customer'), (1, 3, 'customer'), (1, 4, 'staff'), (2, 5, 'customer');
+insert into headway.task (id, project_id, title, shared) values (1, 1, 'Domain', true), (2, 1, 'Profile', false), (3, 2, 'Hidden', true);
+select headway.fold();`)
+	s := &site{conn: conn, gateway: webtest.Gateway(t, db, change...), address: "127.0.0.1:0", conns: map[net.Conn]struct{}{}}
 	s.config = `{"token_url": "token", "people": [
 		{"id": 2, "name": "Bob", "role": "customer"}, {"id": 3, "name": "Charlie", "role": "customer"}, {"id": 4, "name": "Dora", "role": "staff"}
 	]}`
-	s.mint = func(userID int64) string { return token(t, userID, time.Now().Add(time.Hour)) }
+	s.mint = func(userID int64) string { return webtest.Token(t, userID, time.Now().Add(time.Hour)) }
 	mux := http.NewServeMux()
-	mux.Handle("/", web.Handler())
-	api := b.Handler()
+	mux.Handle("/", Handler())
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/api/ws" {
 			s.mu.Lock()
 			s.opened++
 			s.mu.Unlock()
 		}
-		api.ServeHTTP(w, r)
+		s.gateway.Config.Handler.ServeHTTP(w, r)
 	})
 	mux.HandleFunc("GET /page.json", func(w http.ResponseWriter, _ *http.Request) {
 		s.mu.Lock()
@@ -127,13 +157,13 @@ func (v *tab) write(text string)     { v.Type(webtest.In("chat", "textarea"), te
 // folded has what was completed counted, as the worker would.
 func (s *site) folded(t *testing.T, is func() bool) func() bool {
 	return func() bool {
-		exec(t, s.conn, "select headway.fold()")
+		execute(t, s.conn, "select headway.fold()")
 		return is()
 	}
 }
 
 func TestTabsSeeEachOther(t *testing.T) {
-	s := newSite(t, setup(t))
+	s := newSite(t)
 	browser := webtest.Chromium(t)
 	bob, charlie, dora := s.open(t, browser, "#2"), s.open(t, browser, "#3"), s.open(t, browser, "#4")
 	for _, v := range []*tab{bob, charlie, dora} {
@@ -181,7 +211,7 @@ func TestTabsSeeEachOther(t *testing.T) {
 }
 
 func TestAPageComesBack(t *testing.T) {
-	s := newSite(t, setup(t))
+	s := newSite(t)
 	bob := s.open(t, webtest.Chromium(t), "#2", "WebSocket connection to", "ERR_CONNECTION")
 	bob.Shows("title", "Website")
 	bob.write("before")
@@ -189,7 +219,7 @@ func TestAPageComesBack(t *testing.T) {
 
 	s.stop()
 	bob.Shows("state", "Reconnecting…")
-	exec(t, s.conn, `
+	execute(t, s.conn, `
 select headway.post(1, 'project_1', 'meanwhile ' || n) from generate_series(1, 3) n;
 select headway.complete_task(1, 1);
 select headway.fold();`)
@@ -209,29 +239,29 @@ select headway.fold();`)
 
 func TestAPageWhoseTokenExpires(t *testing.T) {
 	var c clock
-	s := newSite(t, setup(t, func(g *Gateway) { g.Now = c.now }))
+	s := newSite(t, func(g *gateway.Gateway) { g.Now = c.now })
 	valid := true
 	s.mint = func(userID int64) string {
 		if !valid {
 			return "not a token"
 		}
-		return token(t, userID, c.now().Add(time.Hour))
+		return webtest.Token(t, userID, c.now().Add(time.Hour))
 	}
 	bob := s.open(t, webtest.Chromium(t), "#2", "401")
 	bob.Shows("title", "Website")
 
 	c.forward(2 * time.Hour)
-	exec(t, s.conn, "select headway.post(1, 'project_1', 'one')") // the gateway looks at the time when it has something to tell
+	execute(t, s.conn, "select headway.post(1, 'project_1', 'one')") // the gateway looks at the time when it has something to tell
 	bob.Shows("chat", "one")
 	bob.Until("the page does not ask for a new token", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.minted >= 2 })
-	exec(t, s.conn, "select headway.post(1, 'project_1', 'again')")
+	execute(t, s.conn, "select headway.post(1, 'project_1', 'again')")
 	bob.Shows("chat", "again")
 	s.mu.Lock()
 	valid = false
 	s.mu.Unlock()
 
 	c.forward(2 * time.Hour)
-	exec(t, s.conn, "select headway.post(1, 'project_1', 'two')")
+	execute(t, s.conn, "select headway.post(1, 'project_1', 'two')")
 	bob.Shows("sign-in-hint", "not valid any more")
 	if text := bob.Text("view"); text != "" {
 		t.Errorf("the page still shows %q", text)
@@ -240,8 +270,8 @@ func TestAPageWhoseTokenExpires(t *testing.T) {
 
 func TestWhatPeopleWriteIsShownAsText(t *testing.T) {
 	const hostile, title = `<img src=x onerror=alert(1)>`, `</script><script>alert(1)</script>`
-	s := newSite(t, setup(t))
-	exec(t, s.conn, `
+	s := newSite(t)
+	execute(t, s.conn, `
 update headway.task set title = '`+title+`', detail = '`+hostile+`' where id = 2;
 update headway.project set name = name || ' `+hostile+`' where id = 1;
 update headway.appuser set fullname = fullname || ' `+title+`' where id = 3;`)
@@ -265,11 +295,11 @@ update headway.appuser set fullname = fullname || ' `+title+`' where id = 3;`)
 }
 
 func TestAPageSaysWhatItIs(t *testing.T) {
-	s := newSite(t, setup(t))
-	exec(t, s.conn, "insert into headway.prerequisite (task_id, requires_id) values (2, 1)")
+	s := newSite(t)
+	execute(t, s.conn, "insert into headway.prerequisite (task_id, requires_id) values (2, 1)")
 	browser := webtest.Chromium(t)
 	bob, dora := s.open(t, browser, "#2"), s.open(t, browser, "#4")
-	exec(t, s.conn, "select headway.post(1, 'broadcast', 'Welcome')")
+	execute(t, s.conn, "select headway.post(1, 'broadcast', 'Welcome')")
 	bob.Hears("heading Website", "progressbar Progress of Website", "checkbox Domain", "checkbox Profile: Waits for “Domain”",
 		"list To do", "log Conversation", "textbox Message", "button Send", "button Inbox, 1 unread message")
 	dora.Hears("progressbar Progress of Website", "list Customers", "button Bob", "log Conversation", "textbox Message")
@@ -291,8 +321,8 @@ func (s *site) does(t *testing.T, v *tab, what, condition string) {
 
 func TestPreferencesAreKept(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup(t))
-	exec(t, s.conn, "update headway.appuser set email = 'bob@example.com', digest_after = '7 hours' where id = 2")
+	s := newSite(t)
+	execute(t, s.conn, "update headway.appuser set email = 'bob@example.com', digest_after = '7 hours' where id = 2")
 	bob := s.open(t, webtest.Chromium(t), "#2", "422")
 	const preferences = `document.querySelector("headway-preferences").shadowRoot`
 	set := func(selector, value string) {
@@ -336,7 +366,7 @@ func TestPreferencesAreKept(t *testing.T) {
 
 func TestThePageSpeaksGerman(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup(t))
+	s := newSite(t)
 	bob := s.open(t, webtest.Chromium(t), "?lang=de#2")
 	bob.Shows("greeting", "Ihr Stand, Bob")
 	bob.Hears("heading Ihre Aufgaben", "list Zu erledigen", "progressbar Fortschritt von Website", "button Eingang", "button Bob: Mail, Abmelden")
@@ -347,7 +377,7 @@ func TestThePageSpeaksGerman(t *testing.T) {
 
 func TestATokenIsPasted(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup(t))
+	s := newSite(t)
 	s.config = "{}"
 	v := s.open(t, webtest.Chromium(t), "", "401")
 	paste := func(text string) {
@@ -358,7 +388,7 @@ func TestATokenIsPasted(t *testing.T) {
 	v.Hears("heading Who is here?", "textbox Token", "button Sign in")
 	paste("nonsense")
 	v.Shows("sign-in-hint", "not valid any more")
-	paste(token(t, 2, time.Now().Add(time.Hour)))
+	paste(webtest.Token(t, 2, time.Now().Add(time.Hour)))
 	v.Shows("greeting", "Bob")
 	v.Do(chromedp.Reload())
 	v.Shows("greeting", "Bob")
@@ -374,8 +404,10 @@ func TestATokenIsPasted(t *testing.T) {
 func TestATokenIsRenewed(t *testing.T) {
 	t.Parallel()
 	var c clock
-	s := newSite(t, setup(t, func(g *Gateway) { g.Now = c.now }))
-	s.mint = func(userID int64) string { return token(t, userID, time.Now().Add(time.Duration(s.minted)*time.Hour)) }
+	s := newSite(t, func(g *gateway.Gateway) { g.Now = c.now })
+	s.mint = func(userID int64) string {
+		return webtest.Token(t, userID, time.Now().Add(time.Duration(s.minted)*time.Hour))
+	}
 	bob := s.open(t, webtest.Chromium(t), "")
 	bob.Shows("people", "Bob")
 	webtest.Evaluate[any](bob.Tab, `(() => { const now = Date.now; Date.now = () => now() + 10 * 3600_000; })()`)
@@ -383,7 +415,7 @@ func TestATokenIsRenewed(t *testing.T) {
 	bob.Shows("title", "Website")
 	bob.Until("the token is not renewed", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.minted > 2 }) // the second is with the gateway
 	c.forward(90 * time.Minute)
-	exec(t, s.conn, "select headway.post(1, 'project_1', 'still there?')")
+	execute(t, s.conn, "select headway.post(1, 'project_1', 'still there?')")
 	bob.Shows("chat", "still there?")
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -396,7 +428,7 @@ func TestATokenIsRenewed(t *testing.T) {
 // whose clocks are ahead and behind.
 func TestAWrongClockRenewsInTime(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup(t))
+	s := newSite(t)
 	v := s.open(t, webtest.Chromium(t), "")
 	got := clientTold(v, `
 		const now = Date.now, later = setTimeout;
@@ -424,17 +456,17 @@ func TestAWrongClockRenewsInTime(t *testing.T) {
 // TestTheSwitcherStaysOpen has something said while somebody chooses among their projects: a list that is made anew closes.
 func TestTheSwitcherStaysOpen(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup(t))
-	exec(t, s.conn, "insert into headway.member (project_id, user_id, role) values (2, 2, 'customer')")
+	s := newSite(t)
+	execute(t, s.conn, "insert into headway.member (project_id, user_id, role) values (2, 2, 'customer')")
 	bob := s.open(t, webtest.Chromium(t), "#2")
 	bob.Shows("title", "Website")
 	webtest.Evaluate[bool](bob.Tab, `(window.option = document.querySelector("#project option:checked"), true)`)
-	exec(t, s.conn, "select headway.post(5, 'project_2', 'Hello')")
+	execute(t, s.conn, "select headway.post(5, 'project_2', 'Hello')")
 	bob.Until("the page is not told", func() bool { return webtest.Evaluate[bool](bob.Tab, `document.title.startsWith("(")`) })
 	if !webtest.Evaluate[bool](bob.Tab, `option.isConnected && option.selected && option.value === "1"`) {
 		t.Error("the list of projects was made anew")
 	}
-	exec(t, s.conn, "insert into headway.project (id, name) values (3, 'Shop'); insert into headway.member (project_id, user_id, role) values (3, 2, 'customer')")
+	execute(t, s.conn, "insert into headway.project (id, name) values (3, 'Shop'); insert into headway.member (project_id, user_id, role) values (3, 2, 'customer')")
 	bob.Until("a new project is not listed", func() bool { return strings.Contains(bob.Text("project"), "Shop") })
 }
 
@@ -442,7 +474,7 @@ func TestTheSwitcherStaysOpen(t *testing.T) {
 // and one's own of the same version, either first, and late what is older.
 func TestOnesOwnProgressIsNotLost(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup(t))
+	s := newSite(t)
 	v := s.open(t, webtest.Chromium(t), "")
 	got := clientTold(v, `
 		const all = { type: "progress", project_id: 1, version: 6, shared: { done: 2, total: 2 }, progress: null };
@@ -459,7 +491,7 @@ func TestOnesOwnProgressIsNotLost(t *testing.T) {
 // yet, or knows of already.
 func TestWhatIsUnreadStaysSo(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup(t))
+	s := newSite(t)
 	v := s.open(t, webtest.Chromium(t), "")
 	got := clientTold(v, `
 		const said = (seq, sender = 3) => ({ type: "message", channel: "project_1", seq, sender });
@@ -481,7 +513,7 @@ func TestWhatIsUnreadStaysSo(t *testing.T) {
 // TestAConnectionThatDiedSilentlyIsNoticed has a client listen to nothing, by a clock that this test moves.
 func TestAConnectionThatDiedSilentlyIsNoticed(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup(t))
+	s := newSite(t)
 	v := s.open(t, webtest.Chromium(t), "")
 	webtest.Evaluate[any](v.Tab, `(async () => {
 		const { Headway } = await import("/headway.js");
@@ -544,7 +576,7 @@ func TestAPageFromElsewhereListens(t *testing.T) {
 		_, _ = io.WriteString(w, "<!doctype html><title>elsewhere</title>")
 	}))
 	t.Cleanup(elsewhere.Close)
-	b := setup(t, func(g *Gateway) { g.Origins = []string{elsewhere.URL} })
+	s := newSite(t, func(g *gateway.Gateway) { g.Origins = []string{elsewhere.URL} })
 	v := webtest.Open(t, webtest.Chromium(t), elsewhere.URL, "favicon")
 	webtest.Evaluate[any](v, fmt.Sprintf(`(async (url, token) => {
 		const answer = await fetch(url + "/api/ticket", { method: "POST", headers: { Authorization: "Bearer " + token } });
@@ -553,7 +585,7 @@ func TestAPageFromElsewhereListens(t *testing.T) {
 		const socket = new WebSocket(url.replace("http", "ws") + "/api/ws");
 		socket.onopen = () => socket.send(JSON.stringify({ token }));
 		socket.onmessage = (e) => { window.socket = JSON.parse(e.data).type; };
-	})(%q, %q)`, b.server.URL, token(t, 2, time.Now().Add(time.Hour))))
+	})(%q, %q)`, s.gateway.URL, webtest.Token(t, 2, time.Now().Add(time.Hour))))
 	for _, transport := range []string{"events", "socket"} {
 		v.Until(transport+" tell nothing", func() bool { return webtest.Evaluate[bool](v, "window."+transport+` === "snapshot"`) })
 	}
