@@ -3,6 +3,7 @@ package sql_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -82,4 +83,38 @@ func blocks(t *testing.T, conn *pgx.Conn, role, plans, query, argument string) (
 		t.Fatal(err)
 	}
 	return plan[0].Plan.Hit + plan[0].Plan.Read
+}
+
+// TestManyRowsAtOnceCostNoMoreEach changes ten thousand rows in one statement, in a session that has changed one before, by
+// whose plan each would be compared with each: that takes dozens of times as long as to insert them.
+func TestManyRowsAtOnceCostNoMoreEach(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	execute(t, conn, `insert into headway.appuser (id, fullname) select n, 'Person' from generate_series(1, 10000) n;
+		insert into headway.project (id, name) values (1, 'Project');
+		insert into headway.member (project_id, user_id, role) select 1, n, 'customer' from generate_series(1, 10000) n`)
+	took := func(statement string) time.Duration {
+		began := time.Now()
+		execute(t, conn, statement)
+		return time.Since(began)
+	}
+	inserted := took("insert into headway.task (id, project_id, title, shared) select n, 1, 'Task', false from generate_series(1, 10000) n")
+	execute(t, conn, `insert into headway.completion (task_id, user_id) select n, n from generate_series(1, 10000) n;
+		insert into headway.assignment (task_id, user_id) select 1, n from generate_series(1, 10000) n;
+		select headway.fold(100000)`)
+	for one, many := range map[string]string{
+		"update headway.task set weight = 2 where id = 1":                      "update headway.task set weight = weight + 1",
+		"update headway.task set title = 'One' where id = 1":                   "update headway.task set title = 'Task'",
+		"update headway.completion set completed_at = now() where task_id = 1": "update headway.completion set completed_at = now()",
+		// The second time, what the first one has to tell is waiting.
+		"update headway.task set audience = 'assigned' where id = 1": "update headway.task set audience = 'everyone' where id = 1; update headway.task set audience = 'assigned' where id = 1",
+	} {
+		execute(t, conn, one)
+		if updated := took(many); updated > 10*inserted {
+			t.Errorf("%s takes %v, to insert ten thousand tasks %v", many, updated, inserted)
+		}
+	}
+	if n := value[int](t, conn, "select count(*) from headway.pending_fact where kind = 'assigned'"); n != 10_000 {
+		t.Errorf("%d assignments are to be told", n)
+	}
 }

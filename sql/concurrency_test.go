@@ -528,6 +528,50 @@ func TestMarkSeenFromTwoDevices(t *testing.T) {
 	}
 }
 
+// TestWhoWaitsToPostHoldsUpNobody posts while the same person is marking read, leaves, or has their project deleted.
+func TestWhoWaitsToPostHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	one, two, other := db.Conn(t), db.Conn(t), db.Conn(t)
+	for _, conn := range []*pgx.Conn{one, two, other} {
+		execute(t, conn, "set deadlock_timeout = '10ms'; set lock_timeout = '20s'")
+	}
+	execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob'), (3, 'Charlie');
+		insert into headway.project (id, name) values (1, 'Website'), (2, 'Garden');
+		insert into headway.member (project_id, user_id, role) select p, u, 'customer' from generate_series(1, 2) p, generate_series(1, 3) u;
+		select headway.post(1, 'project_1', 'Hello')`)
+
+	// Another window of somebody who is answering.
+	execute(t, one, "begin; select headway.mark_read(2, 'project_1'); select headway.mark_seen(2, '{1}')")
+	execute(t, two, "select headway.post(2, 'project_1', 'From my telephone')")
+	execute(t, one, "select headway.post(2, 'project_1', 'From my desk'); commit")
+	if left := value[int](t, other, "select count(*) from headway.unread where user_id = 2"); left > 0 {
+		t.Error("Bob has not read what he wrote")
+	}
+
+	// Somebody leaves, and that is said, while they write.
+	execute(t, one, "begin; delete from headway.member where project_id = 1 and user_id = 2")
+	late := start(t.Context(), two, "select headway.post(2, 'project_1', 'Goodbye')")
+	late.waits(t, other, two)
+	execute(t, one, "select headway.post(1, 'project_1', 'Bob has left'); commit")
+	if got := code(late.wait(t)); got != "42501" {
+		t.Errorf("Bob posts after he has left: %q", got)
+	}
+
+	// A project goes while Charlie's subscription to it is in use.
+	execute(t, other, "begin; select from headway.subscription where channel = 'project_2' and user_id = 3 for key share")
+	remove := start(t.Context(), one, "delete from headway.project where id = 2")
+	remove.waits(t, db.Conn(t), one)
+	post := start(t.Context(), two, "select headway.post(3, 'project_2', 'Who waters it?')")
+	if got := code(post.wait(t)); got != "" {
+		t.Errorf("Charlie waits, and is told %s", got)
+	}
+	execute(t, other, "commit")
+	if err := remove.wait(t); err != nil {
+		t.Errorf("the project is still there: %v", err)
+	}
+}
+
 func TestWhoLeavesIsNotAddedToAChannel(t *testing.T) {
 	t.Parallel()
 	const leave, open = "delete from headway.member where user_id = 2", "select headway.open_channel('design_review', 1, array[1, 2])"

@@ -26,6 +26,7 @@ var written = map[string][]string{
 	},
 	"appuser truncate": {"truncate headway.appuser cascade"},
 	"project insert":   {"insert into headway.project (id, name) values (50, 'Fair')"},
+	"project delete":   {"delete from headway.project where id operator(pg_catalog.=) 1"},
 	"member insert":    {"insert into headway.member (project_id, user_id, role) values (1, 5, 'staff')"},
 	"member update":    {"update headway.member set role = 'staff' where user_id operator(pg_catalog.=) 1"},
 	"member delete":    {"delete from headway.member where user_id operator(pg_catalog.=) 1"},

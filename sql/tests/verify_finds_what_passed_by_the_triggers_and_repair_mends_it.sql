@@ -45,4 +45,26 @@ begin
     = array['(1,1,5,5)', '(1,2,5,5)', '(2,1,0,10)', '(3,1,0,1)'];
 end
 $$;
+
+-- Everything that triggers make, for people and a project that they never saw. Who was taken out of broadcast stays so.
+delete from headway.subscription s where s.channel = 'broadcast' and s.user_id = 2;
+set local session_replication_role = replica;
+insert into headway.appuser (id, fullname) values (5, 'Eve'), (6, 'Frida');
+insert into headway.project (id, name) values (5, 'Loaded');
+insert into headway.member (project_id, user_id, role) values (5, 5, 'customer'), (5, 6, 'staff'), (1, 5, 'customer');
+set local session_replication_role = origin;
+
+do $$
+begin
+  assert (select array_agg(v::text) from headway.verify() v) = array['(5,,0,0,0,0)'], (select array_agg(v::text)::text from headway.verify() v);
+  assert headway.repair() = 1;
+  assert not exists (select from headway.verify());
+  assert not exists (select from headway.pending_fact);
+  assert (select count(*) from headway.progress g where g.project_id = 5) = 1, 'Eve has a bar';
+  assert (select array_agg(s.channel || ' ' || s.user_id order by s.channel collate "C", s.user_id) from headway.subscription s where s.user_id in (2, 5, 6))
+    = array['broadcast 5', 'broadcast 6', 'project_1 2', 'project_1 5', 'project_5 5', 'project_5 6', 'project_5_staff 6', 'user_2 2', 'user_5 5', 'user_6 6'],
+    (select array_agg(s.channel || ' ' || s.user_id order by s.channel collate "C", s.user_id)::text from headway.subscription s where s.user_id in (2, 5, 6));
+  perform headway.post(5, 'project_5', 'Hello');
+end
+$$;
 rollback;

@@ -122,6 +122,8 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_subscribed boolean;
 begin
   if new.seq is not null then
     raise exception 'a message brought its own seq % to channel "%"', new.seq, new.channel using
@@ -133,6 +135,10 @@ begin
       errcode = 'insufficient_privilege',
       hint = 'An end user, who acts where headway.user_id is set, is the sender of what they post.';
   end if;
+  -- Whoever is leaving or being deleted has gone, or waits and sees this message. Before the channel: who waits here keeps
+  -- nobody else from posting.
+  perform from headway.subscription s where s.channel = new.channel and s.user_id = new.sender for key share;
+  v_subscribed := found;
   -- This row lock is held until commit: whoever reads seq n has everything below it. Above last_seq are the messages of this
   -- statement; it is written once they are all there, or each would have to pass the versions of the row before it.
   select coalesce(
@@ -143,9 +149,7 @@ begin
   from headway.channel c
   where c.name = new.channel
   for no key update;
-  -- Whoever is leaving or being deleted has gone, or waits and sees this message.
-  perform from headway.subscription s where s.channel = new.channel and s.user_id = new.sender for key share;
-  if new.kind = 'chat' and not found then
+  if new.seq is null or new.kind = 'chat' and not v_subscribed then
     -- To an end user, a channel that is not theirs is not there.
     if headway.uid() is not null or new.seq is null then
       raise exception 'there is no channel "%"', new.channel using
@@ -194,7 +198,8 @@ begin
       end if;
       update headway.channel c set last_seq = v_new.through where c.name = v_new.channel;
     end if;
-    -- Whoever posts and has read everything else has read their own messages too, up to the first of another.
+    -- Whoever posts and has read everything else has read their own messages too, up to the first of another. Where the
+    -- cursor is being moved just now, that does.
     update headway.subscription s
     set read_seq = coalesce(
       (
@@ -207,8 +212,13 @@ begin
       v_new.through
     )
     from headway.message f
-    where f.channel = v_new.channel and f.seq = v_new.first_said
-      and s.channel = f.channel and s.user_id = f.sender and s.read_seq = f.seq - 1;
+    cross join lateral (
+      select l.user_id
+      from headway.subscription l
+      where l.channel = f.channel and l.user_id = f.sender and l.read_seq = f.seq - 1
+      for no key update skip locked
+    ) l
+    where f.channel = v_new.channel and f.seq = v_new.first_said and s.channel = f.channel and s.user_id = l.user_id;
   end loop;
 
   if v_mode <> 'off' then

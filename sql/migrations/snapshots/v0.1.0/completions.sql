@@ -130,10 +130,7 @@ begin
       from old_rows o
       join headway.task t on t.id = o.task_id;
     when 'UPDATE' then
-      if exists (
-        select from old_rows o
-        where not exists (select from new_rows n where n.task_id = o.task_id and n.user_id = o.user_id)
-      ) then
+      if exists (select o.task_id, o.user_id from old_rows o except select n.task_id, n.user_id from new_rows n) then
         raise exception 'a completion cannot move to another task or person' using
           errcode = 'feature_not_supported',
           hint = 'Delete it, which reopens the task, and insert the other one.';

@@ -147,6 +147,25 @@ create trigger project_after_insert after insert on headway.project
 referencing new table as new_rows
 for each statement execute function headway.project_after_insert();
 
+create function headway.project_before_delete() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- As whoever posts does: the subscription before the channel, which goes first with its project.
+  perform from headway.subscription s
+  where s.channel in (select c.name from headway.channel c where c.project_id = old.id)
+  order by s.channel, s.user_id
+  for update;
+  return old;
+end
+$$;
+comment on function headway.project_before_delete() is 'Waits for whoever is posting to a project before it is deleted.';
+
+create trigger project_before_delete before delete on headway.project
+for each row execute function headway.project_before_delete();
+
 create function headway.member_after_write() returns trigger
 language plpgsql
 security definer

@@ -116,7 +116,7 @@ begin
   select s.read_seq into v_read_seq
   from headway.subscription s
   where s.channel = mark_read.channel and s.user_id = mark_read.user_id
-  for update;
+  for no key update;
   if not found then
     perform headway.refuse_stranger(mark_read.user_id, mark_read.channel);
   end if;
@@ -149,7 +149,7 @@ begin
     where s.user_id = mark_seen.user_id
       and s.channel in (select m.channel from headway.message m where m.id = any (mark_seen.message_ids))
     order by s.channel
-    for update
+    for no key update
   loop
     with marked as (
       insert into headway.seen (channel, user_id, seq)

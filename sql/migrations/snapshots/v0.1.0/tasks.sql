@@ -21,6 +21,8 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_assigned bigint[];
 begin
   case tg_op
     when 'INSERT' then
@@ -35,25 +37,36 @@ begin
       ) g
       cross join lateral unnest(case when g.tasks > 100 then array[null::bigint] else g.task_ids end) t (task_id);
     when 'UPDATE' then
-      if exists (select from old_rows o left join new_rows n on n.id = o.id where n.project_id is distinct from o.project_id) then
+      -- By set operations: a join of the two is planned for as many rows as there were the first time, and later compares
+      -- each with each.
+      if exists (select o.id, o.project_id from old_rows o except select n.id, n.project_id from new_rows n) then
         raise exception 'a task cannot move to another project or change its id' using
           errcode = 'feature_not_supported',
           hint = 'Insert it in the other project and delete it here.';
       end if;
-      insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
-      select distinct 'recompute'::headway.fact_kind, n.project_id, null::bigint, null::bigint, null::bigint
-      from new_rows n
-      join old_rows o on o.id = n.id
-      where (o.weight, o.shared, o.audience) is distinct from (n.weight, n.shared, n.audience)
-      union all
       -- While a task is for everyone, its assignment is told to nobody.
-      select 'assigned', n.project_id, n.id, a.user_id, headway.actor()
-      from new_rows n
-      join old_rows o on o.id = n.id
-      join headway.assignment a on a.task_id = n.id
-      where n.audience = 'assigned' and o.audience <> 'assigned' and not exists (
-        select from headway.pending_fact f where f.kind = 'assigned' and f.task_id = a.task_id and f.user_id = a.user_id
+      v_assigned := array(
+        select n.id from new_rows n where n.audience = 'assigned'
+        intersect
+        select o.id from old_rows o where o.audience <> 'assigned'
       );
+      if v_assigned <> '{}' then
+        insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
+        select 'assigned', t.project_id, a.task_id, a.user_id, headway.actor()
+        from (
+          select a.task_id, a.user_id from headway.assignment a where a.task_id = any (v_assigned)
+          except
+          select f.task_id, f.user_id from headway.pending_fact f where f.kind = 'assigned' and f.task_id = any (v_assigned)
+        ) a
+        join headway.task t on t.id = a.task_id;
+      end if;
+      insert into headway.pending_fact (kind, project_id)
+      select distinct 'recompute'::headway.fact_kind, c.project_id
+      from (
+        select o.project_id, o.id, o.weight, o.shared, o.audience from old_rows o
+        except
+        select n.project_id, n.id, n.weight, n.shared, n.audience from new_rows n
+      ) c;
     when 'DELETE' then
       insert into headway.pending_fact (kind, project_id)
       select distinct 'recompute'::headway.fact_kind, o.project_id

@@ -5,12 +5,15 @@ stable
 as $$
   select d.project_id, d.user_id, sum(d.done)::bigint, sum(d.total)::bigint, sum(d.true_done)::bigint, sum(d.true_total)::bigint
   from (
-    select c.project_id, c.user_id, c.done, c.total, 0 as true_done, 0 as true_total from headway.current_progress c
+    select c.project_id, c.user_id, c.done, c.total, 0 as true_done, 0 as true_total, true as kept from headway.current_progress c
     union all
-    select r.project_id, r.user_id, 0, 0, r.done, r.total from headway.recount r
+    select r.project_id, r.user_id, 0, 0, r.done, r.total, false from headway.recount r
+    union all
+    -- Without its row, nobody in the project would have a bar.
+    select p.id, null, 0, 0, 0, 0, exists (select from headway.shared_progress s where s.project_id = p.id) from headway.project p
   ) d
   group by d.project_id, d.user_id
-  having sum(d.done) <> sum(d.true_done) or sum(d.total) <> sum(d.true_total)
+  having sum(d.done) <> sum(d.true_done) or sum(d.total) <> sum(d.true_total) or d.user_id is null and not bool_or(d.kept)
   order by d.project_id, d.user_id nulls first
 $$;
 comment on function headway.verify() is
@@ -23,10 +26,37 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_projects bigint[];
+  v_opened text[];
 begin
   perform pg_advisory_xact_lock(headway.lock_key('fold'));
-  insert into headway.shared_progress (project_id) select p.id from headway.project p on conflict do nothing;
   select array_agg(distinct v.project_id) into v_projects from headway.verify() v;
+  -- What comes with projects, people and members, without which nothing could be told.
+  insert into headway.shared_progress (project_id) select p.id from headway.project p on conflict do nothing;
+  with opened as (
+    insert into headway.channel (name, project_id)
+    select 'project_' || p.id || s.suffix, p.id from headway.project p cross join (values (''), ('_staff')) s (suffix)
+    union all
+    select 'user_' || u.id, null from headway.appuser u
+    on conflict do nothing
+    returning name
+  )
+  select array_agg(o.name) into v_opened from opened o;
+  insert into headway.subscription (channel, user_id, read_seq, mailed_seq)
+  select c.name, w.user_id, c.last_seq, c.last_seq
+  from (
+    -- Whoever has a channel of their own may have been taken out of broadcast.
+    select b.channel, u.id as user_id
+    from unnest(v_opened) o (name)
+    join headway.appuser u on 'user_' || u.id = o.name
+    cross join lateral (values ('broadcast'), (o.name)) b (channel)
+    union all
+    select 'project_' || m.project_id || s.suffix, m.user_id
+    from headway.member m
+    cross join (values (''), ('_staff')) s (suffix)
+    where s.suffix = '' or m.role = 'staff'
+  ) w
+  join headway.channel c on c.name = w.channel
+  on conflict do nothing;
   insert into headway.pending_fact (kind, project_id) select 'recompute', p.id from unnest(v_projects) p (id);
   perform headway.ring();
   while headway.fold() > 0 loop
@@ -35,4 +65,4 @@ begin
 end
 $$;
 comment on function headway.repair() is
-  'Mends whatever headway.verify() finds and returns in how many projects that was. Needed only after triggers were bypassed, as by a data-only restore with session_replication_role = replica.';
+  'Mends whatever headway.verify() finds and returns in how many projects that was; adds the channels and subscriptions that people, projects and members lack. Needed only after triggers were bypassed, as by a data-only restore with session_replication_role = replica.';
