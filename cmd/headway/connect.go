@@ -35,7 +35,7 @@ func connectListen(ctx context.Context, e env) (*pgx.Conn, error) {
 func connectTo(ctx context.Context, variable, url string) (*pgx.Conn, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", variable, worker.Unreadable(err))
+		return nil, fmt.Errorf("%s: want postgres://user:password@host:5432/database: %w", variable, worker.Unreadable(err))
 	}
 	config.RuntimeParams["application_name"] = cmp.Or(config.RuntimeParams["application_name"], "headway")
 	if config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // nobody chose

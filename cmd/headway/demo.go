@@ -29,8 +29,9 @@ import (
 // runDemo plays a story on a private PostgreSQL, or in a database that has no headway yet.
 func runDemo(ctx context.Context, e env, args []string) error {
 	flags := newFlags("headway demo [--once]",
-		"Boots a private PostgreSQL, loads a project with three customers, starts the worker and plays a short story with\n"+
-			"live bars; then it waits, so that you can play too. Ctrl-C ends it and leaves nothing behind.\n"+
+		"Boots a private PostgreSQL, loads a project with three customers and Dora, who looks after them, starts the worker\n"+
+			"and plays a short story with live bars; then it waits, so that you can play too. Ctrl-C ends it and leaves nothing\n"+
+			"but the mail that was sent, in headway-demo.eml and headway-demo.html.\n"+
 			"\nWith DATABASE_URL it uses that database instead, if headway is not in it yet, and leaves the schema there.\n"+
 			"Without an installed PostgreSQL it downloads one; HEADWAY_POSTGRES_BINDIR names one in an unusual place.")
 	once := flags.Bool("once", false, "end after the story; off a terminal, play it without pauses")
@@ -363,7 +364,7 @@ func (d *demo) print(text string) {
 func (d *demo) invitation() string {
 	p := d.view.palette
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nThe story is over, the database still runs. In a browser, each of these in a tab of its own:\n\n")
+	fmt.Fprintf(&b, "\nThe story is over, the database still runs.\nIn a browser, each of these in a tab of its own:\n\n")
 	for _, who := range []struct {
 		name string
 		id   int64

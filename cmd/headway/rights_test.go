@@ -133,10 +133,13 @@ func TestEveryCommandNamesTheRoleThatItNeeds(t *testing.T) {
 	t.Parallel()
 	db, conn := mailed(t)
 	logins := map[string]string{}
-	for _, role := range []string{"app", "worker", "user", "admin", "monitor"} {
+	for role, roles := range map[string]string{
+		"app": "headway_app", "worker": "headway_worker", "user": "headway_user", "admin": "headway_admin", "monitor": "headway_monitor",
+		"gateway": "headway_worker, headway_user",
+	} {
 		login := role + "_" + db.Name
 		logins[role] = strings.Replace(db.URL, "postgres@", login+"@", 1)
-		execSQL(t, conn, "create role "+login+" login in role headway_"+role)
+		execSQL(t, conn, "create role "+login+" login in role "+roles)
 		t.Cleanup(func() {
 			if err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), "drop role "+login).Close(); err != nil {
 				t.Error(err)
@@ -148,8 +151,8 @@ func TestEveryCommandNamesTheRoleThatItNeeds(t *testing.T) {
 		roles []string // that may not
 		want  string
 	}{
-		{[]string{"watch"}, []string{"worker", "user", "monitor"}, "may not see everybody's bars and messages: `grant headway_admin to "},
-		{[]string{"watch", "--project", "1"}, []string{"worker", "user", "monitor"}, "may not see everybody's bars and messages: `grant headway_admin to "},
+		{[]string{"watch"}, []string{"worker", "user", "monitor", "gateway"}, "may not see everybody's bars and messages: `grant headway_admin to "},
+		{[]string{"watch", "--project", "1"}, []string{"worker", "user", "monitor", "gateway"}, "may not see everybody's bars and messages: `grant headway_admin to "},
 		{[]string{"digest", "preview", "Bob"}, []string{"app", "worker", "user", "monitor"}, "may not see what a person would be mailed: `grant headway_admin to "},
 		{[]string{"digest", "preview", "2"}, []string{"app", "worker", "user", "monitor"}, "may not see what a person would be mailed: `grant headway_admin to "},
 		{[]string{"digest", "run"}, []string{"app", "user", "admin", "monitor"}, "may not send digests: `grant headway_worker to "},

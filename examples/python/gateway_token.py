@@ -16,4 +16,7 @@ def token(user_id, secret, lasts=3600):
 
 
 if __name__ == "__main__":
-    print(token(int(sys.argv[1]), os.environ["HEADWAY_TOKEN_SECRET"]))
+    secret = os.environ.get("HEADWAY_TOKEN_SECRET")
+    if not secret or len(sys.argv) != 2 or not sys.argv[1].isdecimal():
+        sys.exit("usage: HEADWAY_TOKEN_SECRET=… gateway_token.py USER, an id of headway.appuser")
+    print(token(int(sys.argv[1]), secret))

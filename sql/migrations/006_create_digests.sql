@@ -48,8 +48,8 @@ comment on column headway.digest.by_hand is 'Whether headway.reserve_digest() wa
 comment on column headway.digest.token is 'Unguessable; stands in the unsubscribe link, and its SHA-256 in the Message-ID.';
 comment on column headway.digest.attempts is 'How often a mail server was spoken to, or was about to be.';
 comment on column headway.digest.next_attempt_at is 'Not before this time.';
-comment on column headway.digest.claimed_by is 'The worker that has it.';
-comment on column headway.digest.lease_until is 'Until when that worker has it to itself.';
+comment on column headway.digest.claimed_by is 'The claim that has it: a worker''s id as far as its last group, which is the claim''s own.';
+comment on column headway.digest.lease_until is 'Until when that claim has it to itself.';
 comment on column headway.digest.recipient is 'The address it goes to, as it was when the mail was frozen.';
 comment on column headway.digest.sent_at is 'When a server took it; null: none has.';
 comment on column headway.digest.mail is
