@@ -64,9 +64,9 @@ func TestAWrongRivalIsFoundOut(t *testing.T) {
 	plan := brief
 	plan.Paced, plan.Patience = 0, 100*time.Millisecond
 
-	t.Run("one that counts some only", func(t *testing.T) {
+	t.Run("one that counts few only", func(t *testing.T) {
 		forgetful := Counter()
-		forgetful.Setup = lab.SQL(strings.Replace(createCounter, "where t.id = new.task_id", "where t.id = new.task_id and t.id % 5 > 0", 1))
+		forgetful.Setup = lab.SQL(strings.Replace(createCounter, "where t.id = new.task_id", "where t.id = new.task_id and t.id % 5 = 0", 1))
 		got, err := l.Measure(t.Context(), forgetful, small, plan)
 		if err != nil {
 			t.Fatal(err)
