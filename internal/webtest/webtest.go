@@ -1,6 +1,6 @@
-// Package webtest opens pages with headway's elements in a real browser.
+// Package webtest opens pages with headway's elements in a real browser, and runs the gateway that they ask.
 //
-// What belongs here knows a browser and the elements of web/; what a page made of them should do is its own test's.
+// What belongs here knows a browser, the elements of web/ and how to reach a gateway; what a page made of them should do is its own test's.
 package webtest
 
 import (
