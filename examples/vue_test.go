@@ -11,6 +11,7 @@ import (
 
 	"github.com/chromedp/chromedp/kb"
 
+	"headway/internal/gatewaytest"
 	"headway/internal/pgtest"
 	"headway/internal/webtest"
 )
@@ -91,7 +92,7 @@ func serveVue(t *testing.T, headway string) string {
 	_, port, _ := net.SplitHostPort(address)
 	vite := exec.Command("node", "node_modules/vite/bin/vite.js", "preview", "--host", "127.0.0.1", "--port", port, "--strictPort")
 	vite.Dir = dir
-	vite.Env = append(os.Environ(), "HEADWAY_URL="+headway, "HEADWAY_TOKEN_SECRET="+webtest.Secret)
+	vite.Env = append(os.Environ(), "HEADWAY_URL="+headway, "HEADWAY_TOKEN_SECRET="+gatewaytest.Secret)
 	pgtest.Serve(t, address, "TERM", vite)
 	return fmt.Sprint("http://", address)
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,19 +18,13 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/jackc/pgx/v5"
 
+	"headway/internal/gatewaytest"
 	"headway/internal/pgtest"
 	"headway/internal/webtest"
 	"headway/worker/gateway"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
-
-// clock is one that can be put forward.
-type clock struct{ ahead atomic.Int64 } // nanoseconds
-
-func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
-
-func (c *clock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
 
 func execute(t *testing.T, conn *pgx.Conn, script string) {
 	t.Helper()
@@ -61,18 +54,12 @@ func newSite(t *testing.T, change ...func(*gateway.Gateway)) *site {
 	t.Helper()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	execute(t, conn, `
-insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob'), (3, 'Charlie'), (4, 'Dora'), (5, 'Eve');
-insert into headway.project (id, name) values (1, 'Website'), (2, 'Other');
-insert into headway.member (project_id, user_id, role) values
-  (1, 1, 'customer'), (1, 2, 'customer'), (1, 3, 'customer'), (1, 4, 'staff'), (2, 5, 'customer');
-insert into headway.task (id, project_id, title, shared) values (1, 1, 'Domain', true), (2, 1, 'Profile', false), (3, 2, 'Hidden', true);
-select headway.fold();`)
+	execute(t, conn, gatewaytest.People)
 	s := &site{conn: conn, gateway: webtest.Gateway(t, db, change...), address: "127.0.0.1:0", conns: map[net.Conn]struct{}{}}
 	s.config = `{"token_url": "token", "people": [
 		{"id": 2, "name": "Bob", "role": "customer"}, {"id": 3, "name": "Charlie", "role": "customer"}, {"id": 4, "name": "Dora", "role": "staff"}
 	]}`
-	s.mint = func(userID int64) string { return webtest.Token(t, userID, time.Now().Add(time.Hour)) }
+	s.mint = func(userID int64) string { return gatewaytest.Token(t, userID, time.Now().Add(time.Hour)) }
 	mux := http.NewServeMux()
 	mux.Handle("/", Handler())
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
@@ -238,19 +225,19 @@ select headway.fold();`)
 }
 
 func TestAPageWhoseTokenExpires(t *testing.T) {
-	var c clock
-	s := newSite(t, func(g *gateway.Gateway) { g.Now = c.now })
+	var c gatewaytest.Clock
+	s := newSite(t, func(g *gateway.Gateway) { g.Now = c.Now })
 	valid := true
 	s.mint = func(userID int64) string {
 		if !valid {
 			return "not a token"
 		}
-		return webtest.Token(t, userID, c.now().Add(time.Hour))
+		return gatewaytest.Token(t, userID, c.Now().Add(time.Hour))
 	}
 	bob := s.open(t, webtest.Chromium(t), "#2", "401")
 	bob.Shows("title", "Website")
 
-	c.forward(2 * time.Hour)
+	c.Forward(2 * time.Hour)
 	execute(t, s.conn, "select headway.post(1, 'project_1', 'one')") // the gateway looks at the time when it has something to tell
 	bob.Shows("chat", "one")
 	bob.Until("the page does not ask for a new token", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.minted >= 2 })
@@ -260,7 +247,7 @@ func TestAPageWhoseTokenExpires(t *testing.T) {
 	valid = false
 	s.mu.Unlock()
 
-	c.forward(2 * time.Hour)
+	c.Forward(2 * time.Hour)
 	execute(t, s.conn, "select headway.post(1, 'project_1', 'two')")
 	bob.Shows("sign-in-hint", "not valid any more")
 	if text := bob.Text("view"); text != "" {
@@ -388,7 +375,7 @@ func TestATokenIsPasted(t *testing.T) {
 	v.Hears("heading Who is here?", "textbox Token", "button Sign in")
 	paste("nonsense")
 	v.Shows("sign-in-hint", "not valid any more")
-	paste(webtest.Token(t, 2, time.Now().Add(time.Hour)))
+	paste(gatewaytest.Token(t, 2, time.Now().Add(time.Hour)))
 	v.Shows("greeting", "Bob")
 	v.Do(chromedp.Reload())
 	v.Shows("greeting", "Bob")
@@ -403,10 +390,10 @@ func TestATokenIsPasted(t *testing.T) {
 // new token long before the gateway's jumps.
 func TestATokenIsRenewed(t *testing.T) {
 	t.Parallel()
-	var c clock
-	s := newSite(t, func(g *gateway.Gateway) { g.Now = c.now })
+	var c gatewaytest.Clock
+	s := newSite(t, func(g *gateway.Gateway) { g.Now = c.Now })
 	s.mint = func(userID int64) string {
-		return webtest.Token(t, userID, time.Now().Add(time.Duration(s.minted)*time.Hour))
+		return gatewaytest.Token(t, userID, time.Now().Add(time.Duration(s.minted)*time.Hour))
 	}
 	bob := s.open(t, webtest.Chromium(t), "")
 	bob.Shows("people", "Bob")
@@ -414,7 +401,7 @@ func TestATokenIsRenewed(t *testing.T) {
 	bob.Click(`document.querySelector("#people button")`)
 	bob.Shows("title", "Website")
 	bob.Until("the token is not renewed", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.minted > 2 }) // the second is with the gateway
-	c.forward(90 * time.Minute)
+	c.Forward(90 * time.Minute)
 	execute(t, s.conn, "select headway.post(1, 'project_1', 'still there?')")
 	bob.Shows("chat", "still there?")
 	s.mu.Lock()
@@ -585,7 +572,7 @@ func TestAPageFromElsewhereListens(t *testing.T) {
 		const socket = new WebSocket(url.replace("http", "ws") + "/api/ws");
 		socket.onopen = () => socket.send(JSON.stringify({ token }));
 		socket.onmessage = (e) => { window.socket = JSON.parse(e.data).type; };
-	})(%q, %q)`, s.gateway.URL, webtest.Token(t, 2, time.Now().Add(time.Hour))))
+	})(%q, %q)`, s.gateway.URL, gatewaytest.Token(t, 2, time.Now().Add(time.Hour))))
 	for _, transport := range []string{"events", "socket"} {
 		v.Until(transport+" tell nothing", func() bool { return webtest.Evaluate[bool](v, "window."+transport+` === "snapshot"`) })
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"headway/internal/gatewaytest"
 )
 
 // TestWhoLeavesIsNoError has somebody close the page while a request is under way.
@@ -18,7 +20,7 @@ func TestWhoLeavesIsNoError(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/snapshot", nil)
-	r.Header.Set("Authorization", "Bearer "+token(t, 2, time.Now().Add(time.Hour)))
+	r.Header.Set("Authorization", "Bearer "+gatewaytest.Token(t, 2, time.Now().Add(time.Hour)))
 	b.Handler().ServeHTTP(httptest.NewRecorder(), r)
 	if logged.Len() > 0 {
 		t.Errorf("logged: %s", logged.String())

@@ -4,28 +4,23 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"mime"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/jackc/pgx/v5"
 
+	"headway/internal/gatewaytest"
 	"headway/internal/pgtest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
-
-const secret = "a secret of thirty-two bytes, or more"
 
 // bench is a gateway on a database of its own with Abe, Bob and Charlie as customers and Dora as staff of a project.
 type bench struct {
@@ -35,54 +30,20 @@ type bench struct {
 	server *httptest.Server
 }
 
-// listening selects the connection that listens.
-const listening = "select pid from pg_stat_activity where datname = current_database() and application_name = 'gateway'"
-
 func setup(t *testing.T, change ...func(*Gateway)) *bench {
 	t.Helper()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	exec(t, conn, `
-insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob'), (3, 'Charlie'), (4, 'Dora'), (5, 'Eve');
-insert into headway.project (id, name) values (1, 'Website'), (2, 'Other');
-insert into headway.member (project_id, user_id, role) values
-  (1, 1, 'customer'), (1, 2, 'customer'), (1, 3, 'customer'), (1, 4, 'staff'), (2, 5, 'customer');
-insert into headway.task (id, project_id, title, shared) values (1, 1, 'Domain', true), (2, 1, 'Profile', false), (3, 2, 'Hidden', true);
-select headway.fold();`)
-	verifier, err := NewVerifier([]byte(secret), "", "headway", nil)
+	exec(t, conn, gatewaytest.People)
+	verifier, err := NewVerifier([]byte(gatewaytest.Secret), "", "headway", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := New(db.Pool(t), func(ctx context.Context) (*pgx.Conn, error) {
-		config, err := pgx.ParseConfig(db.URL)
-		if err != nil {
-			return nil, err
-		}
-		config.RuntimeParams["application_name"] = "gateway"
-		return pgx.ConnectConfig(ctx, config)
-	}, verifier, slog.New(slog.DiscardHandler))
+	g := New(db.Pool(t), gatewaytest.Connect(db), verifier, slog.New(slog.DiscardHandler))
 	for _, c := range change {
 		c(g)
 	}
-	b := &bench{Gateway: g, db: db, conn: conn, server: httptest.NewServer(g.Handler())}
-	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := g.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(func() {
-		stop()
-		running.Wait()
-		b.server.Close()
-	})
-	pgtest.Eventually(t, 20*time.Second, func() bool {
-		var listens bool
-		err := conn.QueryRow(t.Context(), "select exists ("+listening+" and state = 'idle' and query <> '')").Scan(&listens)
-		return err == nil && listens
-	}, "the gateway does not listen")
-	return b
+	return &bench{Gateway: g, db: db, conn: conn, server: gatewaytest.Serve(t, db, g)}
 }
 
 func exec(t *testing.T, conn *pgx.Conn, script string) {
@@ -92,30 +53,11 @@ func exec(t *testing.T, conn *pgx.Conn, script string) {
 	}
 }
 
-// token is one that the application's backend would mint.
-func token(t *testing.T, userID int64, expires time.Time) string {
-	t.Helper()
-	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
-		Subject: fmt.Sprint(userID), Audience: jwt.ClaimStrings{"headway"}, ExpiresAt: jwt.NewNumericDate(expires),
-	}).SignedString([]byte(secret))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signed
-}
-
 // client is a WebSocket and what has come over it.
 type client struct {
 	t  *testing.T
 	ws *websocket.Conn
 }
-
-// clock is one that can be put forward.
-type clock struct{ ahead atomic.Int64 } // nanoseconds
-
-func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
-
-func (c *clock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
 
 func (b *bench) dial(t *testing.T, userID int64, has *Positions) *client {
 	t.Helper()
@@ -130,7 +72,7 @@ func (b *bench) dialUntil(t *testing.T, userID int64, has *Positions, expires ti
 	}
 	t.Cleanup(func() { _ = ws.CloseNow() })
 	ws.SetReadLimit(1 << 20)
-	text, err := json.Marshal(hello{Token: token(t, userID, expires), Position: has})
+	text, err := json.Marshal(hello{Token: gatewaytest.Token(t, userID, expires), Position: has})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +138,7 @@ func (b *bench) ask(t *testing.T, userID int64, method, path, body string) (int,
 		t.Fatal(err)
 	}
 	if userID != 0 {
-		r.Header.Set("Authorization", "Bearer "+token(t, userID, time.Now().Add(time.Hour)))
+		r.Header.Set("Authorization", "Bearer "+gatewaytest.Token(t, userID, time.Now().Add(time.Hour)))
 	}
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
@@ -312,11 +254,11 @@ func TestWhoLosesTheProjectIsToldNothingMore(t *testing.T) {
 
 func TestATokenThatExpiresEndsTheConnection(t *testing.T) {
 	t.Parallel()
-	var c clock
-	b := setup(t, func(g *Gateway) { g.Now = c.now })
+	var c gatewaytest.Clock
+	b := setup(t, func(g *Gateway) { g.Now = c.Now })
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	c.forward(2 * time.Hour)
+	c.Forward(2 * time.Hour)
 	exec(t, b.conn, "select headway.post(1, 'project_1', 'too late')")
 	if e, err := bob.next(); websocket.CloseStatus(err) != websocket.StatusCode(statusUnauthorized) {
 		t.Errorf("Bob is told %+v, %v", e, err)
@@ -327,9 +269,9 @@ func TestNobodyElseGetsIn(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for what, tokenText := range map[string]string{
-		"expired":      token(t, 2, time.Now().Add(-time.Minute)),
+		"expired":      gatewaytest.Token(t, 2, time.Now().Add(-time.Minute)),
 		"nothing":      "",
-		"of no person": token(t, 99, time.Now().Add(time.Hour)),
+		"of no person": gatewaytest.Token(t, 99, time.Now().Add(time.Hour)),
 		"not a number": strings.Repeat("x", 100),
 	} {
 		ws, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", nil) //nolint:bodyclose // the library closes it

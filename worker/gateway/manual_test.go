@@ -7,6 +7,8 @@ import (
 	osexec "os/exec"
 	"regexp"
 	"testing"
+
+	"headway/internal/gatewaytest"
 )
 
 // TestTheManualsTokenIsAccepted mints a token with the lines of Python in the manual.
@@ -23,11 +25,11 @@ func TestTheManualsTokenIsAccepted(t *testing.T) {
 	if program, err := os.ReadFile("../../examples/python/gateway_token.py"); err != nil || !bytes.Contains(program, code[1][bytes.Index(code[1], []byte("def ")):]) {
 		t.Errorf("the example has another function than the manual: %v", err)
 	}
-	minted, err := osexec.CommandContext(t.Context(), "python3", "-c", fmt.Sprintf("%s\nprint(token(2, %q), end='')", code[1], secret)).Output()
+	minted, err := osexec.CommandContext(t.Context(), "python3", "-c", fmt.Sprintf("%s\nprint(token(2, %q), end='')", code[1], gatewaytest.Secret)).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier, err := NewVerifier([]byte(secret), "", "headway", nil)
+	verifier, err := NewVerifier([]byte(gatewaytest.Secret), "", "headway", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"headway/internal/gatewaytest"
 )
 
 // api is openapi.json, closed: what it does not mention is wrong.
@@ -251,7 +253,7 @@ func TestEventsAreAsDescribed(t *testing.T) {
 		"resumed": {Channels: map[string]int64{"broadcast": 0, "user_3": 0, "project_1": 0}, Projects: map[int64]int64{1: 1}},
 		"resync":  {Channels: map[string]int64{"broadcast": 1000}, Projects: map[int64]int64{}},
 	} {
-		greeting, err := json.Marshal(hello{Token: token(t, 3, time.Now().Add(time.Hour)), Position: has})
+		greeting, err := json.Marshal(hello{Token: gatewaytest.Token(t, 3, time.Now().Add(time.Hour)), Position: has})
 		if err != nil {
 			t.Fatal(err)
 		}

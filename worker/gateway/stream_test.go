@@ -18,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/jackc/pgx/v5"
 
+	"headway/internal/gatewaytest"
 	"headway/internal/pgtest"
 )
 
@@ -310,10 +311,10 @@ func TestWhatHappenedBeforeAnythingWasHeardIsLookedFor(t *testing.T) {
 	})
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	exec(t, b.conn, "select pg_terminate_backend(pid) from ("+listening+") l")
+	exec(t, b.conn, "select pg_terminate_backend(pid) from ("+gatewaytest.Listening+") l")
 	pgtest.Eventually(t, 20*time.Second, func() bool {
 		var listens bool
-		err := b.conn.QueryRow(t.Context(), "select exists ("+listening+")").Scan(&listens)
+		err := b.conn.QueryRow(t.Context(), "select exists ("+gatewaytest.Listening+")").Scan(&listens)
 		return err == nil && !listens
 	}, "the gateway still listens")
 	exec(t, b.conn, "select headway.post(1, 'project_1', 'unheard')")

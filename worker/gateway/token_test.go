@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"headway/internal/gatewaytest"
 )
 
 // claims are those of a token that is good.
@@ -40,11 +42,11 @@ func sign(t *testing.T, method jwt.SigningMethod, key any, c jwt.MapClaims) stri
 
 func TestATokenSaysWhoAndUntilWhen(t *testing.T) {
 	t.Parallel()
-	v, err := NewVerifier([]byte(secret), "", "headway", nil)
+	v, err := NewVerifier([]byte(gatewaytest.Secret), "", "headway", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	identity, err := v.Verify(sign(t, jwt.SigningMethodHS256, []byte(secret), claims()))
+	identity, err := v.Verify(sign(t, jwt.SigningMethodHS256, []byte(gatewaytest.Secret), claims()))
 	if err != nil || identity.UserID != 2 || time.Until(identity.Expires) < 50*time.Minute {
 		t.Errorf("%+v, %v", identity, err)
 	}
@@ -60,7 +62,7 @@ func TestATokenSaysWhoAndUntilWhen(t *testing.T) {
 		"for a negative":      func(c jwt.MapClaims) { c["sub"] = "-2" },
 		"for too large a one": func(c jwt.MapClaims) { c["sub"] = "9223372036854775808" },
 	} {
-		text := sign(t, jwt.SigningMethodHS256, []byte(secret), claims(change))
+		text := sign(t, jwt.SigningMethodHS256, []byte(gatewaytest.Secret), claims(change))
 		if identity, err := v.Verify(text); err == nil {
 			t.Errorf("%s: taken as %+v", what, identity)
 		} else if strings.Contains(err.Error(), text) {
@@ -95,7 +97,7 @@ func TestNoTokenChoosesItsOwnAlgorithm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	withSecret, err := NewVerifier([]byte(secret), "", "headway", nil)
+	withSecret, err := NewVerifier([]byte(gatewaytest.Secret), "", "headway", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +127,7 @@ func TestNoTokenChoosesItsOwnAlgorithm(t *testing.T) {
 		"signed with the public key as a secret": sign(t, jwt.SigningMethodHS256, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), claims()),
 		"not signed":                             sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, claims()),
 		"signed with another algorithm":          sign(t, jwt.SigningMethodPS256, rsaKey, claims()),
-		"signed with the secret, but HS512":      sign(t, jwt.SigningMethodHS512, []byte(secret), claims()),
+		"signed with the secret, but HS512":      sign(t, jwt.SigningMethodHS512, []byte(gatewaytest.Secret), claims()),
 		"signed with another secret":             sign(t, jwt.SigningMethodHS256, []byte("another secret of thirty-two bytes"), claims()),
 	} {
 		for verifier, v := range map[string]*Verifier{"keys": withKeys, "secret": withSecret} {
@@ -147,7 +149,7 @@ func TestAVerifierNeedsOneGoodKey(t *testing.T) {
 	}{
 		"no key":           {},
 		"a short secret":   {secret: "short"},
-		"both":             {secret: secret, jwks: broken},
+		"both":             {secret: gatewaytest.Secret, jwks: broken},
 		"no file":          {jwks: filepath.Join(t.TempDir(), "none.json")},
 		"not a set of any": {jwks: broken},
 	} {
@@ -163,7 +165,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("")
 	f.Add("eyJhbGciOiJub25lIn0.eyJzdWIiOiIyIn0.")
 	f.Add("a.b.c")
-	v, err := NewVerifier([]byte(secret), "", "headway", nil)
+	v, err := NewVerifier([]byte(gatewaytest.Secret), "", "headway", nil)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/gobwas/ws"
 
+	"headway/internal/gatewaytest"
 	"headway/internal/pgtest"
 )
 
@@ -156,11 +157,11 @@ func TestWhoDoesNotAnswerIsNotThere(t *testing.T) {
 
 func TestATokenThatExpiresEndsAConnectionOnWhichNothingHappens(t *testing.T) {
 	t.Parallel()
-	var c clock
-	b := setup(t, func(g *Gateway) { g.Now = c.now })
+	var c gatewaytest.Clock
+	b := setup(t, func(g *Gateway) { g.Now = c.Now })
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	c.forward(2 * time.Hour)
+	c.Forward(2 * time.Hour)
 	if e, err := bob.next(); websocket.CloseStatus(err) != websocket.StatusCode(statusUnauthorized) {
 		t.Errorf("Bob is told %+v, %v", e, err)
 	}
@@ -171,7 +172,7 @@ func TestANewTokenKeepsTheConnection(t *testing.T) {
 	b := setup(t)
 	bob := b.dialUntil(t, 2, nil, time.Now().Add(30*time.Second))
 	bob.want("snapshot")
-	if err := bob.ws.Write(t.Context(), websocket.MessageText, []byte(`{"token": "`+token(t, 2, time.Now().Add(time.Hour))+`"}`)); err != nil {
+	if err := bob.ws.Write(t.Context(), websocket.MessageText, []byte(`{"token": "`+gatewaytest.Token(t, 2, time.Now().Add(time.Hour))+`"}`)); err != nil {
 		t.Fatal(err)
 	}
 	pgtest.Eventually(t, 20*time.Second, func() bool {
@@ -184,7 +185,7 @@ func TestANewTokenKeepsTheConnection(t *testing.T) {
 		}
 		return false
 	}, "the new token is not taken")
-	if err := bob.ws.Write(t.Context(), websocket.MessageText, []byte(`{"token": "`+token(t, 3, time.Now().Add(time.Hour))+`"}`)); err != nil {
+	if err := bob.ws.Write(t.Context(), websocket.MessageText, []byte(`{"token": "`+gatewaytest.Token(t, 3, time.Now().Add(time.Hour))+`"}`)); err != nil {
 		t.Fatal(err)
 	}
 	if e, err := bob.next(); websocket.CloseStatus(err) != websocket.StatusCode(statusUnauthorized) {
