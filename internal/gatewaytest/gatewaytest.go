@@ -42,11 +42,13 @@ func Connect(db *pgtest.DB) func(context.Context) (*pgx.Conn, error) {
 			return nil, err
 		}
 		config.RuntimeParams["application_name"] = "gateway"
+		config.DefaultQueryExecMode = pgx.QueryExecModeExec // so that a query was run when it is the last and the connection idle
 		return pgx.ConnectConfig(ctx, config)
 	}
 }
 
-// Serve runs a gateway that uses [Connect] until the test ends. It listens when Serve returns.
+// Serve runs a gateway that uses [Connect] until the test ends. When Serve returns, it listens and has asked whether
+// everything is notified, after which it looks for the first time.
 func Serve(t *testing.T, db *pgtest.DB, gateway interface {
 	Run(ctx context.Context) error
 	Handler() http.Handler
@@ -68,7 +70,7 @@ func Serve(t *testing.T, db *pgtest.DB, gateway interface {
 	conn := db.Conn(t)
 	pgtest.Eventually(t, time.Minute, func() bool {
 		var listens bool
-		err := conn.QueryRow(t.Context(), "select exists ("+Listening+" and state = 'idle' and query <> '')").Scan(&listens)
+		err := conn.QueryRow(t.Context(), "select exists ("+Listening+" and state = 'idle' and query like '%notify_payload%')").Scan(&listens)
 		return err == nil && listens
 	}, "the gateway does not listen")
 	return server
