@@ -2,6 +2,7 @@ package sql_test
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -72,17 +73,21 @@ func blocks(t *testing.T, conn *pgx.Conn, role, plans, query, argument string) (
 		prepare asked (text) as %s;
 		execute asked ('%s')`, plans, role, query, argument))
 	defer execute(t, conn, "deallocate asked; rollback")
-	var plan []struct {
-		Plan struct {
-			Hit  int `json:"Shared Hit Blocks"`
-			Read int `json:"Shared Read Blocks"`
+	n = math.MaxInt
+	for range 3 { // one may have to read the catalog again, of a table that was vacuumed meanwhile
+		var plan []struct {
+			Plan struct {
+				Hit  int `json:"Shared Hit Blocks"`
+				Read int `json:"Shared Read Blocks"`
+			}
 		}
+		err := conn.QueryRow(t.Context(), fmt.Sprintf("explain (analyze, buffers, format json) execute asked ('%s')", argument)).Scan(&plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n = min(n, plan[0].Plan.Hit+plan[0].Plan.Read)
 	}
-	err := conn.QueryRow(t.Context(), fmt.Sprintf("explain (analyze, buffers, format json) execute asked ('%s')", argument)).Scan(&plan)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return plan[0].Plan.Hit + plan[0].Plan.Read
+	return n
 }
 
 // TestManyRowsAtOnceCostNoMoreEach changes ten thousand rows in one statement, in a session that has changed one before, by

@@ -76,6 +76,43 @@ func TestAPlanForSmallProjectsIsGoodForALargeOne(t *testing.T) {
 	}
 }
 
+// TestABarIsReadByItselfWhileItsProjectIsToBeCounted has a project counted anew, as when a task gets another weight, and
+// reads what belongs to one of its customers, or to all, before that is done.
+func TestABarIsReadByItselfWhileItsProjectIsToBeCounted(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	execute(t, conn, `
+		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 2000);
+		insert into headway.project (name) values ('Website');
+		insert into headway.task (project_id, title, shared) select 1, 'Task', false from generate_series(1, 5);
+		select set_config('headway.user_id', '7', false)`)
+	queries := []string{
+		"select * from headway.my_progress(1)",
+		"select * from headway.bar_since(1, 7, 'customer', now())",
+		"select * from headway.current_shared_progress",
+	}
+	read := func(customers int) (read []float64) {
+		execute(t, conn, fmt.Sprintf(`
+			insert into headway.member (project_id, user_id, role) select 1, id, 'customer' from headway.appuser where id <= %d on conflict do nothing;
+			insert into headway.completion (task_id, user_id) select t.id, m.user_id from headway.task t, headway.member m on conflict do nothing;
+			do $$ begin while headway.fold(100000) > 0 loop end loop; end $$`, customers))
+		execute(t, conn, "vacuum analyze")
+		execute(t, conn, "update headway.task set weight = weight + 1 where id = 1")
+		for _, query := range queries {
+			pages(t, conn, query) // so that everything is planned
+			read = append(read, pages(t, conn, query))
+		}
+		return read
+	}
+	few, many := read(20), read(2000)
+	for i, query := range queries {
+		t.Logf("%s: %.0f pages for 20 customers, %.0f for 2,000", query, few[i], many[i])
+		if many[i] > 4*few[i] { // indexes that are one level deeper
+			t.Errorf("%s: %.0f pages for 20 customers, %.0f for 2,000", query, few[i], many[i])
+		}
+	}
+}
+
 // TestARecountReadsItsProjectAlone counts a project anew right after much has been loaded into all of them, of which
 // nothing is in the statistics yet.
 func TestARecountReadsItsProjectAlone(t *testing.T) {
@@ -91,6 +128,47 @@ func TestARecountReadsItsProjectAlone(t *testing.T) {
 	plan := strings.Join(column(t, conn, "explain select * from headway.recount r where r.project_id = 1"), "\n")
 	if strings.Contains(plan, "Seq Scan on completion") {
 		t.Errorf("all completions there are, read for one project:\n%s", plan)
+	}
+}
+
+// TestAnOpenTaskIsAskedForByItself asks whether a shared task is complete in a database of few tasks, each of which many
+// have completed: the planner expects to find a completion of any task soon, wherever it begins to read.
+func TestAnOpenTaskIsAskedForByItself(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	execute(t, conn, `
+		insert into headway.appuser (fullname) values ('Abe'), ('Bob'), ('Charlie');
+		insert into headway.project (name) values ('Training'), ('Website');
+		insert into headway.member (project_id, user_id, role) select 2, id, 'customer' from headway.appuser;
+		insert into headway.task (project_id, title, shared) select 1, 'Lesson', false from generate_series(1, 4);
+		insert into headway.task (project_id, title, audience) values (2, 'Domain', 'everyone'), (2, 'Logo', 'assigned'), (2, 'Roof', 'everyone');
+		insert into headway.prerequisite (task_id, requires_id) values (7, 5);
+		insert into headway.assignment (task_id, user_id) values (6, 1), (6, 2), (6, 3);
+		set session_replication_role = replica; -- thousands of people, of whom nothing but this is needed
+		insert into headway.completion (task_id, user_id) select t, u from generate_series(1, 4) t, generate_series(4, 20000) u;
+		set session_replication_role = origin;
+		do $$ begin while headway.fold(100000) > 0 loop end loop; end $$;
+		set plan_cache_mode = force_generic_plan`)
+	execute(t, conn, "vacuum analyze")
+	completions := value[float64](t, conn, "select pg_relation_size('headway.completion') / 8192")
+	for _, query := range []string{
+		"select headway.is_complete(5, true, 1)",
+		"select * from headway.outstanding_task o where o.project_id = 2 and o.user_id = 1",
+		"select * from headway.recount_shared(2)",
+		"select * from headway.recount_person(2, 1)",
+		"select * from headway.recount_project(2)",
+		"select headway.complete_task(5, 1)",
+		"select headway.fold()",
+		"select headway.reopen_task(5, 1)",
+		"update headway.task set weight = 2 where project_id = 2",
+		"select headway.fold()",
+	} {
+		execute(t, conn, "begin; "+query+"; rollback") // so that everything is planned
+		read := pages(t, conn, query)
+		t.Logf("%s: %.0f pages, all completions have %.0f", query, read, completions)
+		if read >= completions {
+			t.Errorf("%s: %.0f pages, all completions have %.0f", query, read, completions)
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ select s.version, s.done, s.total from headway.current_shared_progress s where s
 	sqlOwn = `
 select s.version, s.done, s.total, o.done, o.total, o.percent
 from headway.current_shared_progress s
-left join headway.progress o on o.project_id = s.project_id and o.user_id = $2
+left join headway.current_bar($1, $2) o on true
 where s.project_id = $1`
 )
 

@@ -22,12 +22,14 @@ create function headway.is_complete(task_id bigint, shared boolean, user_id bigi
 language sql
 stable
 as $$
-  select case
-    when is_complete.shared then exists (select from headway.completion c where c.task_id = is_complete.task_id)
-    else exists (
-      select from headway.completion c where c.task_id = is_complete.task_id and c.user_id = is_complete.user_id
+  select coalesce(case
+    when is_complete.shared then (
+      select true from headway.completion c where c.task_id = is_complete.task_id order by c.user_id limit 1
     )
-  end
+    else (
+      select true from headway.completion c where c.task_id = is_complete.task_id and c.user_id = is_complete.user_id
+    )
+  end, false)
 $$;
 comment on function headway.is_complete(bigint, boolean, bigint) is 'Whether a task, shared or not, is complete for this customer.';
 
@@ -226,7 +228,9 @@ begin
   -- A policy would pass over what somebody else completed, and the task would be said to be open.
   if (
     reopen_task.user_id <> headway.uid()
-    or v_shared and exists (select from headway.completion c where c.task_id = reopen_task.task_id and c.user_id <> headway.uid())
+    or v_shared and (
+      select true from headway.completion c where c.task_id = reopen_task.task_id and c.user_id <> headway.uid() order by c.user_id limit 1
+    )
   ) and not exists (
     select from headway.task t
     join headway.member m on m.project_id = t.project_id and m.user_id = headway.uid() and m.role = 'staff'

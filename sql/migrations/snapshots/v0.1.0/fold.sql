@@ -201,6 +201,9 @@ begin
   into v_facts, v_notified
   from consumed c;
 
+  if v_recount <> '{}' then
+    perform set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true);
+  end if;
   perform headway.post_activity(v_facts);
   return coalesce(cardinality(v_facts), 0);
 end

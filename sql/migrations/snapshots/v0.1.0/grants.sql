@@ -35,6 +35,8 @@ grant execute on function
   headway.recount_at(timestamptz),
   headway.recount_project(bigint),
   headway.recount_person(bigint, bigint),
+  headway.recount_shared(bigint),
+  headway.current_bar(bigint, bigint),
   headway.is_for(bigint, text, bigint),
   headway.is_complete(bigint, boolean, bigint),
   headway.is_blocked_by(bigint, boolean, text, bigint),

@@ -166,6 +166,42 @@ comment on function headway.project_before_delete() is 'Waits for whoever is pos
 create trigger project_before_delete before delete on headway.project
 for each row execute function headway.project_before_delete();
 
+create function headway.are_many(project_id bigint, people bigint) returns boolean
+language sql
+stable
+as $$
+  select are_many.people > 100 and are_many.people > (
+    select count(*) from headway.member m where m.project_id = are_many.project_id
+  ) / 10
+$$;
+comment on function headway.are_many(bigint, bigint) is
+  'Whether it is less work to recount a project than so many of its people, one after the other.';
+
+create function headway.recompute_people(projects bigint[], users bigint[]) returns void
+language plpgsql
+volatile
+as $$
+begin
+  -- Of a project that is being deleted nothing is left to count.
+  insert into headway.pending_fact (kind, project_id, user_id)
+  select 'recompute', g.project_id, u.user_id
+  from (
+    select d.project_id, array_agg(distinct d.user_id) as users
+    from unnest(recompute_people.projects, recompute_people.users) d (project_id, user_id)
+    join headway.project p on p.id = d.project_id
+    group by d.project_id
+  ) g
+  cross join lateral unnest(
+    case when headway.are_many(g.project_id, cardinality(g.users)) then array[null::bigint] else g.users end
+  ) u (user_id);
+  if found then
+    perform headway.ring();
+  end if;
+end
+$$;
+comment on function headway.recompute_people(bigint[], bigint[]) is
+  'Has people recounted by the next fold, each in the project beside them, or where they are many the project.';
+
 create function headway.member_after_write() returns trigger
 language plpgsql
 security definer
@@ -218,11 +254,7 @@ begin
   where d.role is not null
   on conflict do nothing;
 
-  insert into headway.pending_fact (kind, project_id, user_id)
-  select distinct 'recompute'::headway.fact_kind, d.project_id, d.user_id
-  from unnest(v_projects, v_users) d (project_id, user_id)
-  join headway.project p on p.id = d.project_id;
-  perform headway.ring();
+  perform headway.recompute_people(v_projects, v_users);
   return null;
 end
 $$;

@@ -1,5 +1,8 @@
 -- Three parts, each defined once and used by reads, fold and verify alike: the recount from the
 -- tables, what the waiting facts are worth, and which rows no single fact can tell.
+--
+-- Whether a task has any completion is asked for the first in order, here and elsewhere: an index answers that. For
+-- exists, the planner may read all completions there are, since it expects to find one soon; of an open task there is none.
 
 create function headway.percent(done bigint, total bigint) returns integer
 language sql
@@ -18,9 +21,8 @@ as $$
   select
     t.project_id,
     null::bigint,
-    -- t.shared stands in the subquery, so that it is not asked for all completions there are at once.
-    coalesce(sum(t.weight) filter (where exists (
-      select from headway.completion c where t.shared and c.task_id = t.id and c.completed_at <= recount_at.at
+    coalesce(sum(t.weight) filter (where t.shared and (
+      select true from headway.completion c where c.task_id = t.id and c.completed_at <= recount_at.at order by c.user_id limit 1
     )), 0)::bigint,
     sum(t.weight)::bigint
   from headway.task t
@@ -29,21 +31,28 @@ as $$
   union all
   select p.project_id, p.user_id, sum(p.done)::bigint, sum(p.total)::bigint
   from (
-    select t.project_id, m.user_id, t.weight as done, 0 as total
-    from headway.task t
-    join headway.member m on m.project_id = t.project_id and m.role = 'customer'
-    join headway.completion c on c.task_id = t.id and c.user_id = m.user_id and c.completed_at <= recount_at.at
-    where t.audience = 'everyone' and not t.shared
+    select i.project_id, m.user_id, i.done, 0 as total
+    from (
+      -- Added up before anybody looks who is a customer: there are many times as many completions as people.
+      select t.project_id, c.user_id, sum(t.weight) as done
+      from headway.task t
+      join headway.completion c on c.task_id = t.id and c.completed_at <= recount_at.at
+      where t.audience = 'everyone' and not t.shared
+      group by t.project_id, c.user_id
+    ) i
+    join headway.member m on m.project_id = i.project_id and m.user_id = i.user_id and m.role = 'customer'
     union all
     select t.project_id, m.user_id,
       case
-        -- Two questions, each of which an index answers.
-        when exists (
-          select from headway.completion c where t.shared and c.task_id = t.id and c.completed_at <= recount_at.at
-        ) or exists (
-          select from headway.completion c
-          where not t.shared and c.task_id = t.id and c.user_id = m.user_id and c.completed_at <= recount_at.at
-        ) then t.weight
+        when case
+          when t.shared then (
+            select true from headway.completion c where c.task_id = t.id and c.completed_at <= recount_at.at order by c.user_id limit 1
+          )
+          else (
+            select true from headway.completion c
+            where c.task_id = t.id and c.user_id = m.user_id and c.completed_at <= recount_at.at
+          )
+        end then t.weight
         else 0
       end,
       t.weight
@@ -158,6 +167,22 @@ end
 $$;
 comment on function headway.recount_person(bigint, bigint) is 'What the materialized row of a person in a project ought to be, counted from the tables.';
 
+create function headway.recount_shared(project_id bigint)
+returns table (done bigint, total bigint)
+language plpgsql
+stable
+rows 1
+set jit = off
+as $$
+begin
+  return query
+  select coalesce(sum(r.done), 0)::bigint, coalesce(sum(r.total), 0)::bigint
+  from headway.recount r
+  where r.project_id = recount_shared.project_id and r.user_id is null;
+end
+$$;
+comment on function headway.recount_shared(bigint) is 'What the materialized row of what a project''s customers share ought to be, counted from the tables.';
+
 create function headway.recount_difference(projects bigint[])
 returns table (project_id bigint, user_id bigint, done bigint, total bigint)
 language plpgsql
@@ -229,8 +254,8 @@ left join (
 left join (
   select w.project_id, t.done, t.total
   from headway.pending_recompute w
-  cross join lateral headway.recount_project(w.project_id) t
-  where w.user_id is null and t.user_id is null
+  cross join lateral headway.recount_shared(w.project_id) t
+  where w.user_id is null
 ) t on t.project_id = s.project_id;
 comment on view headway.current_shared_progress is
   'The part of every customer''s progress that is the same for all, exact at any moment, whether the worker runs or not; the version is that of the last fold.';
@@ -294,6 +319,46 @@ comment on column headway.progress.total is 'Sum of the weights of the tasks tha
 comment on column headway.progress.percent is 'floor(100 * done / total), so 100 means that everything is done; 0 where there is nothing to do.';
 comment on column headway.progress.version is 'Counts the folds that changed this project; a notification with a higher one is newer.';
 
+create function headway.current_bar(project_id bigint, user_id bigint)
+returns table (done bigint, total bigint, percent integer, version bigint)
+language plpgsql
+stable
+rows 1
+set jit = off
+as $$
+begin
+  if not exists (select from headway.pending_fact f where f.project_id = current_bar.project_id) then
+    -- Nothing waits, so that what was folded is as exact, and a fraction of the work.
+    return query
+    select g.done, g.total, headway.percent(g.done, g.total), s.version
+    from headway.member m
+    join headway.shared_progress s on s.project_id = m.project_id
+    left join headway.personal_progress p on p.project_id = m.project_id and p.user_id = m.user_id
+    cross join lateral (select s.done + coalesce(p.done, 0) as done, s.total + coalesce(p.total, 0) as total) g
+    where m.project_id = current_bar.project_id and m.user_id = current_bar.user_id and m.role = 'customer';
+  elsif exists (
+    select from headway.pending_recompute w where w.project_id = current_bar.project_id and w.user_id is null
+  ) then
+    -- The view would count everybody's.
+    return query
+    select g.done, g.total, headway.percent(g.done, g.total), s.version
+    from headway.member m
+    join headway.shared_progress s on s.project_id = m.project_id
+    cross join lateral headway.recount_shared(m.project_id) a
+    cross join lateral headway.recount_person(m.project_id, m.user_id) p
+    cross join lateral (select a.done + p.done as done, a.total + p.total as total) g
+    where m.project_id = current_bar.project_id and m.user_id = current_bar.user_id and m.role = 'customer';
+  else
+    return query
+    select p.done, p.total, p.percent, p.version
+    from headway.progress p
+    where p.project_id = current_bar.project_id and p.user_id = current_bar.user_id;
+  end if;
+end
+$$;
+comment on function headway.current_bar(bigint, bigint) is
+  'The row of headway.progress for one customer, without the work that the view does for a project.';
+
 create function headway.my_progress(project_id bigint)
 returns table (user_id bigint, done bigint, total bigint, percent integer, version bigint)
 language plpgsql
@@ -316,9 +381,8 @@ begin
     where p.project_id = my_progress.project_id;
   else
     return query
-    select p.user_id, p.done, p.total, p.percent, p.version
-    from headway.progress p
-    where p.project_id = my_progress.project_id and p.user_id = headway.uid();
+    select headway.uid(), p.done, p.total, p.percent, p.version
+    from headway.current_bar(my_progress.project_id, headway.uid()) p;
   end if;
 end
 $$;
@@ -355,7 +419,7 @@ select m.project_id, m.user_id, t.id as task_id, t.title, t.detail, t.weight, t.
     join headway.task r on r.id = q.requires_id
     where q.task_id = t.id
       and case
-        when r.shared then not exists (select from headway.completion c where c.task_id = r.id)
+        when r.shared then (select true from headway.completion c where c.task_id = r.id order by c.user_id limit 1) is null
         else not exists (select from headway.completion c where c.task_id = r.id and c.user_id = m.user_id)
           and (
             r.audience = 'everyone'
@@ -372,7 +436,7 @@ where m.role = 'customer'
     or exists (select from headway.assignment a where a.task_id = t.id and a.user_id = m.user_id)
   )
   and case
-    when t.shared then not exists (select from headway.completion c where c.task_id = t.id)
+    when t.shared then (select true from headway.completion c where c.task_id = t.id order by c.user_id limit 1) is null
     else not exists (select from headway.completion c where c.task_id = t.id and c.user_id = m.user_id)
   end;
 comment on view headway.outstanding_task is

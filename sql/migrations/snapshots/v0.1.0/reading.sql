@@ -231,7 +231,7 @@ begin
           'progress', case m.role
             when 'customer' then (
               select json_build_object('done', g.done, 'total', g.total, 'percent', g.percent)
-              from headway.progress g where g.project_id = m.project_id and g.user_id = m.user_id
+              from headway.current_bar(m.project_id, m.user_id) g
             )
             else (
               select json_build_object('done', g.done, 'total', g.total, 'percent', g.percent, 'customers', g.customers)

@@ -48,16 +48,8 @@ declare
 begin
   -- The bar as it is now, less what counts now and did not then: the few completions since, whatever was done before.
   if bar_since.role = 'customer' then
-    if exists (select from headway.pending_fact f where f.project_id = bar_since.project_id) then
-      select g.done, g.total into bar_since.done, bar_since.total
-      from headway.progress g
-      where g.project_id = bar_since.project_id and g.user_id = bar_since.user_id;
-    else
-      -- Nothing waits, so this is as exact, and a fraction of the work.
-      select sum(g.done), sum(g.total) into bar_since.done, bar_since.total
-      from headway.folded_progress g
-      where g.project_id = bar_since.project_id and (g.user_id is null or g.user_id = bar_since.user_id);
-    end if;
+    select b.done, b.total into bar_since.done, bar_since.total
+    from headway.current_bar(bar_since.project_id, bar_since.user_id) b;
     select sum(t.weight) into v_gained
     from headway.task t
     cross join lateral (

@@ -122,35 +122,44 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_assigned headway.assignment[];
+  v_freed headway.assignment[];
 begin
   case tg_op
     when 'INSERT' then
-      insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
-      select 'assigned', t.project_id, t.id, n.user_id, headway.actor()
-      from new_rows n
-      join headway.task t on t.id = n.task_id;
+      select array_agg(n) into v_assigned from new_rows n;
     when 'UPDATE' then
-      insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
-      select 'assigned'::headway.fact_kind, t.project_id, t.id, n.user_id, headway.actor()
-      from (select * from new_rows except select * from old_rows) n
-      join headway.task t on t.id = n.task_id
-      union
-      select 'recompute', t.project_id, null, o.user_id, null
-      from (select * from old_rows except select * from new_rows) o
-      join headway.task t on t.id = o.task_id;
+      select array_agg(n) into v_assigned from (select * from new_rows except select * from old_rows) n;
+      select array_agg(o) into v_freed from (select * from old_rows except select * from new_rows) o;
     when 'DELETE' then
-      -- A deleted task takes its assignments with it and has its project recounted itself.
-      insert into headway.pending_fact (kind, project_id, user_id)
-      select distinct 'recompute'::headway.fact_kind, t.project_id, o.user_id
-      from old_rows o
-      join headway.task t on t.id = o.task_id;
+      select array_agg(o) into v_freed from old_rows o;
     when 'TRUNCATE' then
       perform headway.recompute_everything();
       return null;
   end case;
-  if found then
-    perform headway.ring();
+
+  if v_assigned is not null then
+    with assigned as (
+      select t.project_id, n.task_id, n.user_id
+      from unnest(v_assigned) n
+      join headway.task t on t.id = n.task_id
+    )
+    insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
+    select 'assigned'::headway.fact_kind, a.project_id, a.task_id, a.user_id, headway.actor() from assigned a
+    union all
+    -- Everybody is told, and counted with the others.
+    select 'recompute', g.project_id, null, null, null
+    from (select a.project_id, count(distinct a.user_id) as people from assigned a group by a.project_id) g
+    where headway.are_many(g.project_id, g.people);
+    if found then
+      perform headway.ring();
+    end if;
   end if;
+  -- A deleted task takes its assignments with it and has its project recounted itself.
+  perform headway.recompute_people(array_agg(t.project_id), array_agg(o.user_id))
+  from unnest(v_freed) o
+  join headway.task t on t.id = o.task_id;
   return null;
 end
 $$;
