@@ -17,6 +17,8 @@ const (
 
 var plain = regexp.MustCompile(`^[^` + barred + `]+@` + label + `(\.` + label + `)*$`)
 
-// Plain reports whether s is one address and nothing else. It may have characters that are not ASCII, and be longer
-// than a server takes.
-func Plain(s string) bool { return plain.MatchString(s) }
+// maxLength is what fits a path with its angle brackets: RFC 5321, section 4.5.3.1.3.
+const maxLength = 254
+
+// Plain reports whether s is one address of at most 254 bytes and nothing else. It may have characters that are not ASCII.
+func Plain(s string) bool { return len(s) <= maxLength && plain.MatchString(s) }

@@ -42,14 +42,14 @@ func FuzzEmail(f *testing.F) {
 			_, err = tx.Exec(t.Context(), "insert into headway.appuser (fullname, email) values ('Abe', $1)", email)
 		})
 		if refused := new(pgconn.PgError); errors.As(err, &refused) && refused.ConstraintName == "appuser_email_one_address" {
-			if address.Plain(email) && len(email) <= 254 {
+			if address.Plain(email) {
 				t.Errorf("the table refuses %q", email)
 			}
 			return
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		if !address.Plain(email) || len(email) > 254 {
+		if !address.Plain(email) {
 			t.Errorf("the table takes %q", email)
 			return
 		}
