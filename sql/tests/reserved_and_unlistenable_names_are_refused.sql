@@ -1,6 +1,7 @@
 -- By open_channel with a hint, by a plain insert with the constraint.
 begin;
 insert into headway.project (id, name) values (1, 'Website');
+insert into headway.appuser (id, fullname) values (7, 'Abe');
 
 do $$
 declare
@@ -19,7 +20,7 @@ begin
       assert v_hint <> '' and strpos(sqlerrm, v_name) > 0, sqlerrm;
     end;
   end loop;
-  foreach v_name in array array['headway_events', 'project_7', 'project_x', 'project_1_x', 'user_x', 'Design', '', repeat('x', 64), e'a\n'] loop
+  foreach v_name in array array['headway_events', 'project_7', 'project_x', 'project_1_x', 'user_x', 'user_99', 'user_007', 'user_99999999999999999999', 'Design', '', repeat('x', 64), e'a\n'] loop
     begin
       insert into headway.channel (name) values (v_name);
       raise assert_failure using message = 'headway.channel took "' || v_name || '"';

@@ -59,6 +59,41 @@ $$;
 comment on function headway.open_channel(text, bigint, bigint[]) is
   'Opens a channel, or adds members to one that is open, and returns its name: select headway.open_channel(''design_review'', 1, array[1, 4]). Errors: invalid_parameter_value, no_data_found, duplicate_object.';
 
+create function headway.channel_after_insert() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name text;
+begin
+  -- Somebody who comes later could not be given it.
+  select n.name into v_name
+  from new_rows n
+  where n.name ~ '^user_' and not exists (
+    select from headway.appuser u
+    where n.name = 'user_' || u.id
+      and u.id = case when n.name ~ '^user_' then least(substr(n.name, 6)::numeric, 9223372036854775807)::bigint end
+  )
+  limit 1;
+  if found then
+    raise exception 'channel "%" is for a person who is not there', v_name using
+      errcode = 'check_violation',
+      schema = 'headway',
+      table = 'channel',
+      column = 'name',
+      constraint = 'channel_name_not_reserved',
+      hint = 'A person''s channel comes and goes with their row in headway.appuser.';
+  end if;
+  return null;
+end
+$$;
+comment on function headway.channel_after_insert() is 'Keeps the names of people''s channels for them.';
+
+create trigger channel_after_insert after insert on headway.channel
+referencing new table as new_rows
+for each statement execute function headway.channel_after_insert();
+
 create function headway.channel_before_change() returns trigger
 language plpgsql
 security definer
