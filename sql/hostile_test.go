@@ -56,7 +56,10 @@ var written = map[string][]string{
 	},
 	"completion delete":   {"delete from headway.completion where task_id operator(pg_catalog.=) 6"},
 	"completion truncate": {"truncate headway.completion"},
-	"channel update":      {"update headway.channel set last_seq = 0 where name operator(pg_catalog.=) 'project_1'"},
+	"channel insert": {
+		"insert into headway.channel (name, project_id) values ('talk', 1)", "insert into headway.channel (name) values ('user_99')",
+	},
+	"channel update": {"update headway.channel set last_seq = 0 where name operator(pg_catalog.=) 'project_1'"},
 	"channel delete": {
 		"delete from headway.project where id operator(pg_catalog.=) 1", "delete from headway.channel where name operator(pg_catalog.=) 'review'",
 	},
