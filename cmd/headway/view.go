@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -168,13 +169,13 @@ func (v *view) bars(b *live.Board, columns, lines int) []string {
 // feed draws the newest messages, the newest below.
 func (v *view) feed(b *live.Board, columns, lines int) (drawn []string) {
 	for _, m := range b.Recent[max(0, len(b.Recent)-max(0, lines)):] {
-		drawn = append(drawn, bar.Cut(v.said(b, &m), columns))
+		drawn = append(drawn, bar.Cut(v.said(b, &m, columns/4), columns))
 	}
 	return drawn
 }
 
-// said is a message in one line.
-func (v *view) said(b *live.Board, m *live.Message) string {
+// said is a message in one line, in which its place takes at most so many columns.
+func (v *view) said(b *live.Board, m *live.Message, place int) string {
 	text := bar.Clean(m.Text())
 	if m.Kind == "chat" {
 		sender := bar.Clean(m.SenderName) + ":"
@@ -182,9 +183,9 @@ func (v *view) said(b *live.Board, m *live.Message) string {
 	}
 	where := ""
 	if p := b.Project(m.ProjectID); p != nil && len(b.Projects) > 1 {
-		where = bar.Clean(p.Name) + "  "
+		where = bar.Cut(bar.Clean(p.Name), place) + "  "
 	} else if m.ProjectID == 0 {
-		where = m.Channel + "  "
+		where = bar.Cut(m.Channel, place) + "  "
 	}
 	return v.palette.Dim(clock(m.SentAt)+"  "+where) + text
 }
@@ -201,7 +202,7 @@ func clock(at time.Time) string {
 // plain prints what changed, a line each.
 func (v *view) plain(b *live.Board, e live.Event) {
 	if e.Kind == live.Said {
-		fmt.Fprintln(v.out, v.said(b, &e.Message))
+		fmt.Fprintln(v.out, v.said(b, &e.Message, math.MaxInt))
 		return
 	}
 	hidden := 0
