@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/mail"
 	"net/url"
+	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,6 +98,27 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 		variables.refused[name] = true
 		problems = append(problems, problem(name, getenv(name), want(err)))
 	}
+}
+
+// serviceLink matches what Kubernetes tells every container of a service that is called headway, or something after it.
+var serviceLink = regexp.MustCompile(`^HEADWAY_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$`)
+
+// Unknown returns the names, sorted, that stand in environ, which is [os.Environ] or like it, and look like a variable of
+// [Config] without being one: whoever misspelt a name would else get its default.
+func Unknown(environ []string) (names []string) {
+	known := []string{"HEADWAY_POSTGRES_BINDIR"} // whose programs the demo and the tests boot
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
+		known = append(known, name)
+	}
+	for _, variable := range environ {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, "HEADWAY_") && !slices.Contains(known, name) && !serviceLink.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // variables looks variables up and remembers which one it was asked for last.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +143,19 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 	)
 	if err == nil || strings.Count(err.Error(), "\n") != 4 {
 		t.Errorf("want five lines: %v", err)
+	}
+}
+
+func TestAMisspeltVariableIsFound(t *testing.T) {
+	t.Parallel()
+	got := worker.Unknown([]string{
+		"HEADWAY_SMPT_URL=smtp://me:s3cr3t@host", "HEADWAY_SMTP_URL=smtp://host", "HEADWAY_DIGEST=", "PATH=/bin", "headway_smtp_url=x", "HEADWAY=1",
+		"DATABASE_URL=postgres://host/db", "HEADWAY_POSTGRES_BINDIR=/usr/lib/postgresql/15/bin", "HEADWAY_LISTEN_URL=",
+		"HEADWAY_SERVICE_HOST=10.0.0.1", "HEADWAY_SERVICE_PORT=80", "HEADWAY_SERVICE_PORT_HTTP=80", "HEADWAY_PORT=tcp://10.0.0.1:80",
+		"HEADWAY_PORT_80_TCP_ADDR=10.0.0.1", "HEADWAY_POSTGRES_PORT_5432_TCP=tcp://10.0.0.2:5432",
+	})
+	if want := []string{"HEADWAY_DIGEST", "HEADWAY_SMPT_URL"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

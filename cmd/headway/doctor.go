@@ -144,6 +144,9 @@ func (d *doctor) configuration(context.Context) finding {
 		return finding{failed, strings.Split(err.Error(), "\n")}
 	}
 	d.config = config
+	if unknown := worker.Unknown(d.environ); len(unknown) > 0 {
+		return found(warning, "%s: no variable of headway; `headway worker -help` lists them", strings.Join(unknown, ", "))
+	}
 	return found(ok, "the worker would take it as it is")
 }
 

@@ -21,6 +21,9 @@ func examine(t *testing.T, variables map[string]string) (findings map[string]str
 	t.Helper()
 	var out bytes.Buffer
 	e := env{stdin: strings.NewReader(""), stdout: &out, stderr: &out, getenv: func(name string) string { return variables[name] }}
+	for name, value := range variables {
+		e.environ = append(e.environ, name+"="+value)
+	}
 	err = run(t.Context(), e, []string{"doctor"})
 	return readFindings(t, out.String()), err
 }
@@ -233,6 +236,16 @@ func TestDoctorSaysAllThatIsWrongWithTheConfiguration(t *testing.T) {
 	expect(t, findings, map[string]string{"connection": "failed: ", "server": "skipped: ", "numbers": "skipped: "})
 	expect(t, findings, map[string]string{"configuration": "HEADWAY_POLL_INTERVAL"})
 	expect(t, findings, map[string]string{"configuration": "HEADWAY_DIGEST_SCHEDULE"})
+}
+
+func TestDoctorFindsAMisspeltVariable(t *testing.T) {
+	t.Parallel()
+	db, _ := watched(t)
+	findings, err := examine(t, map[string]string{"DATABASE_URL": db.URL, "HEADWAY_SMPT_URL": "smtp://me:secret@mail.example.com"})
+	if err != nil || strings.Contains(fmt.Sprint(findings), "secret") {
+		t.Errorf("%v, %v", err, findings)
+	}
+	expect(t, findings, map[string]string{"configuration": "warning: HEADWAY_SMPT_URL: no variable of headway"})
 }
 
 func TestDoctorSpeaksToTheMailServer(t *testing.T) {

@@ -36,7 +36,11 @@ func runWorker(ctx context.Context, e env, args []string) error {
 	if err != nil {
 		return err
 	}
-	return worker.New(config, newLogger(e, config.LogFormat), programVersion()).Run(ctx)
+	log := newLogger(e, config.LogFormat)
+	for _, name := range worker.Unknown(e.environ) {
+		log.Warn("a variable has a name that means nothing: headway worker -help lists those that do", slog.String("name", name))
+	}
+	return worker.New(config, log, programVersion()).Run(ctx)
 }
 
 // newLogger logs to stderr as text or json; without a format, as text on a terminal, else as json.

@@ -164,8 +164,11 @@ func testStop(t *testing.T, program string) {
 	db := pgtest.New(t)
 	conn := db.Conn(t)
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-		w := startWorker(t, program, db.URL, "HEADWAY_HTTP_ADDR=127.0.0.1:0")
+		w := startWorker(t, program, db.URL, "HEADWAY_HTTP_ADDR=127.0.0.1:0", "HEADWAY_HTTP_ADDRESS=:80")
 		w.awaitLog("this worker leads")
+		if !strings.Contains(w.said(), "a variable has a name that means nothing") {
+			t.Errorf("it says nothing of a misspelt variable:\n%s", w.said())
+		}
 		pgtest.Eventually(t, soon, func() bool { return count(t, conn, "headway.worker where leader") == 1 }, "it has no row")
 
 		w.signal(signal)
