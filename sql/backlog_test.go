@@ -18,7 +18,7 @@ func TestABacklogCostsTheSameHoweverLongItIs(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)
 	// Abe has written everything, so that of messages by others the planner expects none.
-	execute(t, conn, `
+	pgtest.Execute(t, conn, `
 		alter table headway.message set (autovacuum_enabled = off);
 		insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
 		insert into headway.project (id, name) select p, 'Garden' from generate_series(1, 50) p;
@@ -27,7 +27,7 @@ func TestABacklogCostsTheSameHoweverLongItIs(t *testing.T) {
 		select headway.fold()`)
 	// As the triggers would leave it.
 	write := func(channel, from, through string) {
-		execute(t, conn, fmt.Sprintf(`
+		pgtest.Execute(t, conn, fmt.Sprintf(`
 			set session_replication_role = replica;
 			insert into headway.message (sender, channel, content, seq)
 			select 1, c.name, 'Message ' || n, n from headway.channel c, generate_series(%s, %s) n where c.name %s;
@@ -35,13 +35,13 @@ func TestABacklogCostsTheSameHoweverLongItIs(t *testing.T) {
 			reset session_replication_role`, from, through, channel))
 	}
 	write(`~ '^project_\d+$'`, "1", "20")
-	execute(t, conn, "analyze")
+	pgtest.Execute(t, conn, "analyze")
 	write("= 'project_1'", "21", "3000")
 	write("= 'project_2'", "21", "120000")
 
 	for _, statistics := range []string{"of before", "fresh"} {
 		if statistics == "fresh" {
-			execute(t, conn, "vacuum analyze")
+			pgtest.Execute(t, conn, "vacuum analyze")
 		}
 		for _, role := range []string{"none", "headway_user"} {
 			for _, plans := range []string{"force_custom_plan", "force_generic_plan"} {
@@ -65,14 +65,14 @@ func TestABacklogCostsTheSameHoweverLongItIs(t *testing.T) {
 // blocks returns how many blocks a query with one argument touches, asked by person 2, and takes back what it did.
 func blocks(t *testing.T, conn *pgx.Conn, role, plans, query, argument string) (n int) {
 	t.Helper()
-	execute(t, conn, fmt.Sprintf(`
+	pgtest.Execute(t, conn, fmt.Sprintf(`
 		begin;
 		set local plan_cache_mode = %s;
 		set local role %s;
 		select set_config('headway.user_id', '2', true);
 		prepare asked (text) as %s;
 		execute asked ('%s')`, plans, role, query, argument))
-	defer execute(t, conn, "deallocate asked; rollback")
+	defer pgtest.Execute(t, conn, "deallocate asked; rollback")
 	n = math.MaxInt
 	for range 3 { // one may have to read the catalog again, of a table that was vacuumed meanwhile
 		var plan []struct {
@@ -95,16 +95,16 @@ func blocks(t *testing.T, conn *pgx.Conn, role, plans, query, argument string) (
 func TestManyRowsAtOnceCostNoMoreEach(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)
-	execute(t, conn, `insert into headway.appuser (id, fullname) select n, 'Person' from generate_series(1, 10000) n;
+	pgtest.Execute(t, conn, `insert into headway.appuser (id, fullname) select n, 'Person' from generate_series(1, 10000) n;
 		insert into headway.project (id, name) values (1, 'Project');
 		insert into headway.member (project_id, user_id, role) select 1, n, 'customer' from generate_series(1, 10000) n`)
 	took := func(statement string) time.Duration {
 		began := time.Now()
-		execute(t, conn, statement)
+		pgtest.Execute(t, conn, statement)
 		return time.Since(began)
 	}
 	inserted := took("insert into headway.task (id, project_id, title, shared) select n, 1, 'Task', false from generate_series(1, 10000) n")
-	execute(t, conn, `insert into headway.completion (task_id, user_id) select n, n from generate_series(1, 10000) n;
+	pgtest.Execute(t, conn, `insert into headway.completion (task_id, user_id) select n, n from generate_series(1, 10000) n;
 		insert into headway.assignment (task_id, user_id) select 1, n from generate_series(1, 10000) n;
 		select headway.fold(100000)`)
 	for one, many := range map[string]string{
@@ -114,7 +114,7 @@ func TestManyRowsAtOnceCostNoMoreEach(t *testing.T) {
 		// The second time, what the first one has to tell is waiting.
 		"update headway.task set audience = 'assigned' where id = 1": "update headway.task set audience = 'everyone' where id = 1; update headway.task set audience = 'assigned' where id = 1",
 	} {
-		execute(t, conn, one)
+		pgtest.Execute(t, conn, one)
 		if updated := took(many); updated > 10*inserted {
 			t.Errorf("%s takes %v, to insert ten thousand tasks %v", many, updated, inserted)
 		}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pgtest"
 )
 
 // calls has a call of every function that a role may call, with something in testdata/neighbours.sql that it can do. They
@@ -88,7 +90,7 @@ type callable struct{ Role, Function string }
 func TestWhatMayBeCalledCanBeUsed(t *testing.T) {
 	t.Parallel()
 	conn := neighbours(t).Conn(t)
-	execute(t, conn, attempt)
+	pgtest.Execute(t, conn, attempt)
 	rows, err := conn.Query(t.Context(), `
 		select r.name, p.proname::text
 		from unnest($1::text[]) r (name)
@@ -110,10 +112,10 @@ func TestWhatMayBeCalledCanBeUsed(t *testing.T) {
 			continue
 		}
 		delete(unused, c.Function)
-		execute(t, conn, fmt.Sprintf("begin; select set_config('headway.user_id', %s, true); set local role %s",
+		pgtest.Execute(t, conn, fmt.Sprintf("begin; select set_config('headway.user_id', %s, true); set local role %s",
 			map[bool]string{true: "'1'", false: "''"}[c.Role == "headway_user"], c.Role))
 		outcome := value[string](t, conn, "select public.attempt($1)", "select "+call)
-		execute(t, conn, "rollback")
+		pgtest.Execute(t, conn, "rollback")
 		if strings.HasPrefix(outcome, "42501") {
 			t.Errorf("%s may call %s, and cannot: %s", c.Role, c.Function, outcome)
 		}

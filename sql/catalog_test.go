@@ -269,11 +269,11 @@ func TestTheCatalogGivesNothingAway(t *testing.T) {
 			for _, offender := range column(t, conn, c.query) {
 				t.Errorf("not %s", offender)
 			}
-			execute(t, conn, "begin; "+c.breach)
+			pgtest.Execute(t, conn, "begin; "+c.breach)
 			if found := column(t, conn, c.query); len(found) == 0 {
 				t.Errorf("not found: %s", c.breach)
 			}
-			execute(t, conn, "rollback")
+			pgtest.Execute(t, conn, "rollback")
 		})
 	}
 }
@@ -330,7 +330,7 @@ func TestMigrationsSayWhatHappens(t *testing.T) {
 func TestNothingNeedsASearchPath(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)
-	execute(t, conn, arrange)
+	pgtest.Execute(t, conn, arrange)
 	rows, err := conn.Query(t.Context(), `select c.oid::regclass::text from pg_class c where c.relnamespace = 'headway'::regnamespace and c.relkind = 'v'`)
 	if err != nil {
 		t.Fatal(err)
@@ -340,7 +340,7 @@ func TestNothingNeedsASearchPath(t *testing.T) {
 		t.Fatalf("%d views, %v", len(views), err)
 	}
 	for _, view := range views {
-		execute(t, conn, "select * from "+view)
+		pgtest.Execute(t, conn, "select * from "+view)
 	}
 	for _, call := range []string{
 		"select headway.complete_task(1, 1)", "select headway.reopen_task(1, 1, 5, 'why')", "select headway.post(1, 'broadcast', 'x')",
@@ -349,6 +349,6 @@ func TestNothingNeedsASearchPath(t *testing.T) {
 		"select headway.messages_since('broadcast')", "select headway.set_setting('notify_payload', 'row')", "select headway.verify()",
 		"select headway.fold()", "select headway.repair()", "select headway.forget_user(4)", "select headway.lock_key('fold')",
 	} {
-		execute(t, conn, call)
+		pgtest.Execute(t, conn, call)
 	}
 }

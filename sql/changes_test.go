@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pgtest"
 )
 
 // attempt runs a statement as whoever calls it, takes back what it did, and returns its rows or the whole of its error.
@@ -209,7 +211,7 @@ func inSavepoint(ctx context.Context, tx pgx.Tx, do func() error) error {
 func TestEndUsersChangeWhatIsTheirs(t *testing.T) {
 	t.Parallel()
 	conn := neighbours(t).Conn(t)
-	execute(t, conn, attempt)
+	pgtest.Execute(t, conn, attempt)
 	writable := column(t, conn, `
 		select distinct c.relname::text
 		from pg_class c

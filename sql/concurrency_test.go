@@ -139,12 +139,12 @@ func TestAnyTwoChangesAtOnce(t *testing.T) {
 			db := pgtest.New(t)
 			a, b, other := db.Conn(t), db.Conn(t), db.Conn(t)
 			for _, conn := range []*pgx.Conn{a, b} {
-				execute(t, conn, "set deadlock_timeout = '10ms'; set default_transaction_isolation = '"+isolation+"'")
+				pgtest.Execute(t, conn, "set deadlock_timeout = '10ms'; set default_transaction_isolation = '"+isolation+"'")
 			}
 			// Whatever holds up the fold holds up everybody's bar.
-			execute(t, other, "set lock_timeout = '5s'; set deadlock_timeout = '10ms'")
+			pgtest.Execute(t, other, "set lock_timeout = '5s'; set deadlock_timeout = '10ms'")
 
-			execute(t, other, arrange)
+			pgtest.Execute(t, other, arrange)
 			const again = `
 				delete from headway.project;
 				delete from headway.pending_fact;
@@ -172,15 +172,15 @@ func TestAnyTwoChangesAtOnce(t *testing.T) {
 						folds := !strings.Contains(first+second, "truncate") // which locks the whole table
 						fold := func() {
 							if folds {
-								execute(t, other, "select headway.fold(2)")
+								pgtest.Execute(t, other, "select headway.fold(2)")
 								exact(t, other, pair)
 							}
 						}
-						execute(t, other, again)
+						pgtest.Execute(t, other, again)
 
-						execute(t, a, "begin; select from headway.task limit 1")
-						execute(t, b, "begin; select from headway.task limit 1")
-						execute(t, a, changes[first])
+						pgtest.Execute(t, a, "begin; select from headway.task limit 1")
+						pgtest.Execute(t, b, "begin; select from headway.task limit 1")
+						pgtest.Execute(t, a, changes[first])
 						fold()
 						statement := start(t.Context(), b, changes[second])
 						waiting := statement.settles(t, other, b)
@@ -246,17 +246,17 @@ func TestTwoHalvesOfACycle(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
 			a, b, other := db.Conn(t), db.Conn(t), db.Conn(t)
-			execute(t, other, `insert into headway.project (id, name) values (1, 'Website');
+			pgtest.Execute(t, other, `insert into headway.project (id, name) values (1, 'Website');
 				insert into headway.task (id, project_id, title) select n, 1, 'Task' from generate_series(1, 3) n;
 				insert into headway.prerequisite (task_id, requires_id) values (1, 2)`)
 
 			for _, conn := range []*pgx.Conn{a, b} {
-				execute(t, conn, "begin isolation level "+test.isolation+"; select from headway.prerequisite")
+				pgtest.Execute(t, conn, "begin isolation level "+test.isolation+"; select from headway.prerequisite")
 			}
-			execute(t, a, "insert into headway.prerequisite (task_id, requires_id) values (2, 3)")
+			pgtest.Execute(t, a, "insert into headway.prerequisite (task_id, requires_id) values (2, 3)")
 			second := start(t.Context(), b, "insert into headway.prerequisite (task_id, requires_id) values (3, 1)")
 			second.waits(t, other, b)
-			execute(t, a, "commit")
+			pgtest.Execute(t, a, "commit")
 			if got := code(second.wait(t)); got != test.want {
 				t.Errorf("the second half: %q, not %s", got, test.want)
 			}
@@ -268,7 +268,7 @@ func TestSeqOrderIsCommitOrder(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	a, b, reader := db.Conn(t), db.Conn(t), db.Conn(t)
-	execute(t, reader, "insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob'); select headway.open_channel('elsewhere', null, array[2])")
+	pgtest.Execute(t, reader, "insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob'); select headway.open_channel('elsewhere', null, array[2])")
 	since := func(seq int) []string {
 		rows, err := reader.Query(t.Context(), "select content from headway.messages_since('broadcast', $1)", seq)
 		if err != nil {
@@ -281,30 +281,30 @@ func TestSeqOrderIsCommitOrder(t *testing.T) {
 		return contents
 	}
 
-	execute(t, a, "begin; select headway.post(1, 'broadcast', 'early')")
-	execute(t, b, "begin; select headway.post(2, 'elsewhere', 'Another channel does not wait')")
+	pgtest.Execute(t, a, "begin; select headway.post(1, 'broadcast', 'early')")
+	pgtest.Execute(t, b, "begin; select headway.post(2, 'elsewhere', 'Another channel does not wait')")
 	late := start(t.Context(), b, "select headway.post(2, 'broadcast', 'late')")
 	late.waits(t, reader, b)
 	if got := since(0); len(got) > 0 {
 		t.Errorf("before the first commits: %q", got)
 	}
-	execute(t, a, "commit")
+	pgtest.Execute(t, a, "commit")
 	if err := late.wait(t); err != nil {
 		t.Fatal(err)
 	}
 	if got := since(0); !slices.Equal(got, []string{"early"}) {
 		t.Errorf("before the second commits: %q", got)
 	}
-	execute(t, b, "commit")
+	pgtest.Execute(t, b, "commit")
 	if got := since(1); !slices.Equal(got, []string{"late"}) {
 		t.Errorf("after the first: %q", got)
 	}
 
 	// What is rolled back takes no number with it.
-	execute(t, a, "begin; select headway.post(1, 'broadcast', 'never')")
+	pgtest.Execute(t, a, "begin; select headway.post(1, 'broadcast', 'never')")
 	next := start(t.Context(), b, "select headway.post(2, 'broadcast', 'third')")
 	next.waits(t, reader, b)
-	execute(t, a, "rollback")
+	pgtest.Execute(t, a, "rollback")
 	if err := next.wait(t); err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +319,7 @@ func TestAReaderNeverSkipsAMessage(t *testing.T) {
 	const posters, each = 4, 60
 	db := pgtest.New(t)
 	reader := db.Conn(t)
-	execute(t, reader, `insert into headway.appuser (id, fullname) select n, 'Person' from generate_series(1, 4) n;
+	pgtest.Execute(t, reader, `insert into headway.appuser (id, fullname) select n, 'Person' from generate_series(1, 4) n;
 		insert into headway.project (id, name) values (1, 'Website');
 		insert into headway.member (project_id, user_id, role) select 1, n, 'staff' from generate_series(2, 4) n;
 		insert into headway.member (project_id, user_id, role) values (1, 1, 'customer');
@@ -381,7 +381,7 @@ func TestTwoPeopleCompleteASharedTaskAtOnce(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	a, b, other := db.Conn(t), db.Conn(t), db.Conn(t)
-	execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
+	pgtest.Execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
 		insert into headway.project (id, name) values (1, 'Website');
 		insert into headway.member (project_id, user_id, role) values (1, 1, 'customer'), (1, 2, 'customer');
 		insert into headway.task (id, project_id, title) values (1, 1, 'Send the logo');
@@ -389,32 +389,32 @@ func TestTwoPeopleCompleteASharedTaskAtOnce(t *testing.T) {
 	done := func(want int, when string) {
 		t.Helper()
 		exact(t, other, when)
-		execute(t, other, "select headway.fold()")
+		pgtest.Execute(t, other, "select headway.fold()")
 		exact(t, other, when+", folded")
 		if got := value[int](t, other, "select done from headway.progress where user_id = 1"); got != want {
 			t.Errorf("%s: done is %d, not %d", when, got, want)
 		}
 	}
 
-	execute(t, a, "begin; select headway.complete_task(1, 1)")
-	execute(t, b, "begin; select headway.complete_task(1, 2)")
+	pgtest.Execute(t, a, "begin; select headway.complete_task(1, 1)")
+	pgtest.Execute(t, b, "begin; select headway.complete_task(1, 2)")
 	done(0, "nothing is committed")
-	execute(t, b, "commit")
+	pgtest.Execute(t, b, "commit")
 	done(1, "one is committed")
-	execute(t, a, "commit")
+	pgtest.Execute(t, a, "commit")
 	done(1, "both are committed")
-	execute(t, a, "begin; delete from headway.completion where user_id = 1")
-	execute(t, b, "begin; delete from headway.completion where user_id = 2")
-	execute(t, a, "commit")
+	pgtest.Execute(t, a, "begin; delete from headway.completion where user_id = 1")
+	pgtest.Execute(t, b, "begin; delete from headway.completion where user_id = 2")
+	pgtest.Execute(t, a, "commit")
 	done(1, "one is reopened")
-	execute(t, b, "commit")
+	pgtest.Execute(t, b, "commit")
 	done(0, "both are reopened")
 
 	// The same person from two devices: one of them waits, and completes nothing.
-	execute(t, a, "begin; select headway.complete_task(1, 1)")
+	pgtest.Execute(t, a, "begin; select headway.complete_task(1, 1)")
 	twice := start(t.Context(), b, "select headway.complete_task(1, 1)")
 	twice.waits(t, other, b)
-	execute(t, a, "commit")
+	pgtest.Execute(t, a, "commit")
 	if err := twice.wait(t); err != nil {
 		t.Error(err)
 	}
@@ -441,7 +441,7 @@ func TestTheFoldWaitsForNobody(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
 			a, other := db.Conn(t), db.Conn(t)
-			execute(t, other, `insert into headway.appuser (id, fullname) select n, 'Person' from generate_series(1, 5) n;
+			pgtest.Execute(t, other, `insert into headway.appuser (id, fullname) select n, 'Person' from generate_series(1, 5) n;
 				insert into headway.project (id, name) values (1, 'Website'), (2, 'Shop');
 				insert into headway.member (project_id, user_id, role) select p, u, case when u > 3 then 'staff' else 'customer' end
 				from generate_series(1, 2) p, generate_series(1, 5) u where u < 5 or p = 1;
@@ -453,16 +453,16 @@ func TestTheFoldWaitsForNobody(t *testing.T) {
 				select set_config('headway.actor', '5', false);
 				delete from headway.completion where task_id = 3;
 				insert into headway.assignment (task_id, user_id) values (2, 1), (2, 2)`)
-			execute(t, a, "begin; "+test.open)
+			pgtest.Execute(t, a, "begin; "+test.open)
 
-			execute(t, other, "set statement_timeout = '3s'")
+			pgtest.Execute(t, other, "set statement_timeout = '3s'")
 			for value[int](t, other, "select headway.fold(1)") > 0 {
 				exact(t, other, "folding")
 			}
 			if got := value[int](t, other, "select done from headway.shared_progress where project_id = 2"); got != 1 {
 				t.Errorf("the other project is not folded")
 			}
-			execute(t, a, "commit")
+			pgtest.Execute(t, a, "commit")
 			for value[int](t, other, "select headway.fold(1)") > 0 {
 				exact(t, other, "folding afterwards")
 			}
@@ -482,12 +482,12 @@ func TestFoldsDoNotOverlap(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	a, b, other := db.Conn(t), db.Conn(t), db.Conn(t)
-	execute(t, other, arrange)
-	execute(t, a, "begin; select headway.fold(1)")
+	pgtest.Execute(t, other, arrange)
+	pgtest.Execute(t, a, "begin; select headway.fold(1)")
 	second := start(t.Context(), b, "select headway.fold()")
 	second.waits(t, other, b)
 	exact(t, other, "while one fold waits for another")
-	execute(t, a, "rollback")
+	pgtest.Execute(t, a, "rollback")
 	if err := second.wait(t); err != nil {
 		t.Fatal(err)
 	}
@@ -498,7 +498,7 @@ func TestMarkSeenFromTwoDevices(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	a, b, other := db.Conn(t), db.Conn(t), db.Conn(t)
-	execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
+	pgtest.Execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
 		insert into headway.message (id, sender, channel, content) select n, 1, 'broadcast', 'Message' from generate_series(1, 6) n`)
 	cursor := func() int {
 		return value[int](t, other, "select read_seq from headway.subscription where channel = 'broadcast' and user_id = 2")
@@ -512,10 +512,10 @@ func TestMarkSeenFromTwoDevices(t *testing.T) {
 		{"select headway.mark_seen(2, '{4}')", "select headway.mark_seen(2, '{3}')", 4},
 		{"select headway.mark_seen(2, '{6}')", "select headway.mark_read(2, 'broadcast', 5)", 6},
 	} {
-		execute(t, a, "begin; "+test.first)
+		pgtest.Execute(t, a, "begin; "+test.first)
 		second := start(t.Context(), b, test.second)
 		second.waits(t, other, b)
-		execute(t, a, "commit")
+		pgtest.Execute(t, a, "commit")
 		if err := second.wait(t); err != nil {
 			t.Fatal(err)
 		}
@@ -534,39 +534,39 @@ func TestWhoWaitsToPostHoldsUpNobody(t *testing.T) {
 	db := pgtest.New(t)
 	one, two, other := db.Conn(t), db.Conn(t), db.Conn(t)
 	for _, conn := range []*pgx.Conn{one, two, other} {
-		execute(t, conn, "set deadlock_timeout = '10ms'; set lock_timeout = '20s'")
+		pgtest.Execute(t, conn, "set deadlock_timeout = '10ms'; set lock_timeout = '20s'")
 	}
-	execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob'), (3, 'Charlie');
+	pgtest.Execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob'), (3, 'Charlie');
 		insert into headway.project (id, name) values (1, 'Website'), (2, 'Garden');
 		insert into headway.member (project_id, user_id, role) select p, u, 'customer' from generate_series(1, 2) p, generate_series(1, 3) u;
 		select headway.post(1, 'project_1', 'Hello')`)
 
 	// Another window of somebody who is answering.
-	execute(t, one, "begin; select headway.mark_read(2, 'project_1'); select headway.mark_seen(2, '{1}')")
-	execute(t, two, "select headway.post(2, 'project_1', 'From my telephone')")
-	execute(t, one, "select headway.post(2, 'project_1', 'From my desk'); commit")
+	pgtest.Execute(t, one, "begin; select headway.mark_read(2, 'project_1'); select headway.mark_seen(2, '{1}')")
+	pgtest.Execute(t, two, "select headway.post(2, 'project_1', 'From my telephone')")
+	pgtest.Execute(t, one, "select headway.post(2, 'project_1', 'From my desk'); commit")
 	if left := value[int](t, other, "select count(*) from headway.unread where user_id = 2"); left > 0 {
 		t.Error("Bob has not read what he wrote")
 	}
 
 	// Somebody leaves, and that is said, while they write.
-	execute(t, one, "begin; delete from headway.member where project_id = 1 and user_id = 2")
+	pgtest.Execute(t, one, "begin; delete from headway.member where project_id = 1 and user_id = 2")
 	late := start(t.Context(), two, "select headway.post(2, 'project_1', 'Goodbye')")
 	late.waits(t, other, two)
-	execute(t, one, "select headway.post(1, 'project_1', 'Bob has left'); commit")
+	pgtest.Execute(t, one, "select headway.post(1, 'project_1', 'Bob has left'); commit")
 	if got := code(late.wait(t)); got != "42501" {
 		t.Errorf("Bob posts after he has left: %q", got)
 	}
 
 	// A project goes while Charlie's subscription to it is in use.
-	execute(t, other, "begin; select from headway.subscription where channel = 'project_2' and user_id = 3 for key share")
+	pgtest.Execute(t, other, "begin; select from headway.subscription where channel = 'project_2' and user_id = 3 for key share")
 	remove := start(t.Context(), one, "delete from headway.project where id = 2")
 	remove.waits(t, db.Conn(t), one)
 	post := start(t.Context(), two, "select headway.post(3, 'project_2', 'Who waters it?')")
 	if got := code(post.wait(t)); got != "" {
 		t.Errorf("Charlie waits, and is told %s", got)
 	}
-	execute(t, other, "commit")
+	pgtest.Execute(t, other, "commit")
 	if err := remove.wait(t); err != nil {
 		t.Errorf("the project is still there: %v", err)
 	}
@@ -578,13 +578,13 @@ func TestWhoLeavesIsNotAddedToAChannel(t *testing.T) {
 	for _, test := range []struct{ first, second, want string }{{leave, open, "P0002"}, {open, leave, ""}} {
 		db := pgtest.New(t)
 		a, b, other := db.Conn(t), db.Conn(t), db.Conn(t)
-		execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
+		pgtest.Execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
 			insert into headway.project (id, name) values (1, 'Website');
 			insert into headway.member (project_id, user_id, role) values (1, 1, 'staff'), (1, 2, 'staff')`)
-		execute(t, a, "begin; "+test.first)
+		pgtest.Execute(t, a, "begin; "+test.first)
 		second := start(t.Context(), b, test.second)
 		second.waits(t, other, b)
-		execute(t, a, "commit")
+		pgtest.Execute(t, a, "commit")
 		if got := code(second.wait(t)); got != test.want {
 			t.Errorf("%s while %s: %q, not %q", test.second, test.first, got, test.want)
 		}
@@ -599,11 +599,11 @@ func TestWhoLeavesInAnOlderSnapshotDoesNotReadOn(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	a, other := db.Conn(t), db.Conn(t)
-	execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
+	pgtest.Execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
 		insert into headway.project (id, name) values (1, 'Website');
 		insert into headway.member (project_id, user_id, role) values (1, 1, 'staff'), (1, 2, 'customer')`)
-	execute(t, a, "begin isolation level repeatable read; select from headway.member")
-	execute(t, other, "select headway.open_channel('design_review', 1, array[1, 2])")
+	pgtest.Execute(t, a, "begin isolation level repeatable read; select from headway.member")
+	pgtest.Execute(t, other, "select headway.open_channel('design_review', 1, array[1, 2])")
 	if _, err := a.Exec(t.Context(), "delete from headway.member where user_id = 2"); code(err) != "40001" {
 		t.Errorf("%q, not 40001", code(err))
 	}
@@ -614,14 +614,14 @@ func TestWhoComesBackAsACustomerIsNoStaff(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	a, other := db.Conn(t), db.Conn(t)
-	execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe');
+	pgtest.Execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe');
 		insert into headway.project (id, name) values (1, 'Website');
 		insert into headway.member (project_id, user_id, role) values (1, 1, 'staff')`)
-	execute(t, a, "begin isolation level repeatable read; select from headway.member")
-	execute(t, other, "delete from headway.member")
+	pgtest.Execute(t, a, "begin isolation level repeatable read; select from headway.member")
+	pgtest.Execute(t, other, "delete from headway.member")
 	_, err := a.Exec(t.Context(), "insert into headway.member (project_id, user_id, role) values (1, 1, 'customer')")
 	if err == nil {
-		execute(t, a, "commit")
+		pgtest.Execute(t, a, "commit")
 	} else if code(err) != "40001" {
 		t.Fatal(err)
 	}
@@ -635,13 +635,13 @@ func TestTruncateIsRefusedWhereItWouldGoUnnoticed(t *testing.T) {
 	for _, isolation := range []string{"repeatable read", "serializable"} {
 		db := pgtest.New(t)
 		a, other := db.Conn(t), db.Conn(t)
-		execute(t, a, "begin isolation level "+isolation+"; select from pg_catalog.pg_class limit 1")
-		execute(t, other, arrange+"; select headway.fold(), headway.fold()")
+		pgtest.Execute(t, a, "begin isolation level "+isolation+"; select from pg_catalog.pg_class limit 1")
+		pgtest.Execute(t, other, arrange+"; select headway.fold(), headway.fold()")
 		_, err := a.Exec(t.Context(), "truncate headway.task cascade")
 		if code(err) != "0A000" {
 			t.Errorf("%s: %q, not 0A000", isolation, code(err))
 		}
-		execute(t, a, "rollback")
+		pgtest.Execute(t, a, "rollback")
 		exact(t, other, isolation)
 	}
 }
@@ -653,7 +653,7 @@ func TestTriggersDoNotLookAround(t *testing.T) {
 	for _, path := range []string{"evil, pg_catalog", "pg_temp, evil, pg_catalog", "pg_catalog, evil", ""} {
 		db := pgtest.New(t)
 		conn, other := db.Conn(t), db.Conn(t)
-		execute(t, conn, `create schema evil;
+		pgtest.Execute(t, conn, `create schema evil;
 			create function evil.fails(text) returns text language plpgsql as $$ begin raise exception 'looked around: %', $1; end $$;
 			create function evil.differs(bigint, bigint) returns boolean language sql as 'select evil.fails(''an operator'') is null';
 			create operator evil.= (leftarg = bigint, rightarg = bigint, function = evil.differs);
@@ -664,20 +664,20 @@ func TestTriggersDoNotLookAround(t *testing.T) {
 			"now()", "clock_timestamp()", "pg_notify(text, text)", "pg_try_advisory_xact_lock_shared(bigint)", "pg_advisory_xact_lock(bigint)",
 			"current_setting(text, boolean)", "octet_length(text)", "lower(text)", "to_json(anyelement)", "pg_notification_queue_usage()", "substr(text, integer)",
 		} {
-			execute(t, conn, "create function evil."+function+" returns text language sql as 'select evil.fails(''a function'')'")
+			pgtest.Execute(t, conn, "create function evil."+function+" returns text language sql as 'select evil.fails(''a function'')'")
 		}
 		for _, table := range []string{
 			"appuser", "project", "member", "task", "assignment", "prerequisite", "completion", "pending_fact", "shared_progress",
 			"personal_progress", "channel", "subscription", "message", "seen", "setting", "new_rows", "old_rows", "recount", "pending_effect",
 		} {
-			execute(t, conn, "create temp table "+table+" (mine int); create table evil."+table+" (mine int)")
+			pgtest.Execute(t, conn, "create temp table "+table+" (mine int); create table evil."+table+" (mine int)")
 		}
 		for _, typeName := range []string{"text", "int8", "bool", "json", "jsonb", "timestamptz", "fact_kind"} {
-			execute(t, conn, "create type pg_temp."+typeName+" as (mine int); create type evil."+typeName+" as (mine int)")
+			pgtest.Execute(t, conn, "create type pg_temp."+typeName+" as (mine int); create type evil."+typeName+" as (mine int)")
 		}
-		execute(t, conn, "set search_path = "+map[bool]string{true: "''", false: path}[path == ""])
+		pgtest.Execute(t, conn, "set search_path = "+map[bool]string{true: "''", false: path}[path == ""])
 
-		execute(t, conn, `
+		pgtest.Execute(t, conn, `
 			insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
 			insert into headway.project (id, name) values (1, 'Website'), (2, 'Shop');
 			insert into headway.member (project_id, user_id, role) values (1, 1, 'customer'), (1, 2, 'staff'), (2, 2, 'customer');
@@ -695,12 +695,12 @@ func TestTriggersDoNotLookAround(t *testing.T) {
 			update headway.setting set value = 'reference' where name = 'notify_payload'`)
 		exact(t, other, "path "+path)
 		// The worker has a path of its own, a person at psql may have any.
-		execute(t, conn, "select headway.fold()")
+		pgtest.Execute(t, conn, "select headway.fold()")
 		exact(t, other, "path "+path+", folded")
 		if left := value[int](t, other, "select count(*) from headway.pending_fact"); left > 0 {
 			t.Errorf("path %q: %d facts are left", path, left)
 		}
-		execute(t, conn, `
+		pgtest.Execute(t, conn, `
 			delete from headway.completion where task_id = 2;
 			delete from headway.assignment;
 			delete from headway.task where id = 2;

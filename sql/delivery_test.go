@@ -26,7 +26,7 @@ func listen(t *testing.T, db *pgtest.DB, channels ...string) *listener {
 	t.Helper()
 	l := &listener{t: t, conn: db.Conn(t)}
 	for _, channel := range append(channels, "the_end") {
-		execute(t, l.conn, "listen "+channel)
+		pgtest.Execute(t, l.conn, "listen "+channel)
 	}
 	return l
 }
@@ -34,7 +34,7 @@ func listen(t *testing.T, db *pgtest.DB, channels ...string) *listener {
 // heard returns everything that was notified until now, except for other listeners.
 func (l *listener) heard() (notifications []*pgconn.Notification) {
 	l.t.Helper()
-	execute(l.t, l.conn, "notify the_end")
+	pgtest.Execute(l.t, l.conn, "notify the_end")
 	ctx, cancel := context.WithTimeout(l.t.Context(), 20*time.Second)
 	defer cancel()
 	for {
@@ -83,10 +83,10 @@ func TestAMessageIsNotifiedAsItsRow(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	execute(t, conn, aProject)
+	pgtest.Execute(t, conn, aProject)
 	l := listen(t, db, "project_1", "broadcast", "headway_events")
 
-	execute(t, conn, "insert into headway.message (sender, channel, content) values (1, 'project_1', 'Where is \"the\" logo? \U0001F600')")
+	pgtest.Execute(t, conn, "insert into headway.message (sender, channel, content) values (1, 'project_1', 'Where is \"the\" logo? \U0001F600')")
 	payload := l.one()
 	if row := value[string](t, conn, "select to_json(m)::text from headway.message m"); payload != row {
 		t.Errorf("payload %s is not the row %s", payload, row)
@@ -96,12 +96,12 @@ func TestAMessageIsNotifiedAsItsRow(t *testing.T) {
 		t.Error(payload)
 	}
 
-	execute(t, conn, "begin; insert into headway.message (sender, channel, content) values (1, 'project_1', 'Never'); rollback")
-	execute(t, conn, "begin; savepoint s; insert into headway.message (sender, channel, content) values (1, 'project_1', 'Never'); rollback to s; commit")
+	pgtest.Execute(t, conn, "begin; insert into headway.message (sender, channel, content) values (1, 'project_1', 'Never'); rollback")
+	pgtest.Execute(t, conn, "begin; savepoint s; insert into headway.message (sender, channel, content) values (1, 'project_1', 'Never'); rollback to s; commit")
 	if heard := l.heard(); heard != nil {
 		t.Errorf("heard %v of what was rolled back", heard)
 	}
-	execute(t, conn, "insert into headway.message (sender, channel, content) values (1, 'project_1', 'One'), (1, 'broadcast', 'Two'), (1, 'project_1', 'Three')")
+	pgtest.Execute(t, conn, "insert into headway.message (sender, channel, content) values (1, 'project_1', 'One'), (1, 'broadcast', 'Two'), (1, 'project_1', 'Three')")
 	var contents []any
 	for _, n := range l.heard() {
 		if n.Channel != "headway_events" {
@@ -117,7 +117,7 @@ func TestAPayloadOf8000BytesIsTruncated(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	execute(t, conn, aProject)
+	pgtest.Execute(t, conn, aProject)
 	l := listen(t, db, "project_1", "headway_events")
 
 	// The length of sent_at varies with its microseconds, so each length is aimed at until it is met.
@@ -127,7 +127,7 @@ func TestAPayloadOf8000BytesIsTruncated(t *testing.T) {
 		if attempt > 200 {
 			t.Fatalf("met %v", met)
 		}
-		execute(t, conn, fmt.Sprintf("insert into headway.message (sender, channel, content) values (1, 'project_1', repeat('x', %d))", around))
+		pgtest.Execute(t, conn, fmt.Sprintf("insert into headway.message (sender, channel, content) values (1, 'project_1', repeat('x', %d))", around))
 		payload := l.one()
 		row := value[string](t, conn, "select to_json(m)::text from headway.message m order by m.id desc limit 1")
 		met[len(row)] = true
@@ -164,7 +164,7 @@ func TestLongMessagesAreStoredAndNotifiedTruncated(t *testing.T) {
 	} {
 		db := pgtest.New(t)
 		conn := db.Conn(t)
-		execute(t, conn, aProject)
+		pgtest.Execute(t, conn, aProject)
 		l := listen(t, db, "project_1", "headway_events")
 		if _, err := conn.Exec(t.Context(), "select headway.post(1, 'project_1', $1)", content); err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -173,7 +173,7 @@ func TestLongMessagesAreStoredAndNotifiedTruncated(t *testing.T) {
 			t.Errorf("%s: %d bytes are stored, not %d", name, len(got), len(content))
 		}
 		truncated(t, l.one(), value[string](t, conn, "select to_json(m)::text from headway.message m"))
-		execute(t, conn, "select headway.post(1, 'project_1', 'and on')")
+		pgtest.Execute(t, conn, "select headway.post(1, 'project_1', 'and on')")
 		l.one()
 	}
 }
@@ -182,10 +182,10 @@ func TestALongActivityIsTruncatedToo(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	execute(t, conn, aProject)
+	pgtest.Execute(t, conn, aProject)
 	l := listen(t, db, "project_1_staff")
-	execute(t, conn, "update headway.task set title = repeat('\u00e9', 100000); select headway.complete_task(1, 1); select headway.fold()")
-	execute(t, conn, "select headway.reopen_task(1, 1, 4, repeat('why ', 2500)); select headway.fold()")
+	pgtest.Execute(t, conn, "update headway.task set title = repeat('\u00e9', 100000); select headway.complete_task(1, 1); select headway.fold()")
+	pgtest.Execute(t, conn, "select headway.reopen_task(1, 1, 4, repeat('why ', 2500)); select headway.fold()")
 	for _, n := range l.heard() {
 		if o := object(t, n.Payload); o["truncated"] != true || o["task_id"] != 1. {
 			t.Errorf("heard %.300s", n.Payload)
@@ -200,11 +200,11 @@ func TestProgressIsNotified(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	execute(t, conn, aProject)
+	pgtest.Execute(t, conn, aProject)
 	l := listen(t, db, "project_1", "headway_events")
 	progress := func(change string) string {
 		t.Helper()
-		execute(t, conn, change+"; select headway.fold()")
+		pgtest.Execute(t, conn, change+"; select headway.fold()")
 		var heard []*pgconn.Notification
 		for _, n := range l.heard() {
 			if object(t, n.Payload)["kind"] == "progress" {
@@ -234,7 +234,7 @@ func TestProgressIsNotified(t *testing.T) {
 	}
 
 	// A fold that moves no bar notifies no progress.
-	execute(t, conn, "insert into headway.completion (task_id, user_id) values (1, 1), (1, 2); delete from headway.completion where task_id = 1; select headway.fold()")
+	pgtest.Execute(t, conn, "insert into headway.completion (task_id, user_id) values (1, 1), (1, 2); delete from headway.completion where task_id = 1; select headway.fold()")
 	for _, n := range l.heard() {
 		if object(t, n.Payload)["kind"] == "progress" {
 			t.Errorf("heard %s of nothing", n.Payload)
@@ -242,7 +242,7 @@ func TestProgressIsNotified(t *testing.T) {
 	}
 
 	// So many customers do not fit.
-	execute(t, conn, `insert into headway.appuser (id, fullname) select n, 'Person' from generate_series(1000, 1999) n;
+	pgtest.Execute(t, conn, `insert into headway.appuser (id, fullname) select n, 'Person' from generate_series(1000, 1999) n;
 		insert into headway.member (project_id, user_id, role) select 1, n, 'customer' from generate_series(1000, 1999) n;
 		select headway.fold()`)
 	l.heard()
@@ -256,12 +256,12 @@ func TestNotifyPayload(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	execute(t, conn, aProject)
+	pgtest.Execute(t, conn, aProject)
 	l := listen(t, db, "project_1", "project_1_staff", "user_1", "broadcast", "headway_events")
 	const everything = "select headway.post(1, 'project_1', 'a secret'); insert into headway.completion (task_id, user_id) values (1, 1); " +
 		"select headway.fold(); delete from headway.completion; select headway.fold()"
 
-	execute(t, conn, "select headway.set_setting('notify_payload', 'reference'); "+everything)
+	pgtest.Execute(t, conn, "select headway.set_setting('notify_payload', 'reference'); "+everything)
 	events := 0
 	for _, n := range l.heard() {
 		events++
@@ -277,7 +277,7 @@ func TestNotifyPayload(t *testing.T) {
 		t.Errorf("%d events", events)
 	}
 
-	execute(t, conn, "select headway.set_setting('notify_payload', 'off'); "+everything)
+	pgtest.Execute(t, conn, "select headway.set_setting('notify_payload', 'off'); "+everything)
 	if heard := l.heard(); heard != nil {
 		t.Errorf("heard %d with notifications off", len(heard))
 	}
@@ -291,7 +291,7 @@ func TestCopy(t *testing.T) {
 	const count = 2000
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	execute(t, conn, aProject+"; insert into headway.appuser (id, fullname) values (5, 'Erin')")
+	pgtest.Execute(t, conn, aProject+"; insert into headway.appuser (id, fullname) values (5, 'Erin')")
 
 	var taskRows, assignmentRows, completionRows [][]any
 	for n := range count {
@@ -340,6 +340,6 @@ func TestCopy(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	exact(t, conn, "after psql")
-	execute(t, conn, "select headway.fold()")
+	pgtest.Execute(t, conn, "select headway.fold()")
 	exact(t, conn, "after psql, folded")
 }

@@ -152,7 +152,7 @@ func TestADescriptionTellsWhateverChanges(t *testing.T) {
 		"create rule task_kept as on delete to headway.task do instead nothing",
 	} {
 		was := is
-		execute(t, conn, change)
+		pgtest.Execute(t, conn, change)
 		if is = describe(t, conn); is == was {
 			t.Errorf("the same after: %s", change)
 		}

@@ -24,7 +24,7 @@ func digestDB(t testing.TB) *pgtest.DB {
 	t.Helper()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	execute(t, conn, `
+	pgtest.Execute(t, conn, `
 		insert into headway.appuser (id, fullname, email) values
 		  (1, 'Abe', null), (2, 'Bob', 'bob@example.com'), (3, 'Charlie', 'charlie@example.com'), (4, 'Dora', 'dora@example.com');
 		insert into headway.project (id, name) values (1, 'Website');
@@ -71,7 +71,7 @@ func waits(t testing.TB, watch *pgx.Conn, pid uint32) {
 // impatient makes statements fail that would wait for a lock.
 func impatient(t testing.TB, conn *pgx.Conn) {
 	t.Helper()
-	execute(t, conn, "set lock_timeout = '1ms'")
+	pgtest.Execute(t, conn, "set lock_timeout = '1ms'")
 }
 
 // noItemTwice fails the test if a message is in two digests of one person.
@@ -96,7 +96,7 @@ func TestTwoReservationsTakeEverythingOnce(t *testing.T) {
 				t.Parallel()
 				db := digestDB(t)
 				watch, first, second := db.Conn(t), db.Conn(t), db.Conn(t)
-				execute(t, watch, "select headway.set_setting('digest_min_gap', '0')")
+				pgtest.Execute(t, watch, "select headway.set_setting('digest_min_gap', '0')")
 				tx := begin(t, first, level)
 				if n := value[int](t, tx.Conn(), "select headway.reserve_digests()"); n != 3 {
 					t.Fatalf("the first reserved %d", n)
@@ -149,7 +149,7 @@ func TestReservationWaitsForNobody(t *testing.T) {
 			db := digestDB(t)
 			watch, other, reserver := db.Conn(t), db.Conn(t), db.Conn(t)
 			// Something of one's own, so that a lock on the person's channel is one on what they have unread.
-			execute(t, watch, `
+			pgtest.Execute(t, watch, `
 				insert into headway.message (sender, channel, content, kind) values (1, 'user_2', 'Hello', 'task_assigned');
 				set session_replication_role = replica;
 				update headway.message set sent_at = now() - interval '6 hours' where channel = 'user_2'`)
@@ -202,7 +202,7 @@ func TestReservationAndDeletionNeverDeadlock(t *testing.T) {
 	if n := value[int](t, watch, "select count(*) from headway.digest_item where channel = 'project_1'"); n != 0 {
 		t.Errorf("%d items of a channel that is gone", n)
 	}
-	execute(t, watch, `
+	pgtest.Execute(t, watch, `
 		select headway.mark_read(user_id, channel) from headway.subscription;
 		select headway.claim_digest(gen_random_uuid())`)
 	if states := value[string](t, watch, "select string_agg(distinct state, ' ') from headway.digest"); states != "read_before_sending" {
@@ -270,7 +270,7 @@ func TestLastWordsMeetOtherChanges(t *testing.T) {
 			t.Parallel()
 			db := digestDB(t)
 			watch, one, two := db.Conn(t), db.Conn(t), db.Conn(t)
-			execute(t, watch, `
+			pgtest.Execute(t, watch, `
 				select headway.reserve_digest(2);
 				select headway.claim_digest('11111111-1111-1111-1111-111111111111');
 				select headway.freeze_digest(1, '11111111-1111-1111-1111-111111111111', 'bob@example.com', 'Dear Bob');
@@ -295,7 +295,7 @@ func TestLastWordsMeetOtherChanges(t *testing.T) {
 				finish(t, tx, true)
 			}
 			// A retry ends with the next claim.
-			execute(t, watch, "update headway.digest set next_attempt_at = now(); "+drop)
+			pgtest.Execute(t, watch, "update headway.digest set next_attempt_at = now(); "+drop)
 			if state := value[string](t, watch, "select state from headway.digest"); state != c.state {
 				t.Errorf("it is %s, not %s", state, c.state)
 			}
@@ -316,7 +316,7 @@ func TestNoItemIsInTwoDigests(t *testing.T) {
 	t.Logf("seed %d", seed)
 	db := digestDB(t)
 	pool, watch := db.Pool(t), db.Conn(t)
-	execute(t, watch, `
+	pgtest.Execute(t, watch, `
 		select headway.set_setting('digest_after', '1 microsecond'), headway.set_setting('digest_min_gap', '0')`)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

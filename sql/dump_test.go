@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"headway/internal/pgtest"
 	"headway/internal/postgres"
 	"headway/sql"
 )
@@ -36,7 +37,7 @@ func TestADatabaseMovesByDump(t *testing.T) {
 		"without what else is in the database": func(t *testing.T, target *site) {
 			full := from.server.create(t)
 			full.load(t, from.dump(t))
-			execute(t, full.Conn(t), "create schema shop create table customer (user_id bigint references headway.appuser)")
+			pgtest.Execute(t, full.Conn(t), "create schema shop create table customer (user_id bigint references headway.appuser)")
 			target.load(t, full.dump(t, "--schema=headway"), full.dump(t, "--table="+sql.VersionTable))
 		},
 		"in sections": func(t *testing.T, target *site) {
@@ -89,7 +90,7 @@ func TestDataIsNotDoubledByTriggers(t *testing.T) {
 		"a database that is in use": {
 			prepare: func(t *testing.T, target *site) {
 				target.migrate(t)
-				execute(t, target.Conn(t), aProject)
+				pgtest.Execute(t, target.Conn(t), aProject)
 			},
 			script: withoutTriggers + withoutSeeds + data,
 		},
@@ -118,7 +119,7 @@ func TestARestoredCopyCanBeSilenced(t *testing.T) {
 		t.Fatal("there is nothing to keep back")
 	}
 	// As docs/backup.md says.
-	execute(t, conn, `
+	pgtest.Execute(t, conn, `
 		update headway.subscription s set mailed_seq = c.last_seq
 		from headway.channel c where c.name = s.channel and s.mailed_seq < c.last_seq;
 		update headway.digest set state = 'cancelled', lease_until = null, claimed_by = null

@@ -13,7 +13,7 @@ import (
 func login(t *testing.T, db *pgtest.DB, role, attributes string) *pgx.Conn {
 	t.Helper()
 	name := "test_" + role + attributes
-	execute(t, db.Conn(t), fmt.Sprintf(`
+	pgtest.Execute(t, db.Conn(t), fmt.Sprintf(`
 		do $$ begin
 		  create role %s login %s in role %s;
 		exception when duplicate_object or unique_violation then
@@ -33,7 +33,7 @@ func TestAllOfItWithoutASuperuser(t *testing.T) {
 	superuser := db.Conn(t)
 
 	// A backend writes rows, as an ORM does.
-	execute(t, backend, `
+	pgtest.Execute(t, backend, `
 		insert into headway.appuser (fullname, email) values ('Abe', 'abe@example.com'), ('Bob', 'bob@example.com'), ('Charlie', null), ('Dora', null) returning id;
 		insert into headway.project (name) values ('Website relaunch'), ('Soon gone') returning id, created_at;
 		insert into headway.member (project_id, user_id, role) values (1, 1, 'customer'), (1, 2, 'customer'), (1, 3, 'customer'), (1, 4, 'staff'), (2, 1, 'customer');
@@ -62,7 +62,7 @@ func TestAllOfItWithoutASuperuser(t *testing.T) {
 			t.Errorf("%s, as a gateway: %v", statement, err)
 		}
 	}
-	execute(t, gateway, `
+	pgtest.Execute(t, gateway, `
 		begin;
 		set local role headway_user;
 		select set_config('headway.user_id', '1', true);
@@ -88,7 +88,7 @@ func TestAllOfItWithoutASuperuser(t *testing.T) {
 		t.Errorf("%d facts are left", n)
 	}
 	const id = "'11111111-1111-1111-1111-111111111111'"
-	execute(t, worker, "select headway.heartbeat("+id+", 'here', 1, 'test', true); select max(slot) from headway.digest_run")
+	pgtest.Execute(t, worker, "select headway.heartbeat("+id+", 'here', 1, 'test', true); select max(slot) from headway.digest_run")
 	if n := value[int](t, worker, "select headway.reserve_digests()"); n != 1 {
 		t.Errorf("%d digests are reserved", n)
 	}
@@ -105,7 +105,7 @@ func TestAllOfItWithoutASuperuser(t *testing.T) {
 	if n := value[int](t, admin, "select count(*) from headway.verify()"); n > 0 {
 		t.Errorf("verify finds %d differences", n)
 	}
-	execute(t, admin, `
+	pgtest.Execute(t, admin, `
 		select * from headway.explain_digest(2);
 		select headway.resume_mail(2), headway.retry_digest(1), headway.repair(), headway.set_setting('digest_after', '1 day'), headway.fold();
 		update headway.setting set value = '2 days' where name = 'digest_after'`)
@@ -117,15 +117,15 @@ func TestAllOfItWithoutASuperuser(t *testing.T) {
 			t.Errorf("not %s", call)
 		}
 	}
-	execute(t, worker, "select headway.digest_run_finished(now()), headway.retire("+id+")")
+	pgtest.Execute(t, worker, "select headway.digest_run_finished(now()), headway.retire("+id+")")
 	if sent := value[bool](t, monitor, `select digests = '{"sent": 1}' and pending_facts = 0 and workers = 0 from headway.status`); !sent {
 		t.Errorf("the status is %s", value[string](t, monitor, "select s::text from headway.status s"))
 	}
 	if token := value[string](t, admin, "select token::text from headway.digest"); !value[bool](t, worker, "select headway.unsubscribe($1)", token) {
 		t.Error("nobody is unsubscribed")
 	}
-	execute(t, admin, "select headway.forget_user(2)")
-	execute(t, backend, "delete from headway.project")
+	pgtest.Execute(t, admin, "select headway.forget_user(2)")
+	pgtest.Execute(t, backend, "delete from headway.project")
 
 	for role, conn := range map[string]*pgx.Conn{"backend": backend, "worker": worker, "administrator": admin, "monitor": monitor} {
 		for _, statement := range []string{

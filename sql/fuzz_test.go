@@ -40,7 +40,7 @@ func FuzzSetSetting(f *testing.F) {
 		}
 	}
 	conn := pgtest.New(f).Conn(f)
-	execute(f, conn, `
+	pgtest.Execute(f, conn, `
 		set jit = off;
 		insert into headway.appuser (fullname, email) values ('Abe', 'abe@example.com'), ('Dora', 'dora@example.com');
 		insert into headway.project (name) values ('Website relaunch');
@@ -135,7 +135,7 @@ func listens(t *testing.T, conn *pgx.Conn, name string) bool {
 		return false
 	}
 	heard := value[[]string](t, conn, "select array(select pg_listening_channels())")
-	execute(t, conn, "unlisten *")
+	pgtest.Execute(t, conn, "unlisten *")
 	return slices.Equal(heard, []string{name})
 }
 

@@ -1,23 +1,13 @@
 package sql_test
 
 import (
-	"context"
 	"regexp"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-)
 
-// execute runs statements, several if there are several, and fails the test where one fails.
-func execute(t testing.TB, conn *pgx.Conn, statements string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	if _, err := conn.PgConn().Exec(ctx, statements).ReadAll(); err != nil {
-		t.Fatalf("%s: %v", statements, err)
-	}
-}
+	"headway/internal/pgtest"
+)
 
 // value returns the one value that a query returns.
 func value[T any](t testing.TB, conn *pgx.Conn, query string, args ...any) T {
@@ -37,5 +27,5 @@ func redefine(t testing.TB, conn *pgx.Conn, function, pattern, replacement strin
 	if is == was {
 		t.Fatalf("%s has nothing like %s: change this test with it\n%s", function, pattern, was)
 	}
-	execute(t, conn, is)
+	pgtest.Execute(t, conn, is)
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pgtest"
 )
 
 // names are the things that a statement is about: {task}, {person}, {project}, {channel}, {message} and {digest}.
@@ -188,7 +190,7 @@ func (n names) blur(answer, statement string) string {
 func TestWhatIsHiddenLooksAsIfItWereNotThere(t *testing.T) {
 	t.Parallel()
 	conn := neighbours(t).Conn(t)
-	execute(t, conn, attempt)
+	pgtest.Execute(t, conn, attempt)
 	all := slices.Concat(probes, probesOfStrangers)
 	for _, function := range column(t, conn, `
 		select p.proname::text from pg_proc p

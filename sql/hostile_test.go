@@ -92,9 +92,9 @@ var changing = regexp.MustCompile(`\d+:\d\d:\d\d[\d.]*|\d{4}-\d\d-\d\d|^\[770000
 // every table has then.
 func became(t *testing.T, conn *pgx.Conn, path, role, id, statement string) string {
 	t.Helper()
-	execute(t, conn, fmt.Sprintf(`begin; set local role %s; select pg_catalog.set_config('headway.user_id', '%s', true); set local search_path = %s`,
+	pgtest.Execute(t, conn, fmt.Sprintf(`begin; set local role %s; select pg_catalog.set_config('headway.user_id', '%s', true); set local search_path = %s`,
 		role, id, path))
-	defer execute(t, conn, "rollback; reset search_path")
+	defer pgtest.Execute(t, conn, "rollback; reset search_path")
 	results, err := conn.PgConn().Exec(t.Context(), statement).ReadAll()
 	if err != nil {
 		return changing.ReplaceAllString(err.Error(), "…")
@@ -103,7 +103,7 @@ func became(t *testing.T, conn *pgx.Conn, path, role, id, statement string) stri
 	for _, row := range results[len(results)-1].Rows {
 		fmt.Fprintf(&b, "%s\n", row)
 	}
-	execute(t, conn, "set local role none; set local search_path = pg_catalog, pg_temp")
+	pgtest.Execute(t, conn, "set local role none; set local search_path = pg_catalog, pg_temp")
 	b.WriteString(value[string](t, conn, `
 		select string_agg(c.relname || ' ' || (xpath('/row/n/text()', query_to_xml(format('select count(*) as n from %s', c.oid::regclass), false, true, '')))[1],
 			', ' order by c.relname)
@@ -123,10 +123,10 @@ func TestNothingHostileIsCalled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	execute(t, conn, string(script))
+	pgtest.Execute(t, conn, string(script))
 	clean := db.Conn(t)
 	hostile := db.Conn(t)
-	execute(t, hostile, `
+	pgtest.Execute(t, hostile, `
 		do $$
 		declare
 		  v_make text;
@@ -213,7 +213,7 @@ func TestNobodyTakesOverWhoMigrates(t *testing.T) {
 	for _, destination := range []string{"0", "last"} {
 		tern(t, db, destination)
 	}
-	execute(t, conn, "begin; "+strings.ReplaceAll(sql.Roles(), "'headway_", "'"+db.Name+"_")+"rollback")
+	pgtest.Execute(t, conn, "begin; "+strings.ReplaceAll(sql.Roles(), "'headway_", "'"+db.Name+"_")+"rollback")
 	if err := sql.CheckRoles(t.Context(), conn); err != nil {
 		t.Error(err)
 	}
@@ -272,18 +272,18 @@ func TestNobodyLiesInWaitAtTheVersionTable(t *testing.T) {
 				t.Fatal(err)
 			}
 			login := "waylayer_" + db.Name
-			execute(t, conn, "drop table public.headway_schema_version; create role "+login+" login; grant create on schema public to "+login)
+			pgtest.Execute(t, conn, "drop table public.headway_schema_version; create role "+login+" login; grant create on schema public to "+login)
 			t.Cleanup(func() {
 				if err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), "drop owned by "+login+" cascade; drop role "+login).Close(); err != nil {
 					t.Error(err)
 				}
 			})
-			execute(t, db.Conn(t, pgtest.User(login)), trap+c.trap)
+			pgtest.Execute(t, db.Conn(t, pgtest.User(login)), trap+c.trap)
 
 			const stranger = "they are neither who connects, nor who owns the database, a superuser or a member of headway_owner"
 			for _, owner := range []string{login, "postgres"} {
 				if owner == "postgres" {
-					execute(t, conn, "alter table public.headway_schema_version owner to postgres")
+					pgtest.Execute(t, conn, "alter table public.headway_schema_version owner to postgres")
 				}
 				_, errVersion := sql.Version(t.Context(), conn)
 				for _, err := range []error{errVersion, sql.Check(t.Context(), conn), sql.Migrate(t.Context(), conn, sql.Latest(), nil)} {

@@ -70,7 +70,7 @@ func TestLeakyFunctionsSeeNoMore(t *testing.T) {
 	t.Parallel()
 	db := neighbours(t)
 	conn := db.Conn(t)
-	execute(t, conn, leaks)
+	pgtest.Execute(t, conn, leaks)
 	relations, err := readable(t.Context(), conn)
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestLeakyFunctionsSeeNoMore(t *testing.T) {
 	}
 	l := listenForLeaks(t, db)
 	for _, plan := range []string{"", "set enable_seqscan = off", "set enable_indexscan = off; set enable_bitmapscan = off", "set enable_hashjoin = off"} {
-		execute(t, l.conn, "reset all; set search_path = ''; "+plan)
+		pgtest.Execute(t, l.conn, "reset all; set search_path = ''; "+plan)
 		for _, r := range relations {
 			for id, forbidden := range hidden {
 				told := l.to(t, id, fmt.Sprintf("select from headway.%s r where public.leak(%s)", r.name, r.row))
@@ -125,7 +125,7 @@ func TestStatisticsTellEndUsersNothing(t *testing.T) {
 	t.Parallel()
 	db := neighbours(t)
 	conn := db.Conn(t)
-	execute(t, conn, leaks)
+	pgtest.Execute(t, conn, leaks)
 	l, abe := listenForLeaks(t, db), int64(1)
 	queries := []string{
 		"explain select from headway.task t where t.title operator(public.===) 'x'",
@@ -134,7 +134,7 @@ func TestStatisticsTellEndUsersNothing(t *testing.T) {
 		"explain select from headway.task t join headway.message m on m.content operator(public.<<<) t.title",
 		"explain select from headway.outstanding_task t where t.title operator(public.<<<) 'x'",
 	}
-	execute(t, l.conn, queries[1])
+	pgtest.Execute(t, l.conn, queries[1])
 	if len(l.notices) == 0 {
 		t.Fatal("the planner asks nothing, of nobody")
 	}
@@ -169,9 +169,9 @@ func TestALeakWouldBeHeard(t *testing.T) {
 	t.Parallel()
 	db := neighbours(t)
 	conn := db.Conn(t)
-	execute(t, conn, leaks+"; alter function public.leak(text) leakproof; alter function public.leak(text, text) leakproof")
+	pgtest.Execute(t, conn, leaks+"; alter function public.leak(text) leakproof; alter function public.leak(text, text) leakproof")
 	l, abe := listenForLeaks(t, db), int64(1)
-	execute(t, l.conn, "set enable_indexscan = off; set enable_bitmapscan = off")
+	pgtest.Execute(t, l.conn, "set enable_indexscan = off; set enable_bitmapscan = off")
 	for _, query := range []string{
 		"select from headway.task t where public.leak(t.title)",
 		"explain select from headway.task t where t.title operator(public.<<<) 'x'",

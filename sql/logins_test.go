@@ -25,7 +25,7 @@ func do(t *testing.T, cluster *postgres.Cluster, name string, statements ...stri
 	t.Helper()
 	conn := on(cluster, name).Conn(t)
 	for _, statement := range statements {
-		execute(t, conn, statement)
+		pgtest.Execute(t, conn, statement)
 	}
 }
 
@@ -56,7 +56,7 @@ func lacksRoles(t *testing.T, err error, text, script string) {
 // usable fails the test unless headway works in a database.
 func usable(t *testing.T, conn *pgx.Conn) {
 	t.Helper()
-	execute(t, conn, `
+	pgtest.Execute(t, conn, `
 		insert into headway.appuser (fullname) values ('Abe');
 		insert into headway.project (name) values ('Site');
 		insert into headway.member (project_id, user_id, role) select max(p.id), max(u.id), 'customer' from headway.project p, headway.appuser u;
@@ -117,7 +117,7 @@ func TestALoginThatMayOnlyCreateRolesMigrates(t *testing.T) {
 	}
 
 	// It makes the logins, too.
-	execute(t, on(server, "own").Conn(t, pgtest.User("deployer")), "create role courier login in role headway_worker")
+	pgtest.Execute(t, on(server, "own").Conn(t, pgtest.User("deployer")), "create role courier login in role headway_worker")
 	rights, err := worker.CheckRights(t.Context(), on(server, "own").Conn(t, pgtest.User("courier")))
 	if err != nil || rights.Error(false) != nil {
 		t.Errorf("the worker's login: %+v, %v", rights, err)
@@ -150,7 +150,7 @@ func TestTwoLoginsShareTheRolesOfAServer(t *testing.T) {
 	// Whoever has made the roles may hand them on.
 	var lacking *sql.RolesError
 	if errors.As(err, &lacking) {
-		execute(t, one.Conn(t, pgtest.User("first")), lacking.SQL())
+		pgtest.Execute(t, one.Conn(t, pgtest.User("first")), lacking.SQL())
 	}
 	if err := migrateAs(t, two, "second", sql.Latest()); err != nil {
 		t.Fatal(err)
@@ -187,12 +187,12 @@ func TestTwoDatabasesAreMigratedAtTheSameMoment(t *testing.T) {
 			do(t, server, "postgres", "create role deployer login createrole", "create database one owner deployer",
 				"create role other login superuser", "create database two owner "+c.login)
 			conn := on(server, "one").Conn(t, pgtest.User("deployer"))
-			execute(t, conn, c.before)
+			pgtest.Execute(t, conn, c.before)
 			first, err := conn.Begin(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			execute(t, conn, c.first)
+			pgtest.Execute(t, conn, c.first)
 
 			var second errgroup.Group
 			migrating := on(server, "two").Conn(t, pgtest.User(c.login))
@@ -291,7 +291,7 @@ func TestAFirstMigrationThatFailsLeavesNothing(t *testing.T) {
 	if !errors.As(err, new(*sql.AccessError)) || err.Error() != left {
 		t.Errorf("it says %v", err)
 	}
-	execute(t, app.Conn(t, pgtest.User("plain")), "drop table "+sql.VersionTable)
+	pgtest.Execute(t, app.Conn(t, pgtest.User("plain")), "drop table "+sql.VersionTable)
 	if err := migrateAs(t, app, "deployer", sql.Latest()); err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestALoginWithoutRightsIsToldWhichItNeeds(t *testing.T) {
 	db := pgtest.New(t)
 	conn := db.Conn(t)
 	login := "outsider_" + db.Name
-	execute(t, conn, "create role "+login+" login")
+	pgtest.Execute(t, conn, "create role "+login+" login")
 	t.Cleanup(func() {
 		if err := conn.PgConn().Exec(context.Background(), "drop role "+login).Close(); err != nil {
 			t.Error(err)

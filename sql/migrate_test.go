@@ -325,7 +325,7 @@ func TestAServerThatIsTooOldIsRefused(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Empty(t)
 	// What the server says of itself cannot be set, so something else says it.
-	execute(t, db.Conn(t), "create schema other; create function other.current_setting(text) returns text return '140018'")
+	pgtest.Execute(t, db.Conn(t), "create schema other; create function other.current_setting(text) returns text return '140018'")
 	conn := db.Conn(t, pgtest.SearchPath("other, pg_catalog"))
 
 	err := sql.Migrate(t.Context(), conn, sql.Latest(), nil)
@@ -376,11 +376,11 @@ func TestASchemaOfAnUnknownVersionIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)
 	for _, forgotten := range []string{"update " + sql.VersionTable + " set version = 0", "drop table " + sql.VersionTable} {
-		execute(t, conn, forgotten)
+		pgtest.Execute(t, conn, forgotten)
 		err := sql.Migrate(t.Context(), conn, sql.Latest(), nil)
 		if err == nil || !strings.Contains(err.Error(), "restore that table as well") {
 			t.Errorf("%s: it says %v", forgotten, err)
 		}
-		execute(t, conn, "select headway.fold()")
+		pgtest.Execute(t, conn, "select headway.fold()")
 	}
 }

@@ -86,7 +86,7 @@ func goesOn(t *testing.T, conn *pgx.Conn) {
 			t.Errorf("the next id of %s is %d, want %d", table, got, id)
 		}
 	}
-	execute(t, conn, "insert into headway.project (name) values ('New')")
+	pgtest.Execute(t, conn, "insert into headway.project (name) values ('New')")
 	for refused, want := range map[string]string{
 		"select headway.complete_task(7, 1)":         "55000", // archived
 		"update headway.message set content = ''":    "0A000",
@@ -119,7 +119,7 @@ func works(t *testing.T, db *site) {
 		ended <- worker.New(config, slog.New(slog.NewTextHandler(t.Output(), nil)), "test").Run(ctx)
 	}()
 	conn := db.Conn(t)
-	execute(t, conn, "select headway.complete_task(10, 2)")
+	pgtest.Execute(t, conn, "select headway.complete_task(10, 2)")
 	pgtest.Eventually(t, 20*time.Second, func() bool {
 		return value[int](t, conn, "select count(*) from headway.pending_fact") == 0
 	}, "the worker does not fold")

@@ -17,7 +17,7 @@ import (
 func TestTheOwnerMakesABackup(t *testing.T) {
 	t.Parallel()
 	from := everything(t, nil)
-	execute(t, from.Conn(t), `
+	pgtest.Execute(t, from.Conn(t), `
 		create role keeper login in role headway_owner;
 		grant select on public.headway_schema_version to keeper`)
 	keeper := strings.Replace(from.URL, "postgres@", "keeper@", 1)
@@ -39,7 +39,7 @@ func TestADumpIsRestoredByAnotherLogin(t *testing.T) {
 	to := startServer(t, postgres.Options{})
 	dump := from.dump(t, "--no-owner")
 	maintenance := pgtest.DB{URL: to.URL("postgres")}
-	execute(t, maintenance.Conn(t), "create role keeper login; create role deputy login in role headway_owner")
+	pgtest.Execute(t, maintenance.Conn(t), "create role keeper login; create role deputy login in role headway_owner")
 	privileges, err := os.ReadFile("testdata/privileges.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -62,9 +62,9 @@ func TestADumpIsRestoredByAnotherLogin(t *testing.T) {
 			t.Parallel()
 			target := to.create(t)
 			conn := target.Conn(t)
-			execute(t, conn, fmt.Sprintf("alter database %s owner to %s", target.Name, c.login))
+			pgtest.Execute(t, conn, fmt.Sprintf("alter database %s owner to %s", target.Name, c.login))
 			if c.prepare != "" {
-				execute(t, conn, fmt.Sprintf(c.prepare, target.Name))
+				pgtest.Execute(t, conn, fmt.Sprintf(c.prepare, target.Name))
 			}
 			target.load(t, c.script, dump)
 
@@ -75,7 +75,7 @@ func TestADumpIsRestoredByAnotherLogin(t *testing.T) {
 					t.Errorf("%s, not %s's", thing, c.owner)
 				}
 			}
-			execute(t, conn, lookers)
+			pgtest.Execute(t, conn, lookers)
 			if err := compareTheirs(t.Context(), conn); err != nil {
 				t.Error(err)
 			}
@@ -85,7 +85,7 @@ func TestADumpIsRestoredByAnotherLogin(t *testing.T) {
 
 			// With the next migration it is the owner's, if whoever runs it may act as that.
 			if c.owner != "headway_owner" {
-				execute(t, conn, "grant headway_owner to "+c.login)
+				pgtest.Execute(t, conn, "grant headway_owner to "+c.login)
 			}
 			for _, version := range []int32{sql.Latest() - 1, sql.Latest()} {
 				if err := migrateAs(t, &target.DB, c.login, version); err != nil {

@@ -18,35 +18,35 @@ func TestAPlanForAnEmptyQueueIsGoodForALongOne(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	conn, other := db.Conn(t), db.Conn(t)
-	execute(t, other, `
+	pgtest.Execute(t, other, `
 		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 50);
 		insert into headway.project (name) values ('Website');
 		insert into headway.member (project_id, user_id, role) select 1, id, 'customer' from headway.appuser;
 		insert into headway.task (project_id, title) select 1, 'Task' from generate_series(1, 5000);
 		insert into headway.completion (task_id, user_id) select id, 1 from headway.task where id <= 1000;
 		select headway.fold(10000) from generate_series(1, 3)`)
-	execute(t, other, "vacuum analyze")
+	pgtest.Execute(t, other, "vacuum analyze")
 	for name, query := range map[string]string{
 		"a bar":                   "select p.percent from headway.progress p where p.project_id = $1 and p.user_id = 7",
 		"all bars":                "select p.user_id, p.percent from headway.progress p where p.project_id = $1",
 		"the part that all share": "select p.done from headway.current_progress p where p.project_id = $1 and p.user_id is null",
 		"a project":               "select p.percent from headway.project_progress p where p.project_id = $1",
 	} {
-		execute(t, conn, "set plan_cache_mode = force_generic_plan; prepare reading (bigint) as "+query+"; explain analyze execute reading (1)")
+		pgtest.Execute(t, conn, "set plan_cache_mode = force_generic_plan; prepare reading (bigint) as "+query+"; explain analyze execute reading (1)")
 		read := func() float64 { return pages(t, conn, "execute reading (1)") }
-		execute(t, other, "insert into headway.completion (task_id, user_id) select id, 1 from headway.task where id between 1001 and 1300")
+		pgtest.Execute(t, other, "insert into headway.completion (task_id, user_id) select id, 1 from headway.task where id between 1001 and 1300")
 		short := read()
-		execute(t, other, "insert into headway.completion (task_id, user_id) select id, 1 from headway.task where id between 2001 and 5000")
+		pgtest.Execute(t, other, "insert into headway.completion (task_id, user_id) select id, 1 from headway.task where id between 2001 and 5000")
 		long := read()
 		t.Logf("%s: %.0f pages with 300 facts waiting, %.0f with 3,300", name, short, long)
 		if long > 2*11*short {
 			t.Errorf("%s: %.0f pages with 300 facts waiting, %.0f with 3,300", name, short, long)
 		}
-		execute(t, other, `
+		pgtest.Execute(t, other, `
 			delete from headway.completion where task_id > 1000;
 			select headway.fold(10000) from generate_series(1, 10)`)
-		execute(t, other, "vacuum headway.pending_fact")
-		execute(t, conn, "deallocate reading")
+		pgtest.Execute(t, other, "vacuum headway.pending_fact")
+		pgtest.Execute(t, conn, "deallocate reading")
 	}
 }
 
@@ -55,7 +55,7 @@ func TestAPlanForAnEmptyQueueIsGoodForALongOne(t *testing.T) {
 func TestAPlanForSmallProjectsIsGoodForALargeOne(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)
-	execute(t, conn, `
+	pgtest.Execute(t, conn, `
 		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 2000);
 		insert into headway.project (name) select 'Website' from generate_series(1, 200);
 		insert into headway.member (project_id, user_id, role) select id, 1, 'staff' from headway.project where id <= 10;
@@ -65,8 +65,8 @@ func TestAPlanForSmallProjectsIsGoodForALargeOne(t *testing.T) {
 		insert into headway.completion (task_id, user_id)
 		select t.id, m.user_id from headway.task t join headway.member m on m.project_id = t.project_id and m.role = 'customer';
 		select headway.fold(100000)`)
-	execute(t, conn, "vacuum analyze")
-	execute(t, conn, `
+	pgtest.Execute(t, conn, "vacuum analyze")
+	pgtest.Execute(t, conn, `
 		set role headway_user; set headway.user_id = 1; set plan_cache_mode = force_generic_plan;
 		prepare reading (bigint) as select p.user_id, p.percent from headway.progress p where p.project_id = $1`)
 	small, large := pages(t, conn, "execute reading (2)"), pages(t, conn, "execute reading (1)")
@@ -81,7 +81,7 @@ func TestAPlanForSmallProjectsIsGoodForALargeOne(t *testing.T) {
 func TestABarIsReadByItselfWhileItsProjectIsToBeCounted(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)
-	execute(t, conn, `
+	pgtest.Execute(t, conn, `
 		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 2000);
 		insert into headway.project (name) values ('Website');
 		insert into headway.task (project_id, title, shared) select 1, 'Task', false from generate_series(1, 5);
@@ -92,12 +92,12 @@ func TestABarIsReadByItselfWhileItsProjectIsToBeCounted(t *testing.T) {
 		"select * from headway.current_shared_progress",
 	}
 	read := func(customers int) (read []float64) {
-		execute(t, conn, fmt.Sprintf(`
+		pgtest.Execute(t, conn, fmt.Sprintf(`
 			insert into headway.member (project_id, user_id, role) select 1, id, 'customer' from headway.appuser where id <= %d on conflict do nothing;
 			insert into headway.completion (task_id, user_id) select t.id, m.user_id from headway.task t, headway.member m on conflict do nothing;
 			do $$ begin while headway.fold(100000) > 0 loop end loop; end $$`, customers))
-		execute(t, conn, "vacuum analyze")
-		execute(t, conn, "update headway.task set weight = weight + 1 where id = 1")
+		pgtest.Execute(t, conn, "vacuum analyze")
+		pgtest.Execute(t, conn, "update headway.task set weight = weight + 1 where id = 1")
 		for _, query := range queries {
 			pages(t, conn, query) // so that everything is planned
 			read = append(read, pages(t, conn, query))
@@ -118,7 +118,7 @@ func TestABarIsReadByItselfWhileItsProjectIsToBeCounted(t *testing.T) {
 func TestARecountReadsItsProjectAlone(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)
-	execute(t, conn, `
+	pgtest.Execute(t, conn, `
 		insert into headway.appuser (fullname) values ('Bob');
 		insert into headway.project (name) select 'Project' from generate_series(1, 100);
 		insert into headway.member (project_id, user_id, role) select id, 1, 'customer' from headway.project;
@@ -136,7 +136,7 @@ func TestARecountReadsItsProjectAlone(t *testing.T) {
 func TestAnOpenTaskIsAskedForByItself(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)
-	execute(t, conn, `
+	pgtest.Execute(t, conn, `
 		insert into headway.appuser (fullname) values ('Abe'), ('Bob'), ('Charlie');
 		insert into headway.project (name) values ('Training'), ('Website');
 		insert into headway.member (project_id, user_id, role) select 2, id, 'customer' from headway.appuser;
@@ -149,7 +149,7 @@ func TestAnOpenTaskIsAskedForByItself(t *testing.T) {
 		set session_replication_role = origin;
 		do $$ begin while headway.fold(100000) > 0 loop end loop; end $$;
 		set plan_cache_mode = force_generic_plan`)
-	execute(t, conn, "vacuum analyze")
+	pgtest.Execute(t, conn, "vacuum analyze")
 	completions := value[float64](t, conn, "select pg_relation_size('headway.completion') / 8192")
 	for _, query := range []string{
 		"select headway.is_complete(5, true, 1)",
@@ -163,7 +163,7 @@ func TestAnOpenTaskIsAskedForByItself(t *testing.T) {
 		"update headway.task set weight = 2 where project_id = 2",
 		"select headway.fold()",
 	} {
-		execute(t, conn, "begin; "+query+"; rollback") // so that everything is planned
+		pgtest.Execute(t, conn, "begin; "+query+"; rollback") // so that everything is planned
 		read := pages(t, conn, query)
 		t.Logf("%s: %.0f pages, all completions have %.0f", query, read, completions)
 		if read >= completions {
@@ -177,13 +177,13 @@ func TestAnOpenTaskIsAskedForByItself(t *testing.T) {
 func TestARecountOfWhoeverIsAssignedAsksForTheirOwnCompletions(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)
-	execute(t, conn, `
+	pgtest.Execute(t, conn, `
 		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 3000);
 		insert into headway.project (name) values ('Website'), ('Shop');
 		insert into headway.task (project_id, title, shared) select p, 'Task', false from generate_series(1, 2) p, generate_series(1, 4);
 		insert into headway.task (project_id, title, shared, audience) values (1, 'Portrait', false, 'assigned')`)
 	count := func(project, people int) float64 {
-		execute(t, conn, fmt.Sprintf(`
+		pgtest.Execute(t, conn, fmt.Sprintf(`
 			insert into headway.member (project_id, user_id, role)
 			select %[1]d, id, 'customer' from headway.appuser where id <= %[2]d;
 			insert into headway.completion (task_id, user_id)
@@ -191,7 +191,7 @@ func TestARecountOfWhoeverIsAssignedAsksForTheirOwnCompletions(t *testing.T) {
 			delete from headway.assignment;
 			do $$ begin while headway.fold(100000) > 0 loop end loop; end $$;
 			insert into headway.assignment (task_id, user_id) select 9, id from headway.appuser where id <= 100`, project, people))
-		execute(t, conn, "analyze")
+		pgtest.Execute(t, conn, "analyze")
 		return pages(t, conn, "select headway.recount_difference('{1}')")
 	}
 	few, many := count(1, 100), count(2, 3000)
@@ -205,20 +205,20 @@ func TestARecountOfWhoeverIsAssignedAsksForTheirOwnCompletions(t *testing.T) {
 func TestAReopeningReadsItsCompletionAlone(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)
-	execute(t, conn, `
+	pgtest.Execute(t, conn, `
 		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 5000);
 		insert into headway.project (name) values ('Website');
 		insert into headway.member (project_id, user_id, role) select 1, id, 'customer' from headway.appuser;
 		insert into headway.task (project_id, title, shared) values (1, 'Task', false);
 		set plan_cache_mode = force_generic_plan`)
 	reopen := func(person int) float64 {
-		execute(t, conn, "select headway.fold(100000); analyze")
-		execute(t, conn, fmt.Sprintf("select headway.reopen_task(1, %d)", person)) // so that everything is planned
+		pgtest.Execute(t, conn, "select headway.fold(100000); analyze")
+		pgtest.Execute(t, conn, fmt.Sprintf("select headway.reopen_task(1, %d)", person)) // so that everything is planned
 		return pages(t, conn, fmt.Sprintf("select headway.reopen_task(1, %d)", person+1))
 	}
-	execute(t, conn, "insert into headway.completion (task_id, user_id) select 1, id from headway.appuser where id <= 10")
+	pgtest.Execute(t, conn, "insert into headway.completion (task_id, user_id) select 1, id from headway.appuser where id <= 10")
 	few := reopen(1)
-	execute(t, conn, "insert into headway.completion (task_id, user_id) select 1, id from headway.appuser on conflict do nothing")
+	pgtest.Execute(t, conn, "insert into headway.completion (task_id, user_id) select 1, id from headway.appuser on conflict do nothing")
 	many := reopen(4000)
 	t.Logf("%.0f pages with 10 completions, %.0f with 5,000", few, many)
 	if many > 1.5*few {
@@ -231,13 +231,13 @@ func TestAReopeningReadsItsCompletionAlone(t *testing.T) {
 func TestADigestReadsEachOfItsRangesOnce(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)
-	execute(t, conn, `
+	pgtest.Execute(t, conn, `
 		insert into headway.appuser (fullname, email) values ('Abe', null), ('Bob', 'bob@example.com');
 		insert into headway.project (name) select 'Project' from generate_series(1, 6);
 		insert into headway.member (project_id, user_id, role) select p.id, u.id, 'customer' from headway.project p, headway.appuser u;
 		insert into headway.message (sender, channel, content) select 1, 'project_' || p, 'Hello' from generate_series(1, 2) p, generate_series(1, 2000);
 		select headway.reserve_digest(2)`)
-	execute(t, conn, "vacuum analyze")
+	pgtest.Execute(t, conn, "vacuum analyze")
 	plan := strings.Join(column(t, conn, "explain (analyze, timing off) select * from headway.digest_message m where m.digest_id = 1"), "\n")
 	if scans := regexp.MustCompile(`on message .* loops=2\)`).FindAllString(plan, -1); len(scans) != 1 || strings.Contains(plan, "Join Filter: (i.channel = s.channel)") {
 		t.Errorf("two ranges are read more than once, or may be:\n%s", plan)

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pgtest"
 )
 
 // policy is one of those that limit end users.
@@ -39,7 +41,7 @@ func policies(t *testing.T, conn *pgx.Conn) []policy {
 func TestEveryPolicyCounts(t *testing.T) {
 	t.Parallel()
 	conn := neighbours(t).Conn(t)
-	execute(t, conn, attempt)
+	pgtest.Execute(t, conn, attempt)
 	relations, err := readable(t.Context(), conn)
 	if err != nil {
 		t.Fatal(err)

@@ -98,18 +98,18 @@ func TestIdentityEndsWithItsTransaction(t *testing.T) {
 				if err := sends(t, b, "update headway.subscription set muted = true"); code(err) != "28000" {
 					t.Errorf("%s: the next client changes something: %v", what, err)
 				}
-				execute(t, b, "rollback")
+				pgtest.Execute(t, b, "rollback")
 				if role := one(t, b, "select current_user"); role != "postgres" {
 					t.Errorf("%s: the next client is still %s", what, role)
 				}
 			}
 
 			// What docs/security.md warns of: for the session means for whoever comes next.
-			execute(t, a, "begin; set local role headway_user; select set_config('headway.user_id', '1', false); commit")
+			pgtest.Execute(t, a, "begin; set local role headway_user; select set_config('headway.user_id', '1', false); commit")
 			if found := one(t, b, asNobody+"; "+findsTasks); found == "0" {
 				t.Error("an identity that was set for the session has gone: say so in the manual")
 			}
-			execute(t, b, "rollback")
+			pgtest.Execute(t, b, "rollback")
 		})
 	}
 }
@@ -130,8 +130,8 @@ func TestPlansAreNobodys(t *testing.T) {
 	}
 	answers := func(conn *pgx.Conn, role, id string) (all []string) {
 		t.Helper()
-		execute(t, conn, fmt.Sprintf("begin; set local role %s; select set_config('headway.user_id', '%s', true)", role, id))
-		defer execute(t, conn, "rollback")
+		pgtest.Execute(t, conn, fmt.Sprintf("begin; set local role %s; select set_config('headway.user_id', '%s', true)", role, id))
+		defer pgtest.Execute(t, conn, "rollback")
 		for _, query := range queries {
 			if role == "headway_app" && query == "select headway.my_people()::text" {
 				continue

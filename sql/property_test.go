@@ -67,7 +67,7 @@ func TestPropertyCatchesBrokenVariants(t *testing.T) {
 	}{
 		{"nothing is broken", nil},
 		{"the fold counts in one snapshot and consumes in the next", func(t *testing.T, conn *pgx.Conn) {
-			execute(t, conn, `
+			pgtest.Execute(t, conn, `
 				create or replace function headway.fold(max_facts integer default 1000) returns integer
 				language plpgsql
 				as $$
@@ -106,26 +106,26 @@ func TestPropertyCatchesBrokenVariants(t *testing.T) {
 				`$1 limit fold.max_facts$2`)
 		}},
 		{"the recount sees later than what is consumed", func(t *testing.T, conn *pgx.Conn) {
-			execute(t, conn, "alter function headway.recount_difference(bigint[]) volatile")
+			pgtest.Execute(t, conn, "alter function headway.recount_difference(bigint[]) volatile")
 		}},
 		{"a change of members queues no recount", func(t *testing.T, conn *pgx.Conn) {
 			redefine(t, conn, "headway.member_after_write()", `perform headway\.recompute_people\(v_projects, v_users\);`, ``)
 		}},
 		{"facts are recorded before the row, which may then be dropped", func(t *testing.T, conn *pgx.Conn) {
 			redefine(t, conn, "headway.completion_after_insert()", `return null`, `return new`)
-			execute(t, conn, `
+			pgtest.Execute(t, conn, `
 				drop trigger completion_after_insert on headway.completion;
 				create trigger completion_before_insert before insert on headway.completion
 				for each row execute function headway.completion_after_insert()`)
 		}},
 		{"a change of weight goes unnoticed", func(t *testing.T, conn *pgx.Conn) {
-			execute(t, conn, "drop trigger task_after_update on headway.task")
+			pgtest.Execute(t, conn, "drop trigger task_after_update on headway.task")
 		}},
 		{"a truncate goes unnoticed", func(t *testing.T, conn *pgx.Conn) {
-			execute(t, conn, "drop trigger completion_after_truncate on headway.completion")
+			pgtest.Execute(t, conn, "drop trigger completion_after_truncate on headway.completion")
 		}},
 		{"every completion of a shared task is worth its weight", func(t *testing.T, conn *pgx.Conn) {
-			execute(t, conn, `
+			pgtest.Execute(t, conn, `
 				create or replace view headway.pending_effect with (security_invoker) as
 				select t.project_id, t.id as task_id, case when t.shared and t.audience = 'everyone' then null else f.user_id end as user_id,
 				  (t.weight * case f.kind when 'completed' then 1 when 'reopened' then -1 else 0 end)::bigint as done,
@@ -367,7 +367,7 @@ func newRunner(t *testing.T) *runner {
 	}
 	for _, conn := range slices.Concat(run.writers, run.folders, []*pgx.Conn{run.checker}) {
 		// Whatever waits for longer than that waits for itself.
-		execute(t, conn, "set deadlock_timeout = '20ms'; set statement_timeout = '20s'")
+		pgtest.Execute(t, conn, "set deadlock_timeout = '20ms'; set statement_timeout = '20s'")
 	}
 	return run
 }

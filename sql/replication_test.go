@@ -19,8 +19,8 @@ func TestADatabaseMovesByReplication(t *testing.T) {
 
 	target.migrate(t)
 	target.load(t, withoutTriggers, withoutSeeds)
-	execute(t, first, "create publication headway for tables in schema headway")
-	execute(t, second, fmt.Sprintf("create subscription headway connection '%s' publication headway", from.URL))
+	pgtest.Execute(t, first, "create publication headway for tables in schema headway")
+	pgtest.Execute(t, second, fmt.Sprintf("create subscription headway connection '%s' publication headway", from.URL))
 	following := func(until string) {
 		t.Helper()
 		pgtest.Eventually(t, time.Minute, func() bool {
@@ -33,14 +33,14 @@ func TestADatabaseMovesByReplication(t *testing.T) {
 	following(now())
 
 	// Rows come, change and go, and the fold takes facts away.
-	execute(t, first, `
+	pgtest.Execute(t, first, `
 		insert into headway.project (name) values ('Soon gone, too');
 		select headway.fold(), headway.fold();
 		select headway.post(4, 'design_review', 'Is anybody there?'), headway.mark_read(1, 'design_review');
 		select headway.complete_task(9, 1), headway.reopen_task(1, 1, 4);
 		delete from headway.project where name = 'Soon gone, too'`)
 	following(now())
-	execute(t, second, "drop subscription headway")
+	pgtest.Execute(t, second, "drop subscription headway")
 	target.load(t, strings.Join(column(t, first, `
 		select format('select setval(%L, %s);', q.schemaname || '.' || q.sequencename, q.last_value)
 		from pg_sequences q

@@ -214,10 +214,10 @@ func TestThePrivilegeTableTellsWhateverIsGranted(t *testing.T) {
 		"create view headway.noted as select 1",
 		"create function headway.note() returns void language sql return null",
 	} {
-		execute(t, conn, "begin; "+grant)
+		pgtest.Execute(t, conn, "begin; "+grant)
 		if privilegeTable(t, conn) == was {
 			t.Errorf("the same after: %s", grant)
 		}
-		execute(t, conn, "rollback")
+		pgtest.Execute(t, conn, "rollback")
 	}
 }

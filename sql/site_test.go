@@ -29,7 +29,7 @@ func startServer(t *testing.T, options postgres.Options) *server {
 	cluster := pgtest.Server(t, options)
 	// Roles are the cluster's and in no dump.
 	maintenance := pgtest.DB{URL: cluster.URL("postgres")}
-	execute(t, maintenance.Conn(t), sql.Roles()+"create role test_worker login in role headway_worker")
+	pgtest.Execute(t, maintenance.Conn(t), sql.Roles()+"create role test_worker login in role headway_worker")
 	return &server{Cluster: cluster}
 }
 
@@ -38,7 +38,7 @@ func (s *server) create(t *testing.T) *site {
 	t.Helper()
 	name := fmt.Sprintf("site_%d", s.databases.Add(1))
 	maintenance := pgtest.DB{URL: s.URL("postgres")}
-	execute(t, maintenance.Conn(t), "create database "+name)
+	pgtest.Execute(t, maintenance.Conn(t), "create database "+name)
 	return &site{DB: pgtest.DB{URL: s.URL(name), Name: name}, server: s}
 }
 
@@ -58,7 +58,7 @@ func everything(t *testing.T, settings map[string]string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	execute(t, s.Conn(t), string(script))
+	pgtest.Execute(t, s.Conn(t), string(script))
 	return s
 }
 
@@ -106,7 +106,7 @@ func (s *site) tryLoad(t *testing.T, scripts ...string) (out string, err error) 
 func (s *site) rows(t *testing.T) string {
 	t.Helper()
 	conn := s.Conn(t)
-	execute(t, conn, "set timezone = 'UTC'")
+	pgtest.Execute(t, conn, "set timezone = 'UTC'")
 	var lines []string
 	for _, table := range column(t, conn, `
 		select c.oid::regclass::text

@@ -262,8 +262,8 @@ func neighbours(t *testing.T) *pgtest.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	execute(t, conn, string(script))
-	execute(t, conn, lookers)
+	pgtest.Execute(t, conn, string(script))
+	pgtest.Execute(t, conn, lookers)
 	return db
 }
 
@@ -292,11 +292,11 @@ func TestEndUsersFindWhatIsTheirs(t *testing.T) {
 func TestProgressIsExactForWhoeverLooks(t *testing.T) {
 	t.Parallel()
 	run := newRunner(t)
-	execute(t, run.conn, lookers)
+	pgtest.Execute(t, run.conn, lookers)
 	var waiting int
 	for round := range 8 {
 		h := histories().Example(round)
-		execute(t, run.conn, arrange)
+		pgtest.Execute(t, run.conn, arrange)
 		for i, transactions := range h.writers {
 			for _, tx := range transactions {
 				if err := run.write(t.Context(), run.conn, tx); err != nil {
@@ -337,21 +337,21 @@ func TestWhatBecomesSharedMeanwhileIsSeen(t *testing.T) {
 			t.Parallel()
 			db := neighbours(t)
 			a, b, other := db.Conn(t), db.Conn(t), db.Conn(t)
-			execute(t, other, "insert into headway.task (id, project_id, title, shared) values (9, 1, 'Roof', false)")
+			pgtest.Execute(t, other, "insert into headway.task (id, project_id, title, shared) values (9, 1, 'Roof', false)")
 			reopens := reopen == order.first || reopen == order.second
 			if reopens {
-				execute(t, other, "insert into headway.completion (task_id, user_id) values (9, 1)")
+				pgtest.Execute(t, other, "insert into headway.completion (task_id, user_id) values (9, 1)")
 			}
-			execute(t, other, "select headway.fold() from generate_series(1, 3)")
-			execute(t, a, order.first)
+			pgtest.Execute(t, other, "select headway.fold() from generate_series(1, 3)")
+			pgtest.Execute(t, a, order.first)
 			second := start(t.Context(), b, order.second)
 			second.settles(t, other, b)
-			execute(t, a, "commit")
-			execute(t, other, "select headway.fold()")
+			pgtest.Execute(t, a, "commit")
+			pgtest.Execute(t, other, "select headway.fold()")
 			if err := second.wait(t); err != nil {
 				t.Fatal(err)
 			}
-			execute(t, b, "commit")
+			pgtest.Execute(t, b, "commit")
 			if n := value[int](t, other, "select count(*) from headway.pending_fact"); n == 0 {
 				t.Error("nothing waits to be folded")
 			}

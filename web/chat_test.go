@@ -6,6 +6,7 @@ import (
 
 	"github.com/chromedp/chromedp/kb"
 
+	"headway/internal/pgtest"
 	"headway/internal/webtest"
 )
 
@@ -53,7 +54,7 @@ func TestWhatIsSaidWhileAChatLoadsIsShown(t *testing.T) {
 		return true;
 	})(window.fetch)`)
 	bob.Until("the chat asks for nothing", func() bool { return webtest.Evaluate[bool](bob.Tab, `!!window.release`) })
-	execute(t, s.conn, "select headway.post(4, 'broadcast', 'Meanwhile')")
+	pgtest.Execute(t, s.conn, "select headway.post(4, 'broadcast', 'Meanwhile')")
 	bob.Until("the page is not told", func() bool { return webtest.Evaluate[bool](bob.Tab, `document.title.startsWith("(")`) })
 	webtest.Evaluate[bool](bob.Tab, `(window.release(), (window.release = () => {}), true)`)
 	bob.Until("the chat does not show it", func() bool {
@@ -66,7 +67,7 @@ func TestWhatIsSaidWhileAChatLoadsIsShown(t *testing.T) {
 func TestEverybodyHasAName(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	execute(t, s.conn, `
+	pgtest.Execute(t, s.conn, `
 insert into headway.member (project_id, user_id, role) values (1, 5, 'customer');
 select headway.post(5, 'project_1', 'I was here');
 delete from headway.member where project_id = 1 and user_id = 5;`)
@@ -83,17 +84,17 @@ delete from headway.member where project_id = 1 and user_id = 5;`)
 		}
 	}
 	said(bob, "chat", "Eve", "I was here")
-	execute(t, s.conn, "select headway.post(1, 'project_1', 'Hello')")
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'Hello')")
 	said(bob, "chat", "Abe", "Hello")
-	execute(t, s.conn, "select headway.complete_task(2, 3, 4), headway.fold()")
+	pgtest.Execute(t, s.conn, "select headway.complete_task(2, 3, 4), headway.fold()")
 	said(dora, "activity", "Dora completed “Profile” for Charlie")
 
-	execute(t, s.conn, `
+	pgtest.Execute(t, s.conn, `
 insert into headway.member (project_id, user_id, role) values (1, 5, 'customer');
 select headway.complete_task(2, 5, 4), headway.fold();`)
 	said(dora, "activity", "Dora completed “Profile” for Eve")
 
-	execute(t, s.conn, "insert into headway.appuser (id, fullname) values (6, 'Frida'); select headway.post(6, 'broadcast', 'News')")
+	pgtest.Execute(t, s.conn, "insert into headway.appuser (id, fullname) values (6, 'Frida'); select headway.post(6, 'broadcast', 'News')")
 	bob.Click(webtest.In("inbox", "button"))
 	bob.Click(webtest.In("inbox", "[data-channel=broadcast]"))
 	said(bob, "chat", "Frida", "News")
@@ -106,7 +107,7 @@ func TestALongConversationIsShortened(t *testing.T) {
 	bob := s.open(t, webtest.Chromium(t), "#2")
 	bob.Shows("title", "Website")
 	const said = 750
-	execute(t, s.conn, "select headway.post(1, 'project_1', 'No. ' || n) from generate_series(1, 750) n")
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'No. ' || n) from generate_series(1, 750) n")
 	entries := func() int {
 		return webtest.Evaluate[int](bob.Tab, `document.getElementById("chat").shadowRoot.querySelectorAll(".entry").length`)
 	}
@@ -128,7 +129,7 @@ func TestALongConversationIsShortened(t *testing.T) {
 func TestTheDayTurns(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	execute(t, s.conn, "select headway.post(1, 'broadcast', 'Good night')")
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'broadcast', 'Good night')")
 	bob := s.open(t, webtest.Chromium(t), "#2")
 	bob.Shows("title", "Website")
 	webtest.Evaluate[bool](bob.Tab, `(() => {

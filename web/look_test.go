@@ -10,6 +10,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"headway/internal/pgtest"
 	"headway/internal/webtest"
 )
 
@@ -62,7 +63,7 @@ select headway.post(20, 'project_20', repeat('unbroken', 60));`
 func TestLook(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	execute(t, s.conn, usual+unusual)
+	pgtest.Execute(t, s.conn, usual+unusual)
 	s.config = `{"token_url": "token", "people": [
 		{"id": 2, "name": "Bob", "role": "customer"}, {"id": 20, "name": "Charlotte Wilhelmina Featherstonehaugh-Cholmondeley of Marjoribanks", "role": "customer"},
 		{"id": 21, "name": "Bartholomew", "role": "customer"}, {"id": 4, "name": "Dora", "role": "staff"}, {"id": 22, "name": "Grace", "role": "staff"}, {"id": 23, "name": "Heidi", "role": "staff"}

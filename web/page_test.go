@@ -26,13 +26,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-func execute(t *testing.T, conn *pgx.Conn, script string) {
-	t.Helper()
-	if err := conn.PgConn().Exec(t.Context(), script).Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // site is the page as a browser sees it: a gateway, the files, and a backend that gives everybody a token. Abe, Bob and
 // Charlie are customers of a project and Dora is its staff.
 type site struct {
@@ -54,7 +47,7 @@ func newSite(t *testing.T, change ...func(*gateway.Gateway)) *site {
 	t.Helper()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	execute(t, conn, gatewaytest.People)
+	pgtest.Execute(t, conn, gatewaytest.People)
 	s := &site{conn: conn, gateway: webtest.Gateway(t, db, change...), address: "127.0.0.1:0", conns: map[net.Conn]struct{}{}}
 	s.config = `{"token_url": "token", "people": [
 		{"id": 2, "name": "Bob", "role": "customer"}, {"id": 3, "name": "Charlie", "role": "customer"}, {"id": 4, "name": "Dora", "role": "staff"}
@@ -144,7 +137,7 @@ func (v *tab) write(text string)     { v.Type(webtest.In("chat", "textarea"), te
 // folded has what was completed counted, as the worker would.
 func (s *site) folded(t *testing.T, is func() bool) func() bool {
 	return func() bool {
-		execute(t, s.conn, "select headway.fold()")
+		pgtest.Execute(t, s.conn, "select headway.fold()")
 		return is()
 	}
 }
@@ -206,7 +199,7 @@ func TestAPageComesBack(t *testing.T) {
 
 	s.stop()
 	bob.Shows("state", "Reconnecting…")
-	execute(t, s.conn, `
+	pgtest.Execute(t, s.conn, `
 select headway.post(1, 'project_1', 'meanwhile ' || n) from generate_series(1, 3) n;
 select headway.complete_task(1, 1);
 select headway.fold();`)
@@ -238,17 +231,17 @@ func TestAPageWhoseTokenExpires(t *testing.T) {
 	bob.Shows("title", "Website")
 
 	c.Forward(2 * time.Hour)
-	execute(t, s.conn, "select headway.post(1, 'project_1', 'one')") // the gateway looks at the time when it has something to tell
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'one')") // the gateway looks at the time when it has something to tell
 	bob.Shows("chat", "one")
 	bob.Until("the page does not ask for a new token", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.minted >= 2 })
-	execute(t, s.conn, "select headway.post(1, 'project_1', 'again')")
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'again')")
 	bob.Shows("chat", "again")
 	s.mu.Lock()
 	valid = false
 	s.mu.Unlock()
 
 	c.Forward(2 * time.Hour)
-	execute(t, s.conn, "select headway.post(1, 'project_1', 'two')")
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'two')")
 	bob.Shows("sign-in-hint", "not valid any more")
 	if text := bob.Text("view"); text != "" {
 		t.Errorf("the page still shows %q", text)
@@ -258,7 +251,7 @@ func TestAPageWhoseTokenExpires(t *testing.T) {
 func TestWhatPeopleWriteIsShownAsText(t *testing.T) {
 	const hostile, title = `<img src=x onerror=alert(1)>`, `</script><script>alert(1)</script>`
 	s := newSite(t)
-	execute(t, s.conn, `
+	pgtest.Execute(t, s.conn, `
 update headway.task set title = '`+title+`', detail = '`+hostile+`' where id = 2;
 update headway.project set name = name || ' `+hostile+`' where id = 1;
 update headway.appuser set fullname = fullname || ' `+title+`' where id = 3;`)
@@ -283,10 +276,10 @@ update headway.appuser set fullname = fullname || ' `+title+`' where id = 3;`)
 
 func TestAPageSaysWhatItIs(t *testing.T) {
 	s := newSite(t)
-	execute(t, s.conn, "insert into headway.prerequisite (task_id, requires_id) values (2, 1)")
+	pgtest.Execute(t, s.conn, "insert into headway.prerequisite (task_id, requires_id) values (2, 1)")
 	browser := webtest.Chromium(t)
 	bob, dora := s.open(t, browser, "#2"), s.open(t, browser, "#4")
-	execute(t, s.conn, "select headway.post(1, 'broadcast', 'Welcome')")
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'broadcast', 'Welcome')")
 	bob.Hears("heading Website", "progressbar Progress of Website", "checkbox Domain", "checkbox Profile: Waits for “Domain”",
 		"list To do", "log Conversation", "textbox Message", "button Send", "button Inbox, 1 unread message")
 	dora.Hears("progressbar Progress of Website", "list Customers", "button Bob", "log Conversation", "textbox Message")
@@ -309,7 +302,7 @@ func (s *site) does(t *testing.T, v *tab, what, condition string) {
 func TestPreferencesAreKept(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	execute(t, s.conn, "update headway.appuser set email = 'bob@example.com', digest_after = '7 hours' where id = 2")
+	pgtest.Execute(t, s.conn, "update headway.appuser set email = 'bob@example.com', digest_after = '7 hours' where id = 2")
 	bob := s.open(t, webtest.Chromium(t), "#2", "422")
 	const preferences = `document.querySelector("headway-preferences").shadowRoot`
 	set := func(selector, value string) {
@@ -402,7 +395,7 @@ func TestATokenIsRenewed(t *testing.T) {
 	bob.Shows("title", "Website")
 	bob.Until("the token is not renewed", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.minted > 2 }) // the second is with the gateway
 	c.Forward(90 * time.Minute)
-	execute(t, s.conn, "select headway.post(1, 'project_1', 'still there?')")
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'still there?')")
 	bob.Shows("chat", "still there?")
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -444,16 +437,16 @@ func TestAWrongClockRenewsInTime(t *testing.T) {
 func TestTheSwitcherStaysOpen(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	execute(t, s.conn, "insert into headway.member (project_id, user_id, role) values (2, 2, 'customer')")
+	pgtest.Execute(t, s.conn, "insert into headway.member (project_id, user_id, role) values (2, 2, 'customer')")
 	bob := s.open(t, webtest.Chromium(t), "#2")
 	bob.Shows("title", "Website")
 	webtest.Evaluate[bool](bob.Tab, `(window.option = document.querySelector("#project option:checked"), true)`)
-	execute(t, s.conn, "select headway.post(5, 'project_2', 'Hello')")
+	pgtest.Execute(t, s.conn, "select headway.post(5, 'project_2', 'Hello')")
 	bob.Until("the page is not told", func() bool { return webtest.Evaluate[bool](bob.Tab, `document.title.startsWith("(")`) })
 	if !webtest.Evaluate[bool](bob.Tab, `option.isConnected && option.selected && option.value === "1"`) {
 		t.Error("the list of projects was made anew")
 	}
-	execute(t, s.conn, "insert into headway.project (id, name) values (3, 'Shop'); insert into headway.member (project_id, user_id, role) values (3, 2, 'customer')")
+	pgtest.Execute(t, s.conn, "insert into headway.project (id, name) values (3, 'Shop'); insert into headway.member (project_id, user_id, role) values (3, 2, 'customer')")
 	bob.Until("a new project is not listed", func() bool { return strings.Contains(bob.Text("project"), "Shop") })
 }
 

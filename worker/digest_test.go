@@ -76,7 +76,7 @@ type post struct {
 func correspond(t *testing.T, people int, options smtptest.Options) *post {
 	t.Helper()
 	p := unread(t, people, options)
-	do(t, p.conn, fmt.Sprintf(`select headway.reserve_digest(n) from generate_series(1, %d) n`, people))
+	pgtest.Execute(t, p.conn, fmt.Sprintf(`select headway.reserve_digest(n) from generate_series(1, %d) n`, people))
 	return p
 }
 
@@ -85,7 +85,7 @@ func unread(t *testing.T, people int, options smtptest.Options) *post {
 	t.Helper()
 	db := pgtest.New(t)
 	p := &post{t: t, db: db, conn: db.Conn(t), log: newLogbook(t, nil)}
-	do(t, p.conn, fmt.Sprintf(`
+	pgtest.Execute(t, p.conn, fmt.Sprintf(`
 		insert into headway.appuser (fullname, email) select 'Person ' || n, 'person' || n || '@example.com' from generate_series(1, %d) n;
 		insert into headway.appuser (fullname) values ('Dora');
 		select headway.set_setting('digest_after', '1 microsecond'), headway.set_setting('digest_min_gap', '0');
@@ -145,7 +145,7 @@ func (p *post) ledger(id int, condition string) {
 // again brings the next attempt on.
 func (p *post) again() {
 	p.t.Helper()
-	do(p.t, p.conn, `update headway.digest set next_attempt_at = now() where state = 'reserved'`)
+	pgtest.Execute(p.t, p.conn, `update headway.digest set next_attempt_at = now() where state = 'reserved'`)
 }
 
 // frozen is the mail of a digest as the ledger has it.
@@ -255,7 +255,7 @@ func TestWhatAServerPutsOffIsSentAgainByteForByte(t *testing.T) {
 			p.server.Fail(nil)
 			p.send(0) // it is not time yet
 			p.again()
-			do(t, p.conn, `
+			pgtest.Execute(t, p.conn, `
 				update headway.appuser set fullname = 'Renamed', time_zone = 'Asia/Tokyo' where id = 1;
 				select headway.set_setting('digest_max_items', '1')`)
 			p.Composer = &digest.Composer{From: p.Composer.From, AppURL: &url.URL{Scheme: "https", Host: "app.example.com"}}
@@ -416,7 +416,7 @@ func TestADigestThatCannotBeComposedDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	p := correspond(t, 2, smtptest.Options{})
 	// No date of Go's is as long ago as this; it takes somebody with all rights to get it past the triggers.
-	do(t, p.conn, `
+	pgtest.Execute(t, p.conn, `
 		set session_replication_role = replica;
 		update headway.message set sent_at = '-infinity';
 		reset session_replication_role;
@@ -446,7 +446,7 @@ func TestAPanicOfTheComposerEndsTheDigest(t *testing.T) {
 		t.Error("nobody hears of it")
 	}
 	p.Composer = composer
-	do(t, p.conn, `select headway.retry_digest(2)`)
+	pgtest.Execute(t, p.conn, `select headway.retry_digest(2)`)
 	p.send(1)
 	p.ledger(2, `d.state = 'sent'`)
 }
@@ -499,7 +499,7 @@ func TestWhatIsSentIsRecordedOnceTheDatabaseIsBack(t *testing.T) {
 		t.Error("it gave up")
 	default:
 	}
-	do(t, elsewhere, `alter database `+name+` with allow_connections true`)
+	pgtest.Execute(t, elsewhere, `alter database `+name+` with allow_connections true`)
 	await(t, "the record", returned)
 	p.ledger(1, `d.state = 'sent' and d.attempts = 1 and d.unknown_at is null`)
 	p.server.Fail(nil)

@@ -55,7 +55,7 @@ func (d *doorbell) finish() {
 func (d *doorbell) awake() (release func()) {
 	d.t.Helper()
 	h := d.holdAt(worker.LyingDown)
-	do(d.t, d.bystander, "notify headway_doorbell")
+	pgtest.Execute(d.t, d.bystander, "notify headway_doorbell")
 	await(d.t, "the worker to wake and find nothing", h.reached)
 	return h.release
 }
@@ -64,7 +64,7 @@ func TestASleepingWorkerIsRung(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 
-	do(t, d.writer, complete(1))
+	pgtest.Execute(t, d.writer, complete(1))
 	d.await(worker.Rung, worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -74,14 +74,14 @@ func TestASilentWriterMayCommitAfterTheWorkerHasLooked(t *testing.T) {
 	d := setup(t)
 
 	release := d.awake()
-	do(t, d.writer, "begin; "+complete(1))
+	pgtest.Execute(t, d.writer, "begin; "+complete(1))
 	if locks(t, d.bystander, "doorbell", shared) != 1 {
 		t.Fatal("the writer is not silent")
 	}
 	d.forget()
 	release()
 	d.await(worker.Refused)
-	do(t, d.writer, "commit")
+	pgtest.Execute(t, d.writer, "commit")
 	d.await(worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -90,13 +90,13 @@ func TestARingingWriterMayCommitWhileTheWorkerSleepsAgain(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 
-	do(t, d.writer, "begin; "+complete(1))
+	pgtest.Execute(t, d.writer, "begin; "+complete(1))
 	if locks(t, d.bystander, "doorbell", shared) != 0 {
 		t.Fatal("the writer is silent though the worker sleeps")
 	}
-	do(t, d.bystander, "notify headway_doorbell")
+	pgtest.Execute(t, d.bystander, "notify headway_doorbell")
 	d.await(worker.Rung, worker.Asleep)
-	do(t, d.writer, "commit")
+	pgtest.Execute(t, d.writer, "commit")
 	d.await(worker.Rung, worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -105,9 +105,9 @@ func TestARingingWriterMayCommitWhileTheWorkerIsAwake(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 
-	do(t, d.writer, "begin; "+complete(1))
+	pgtest.Execute(t, d.writer, "begin; "+complete(1))
 	release := d.awake()
-	do(t, d.writer, "commit")
+	pgtest.Execute(t, d.writer, "commit")
 	release()
 	d.await(worker.Folded, worker.Asleep)
 	d.finish()
@@ -118,9 +118,9 @@ func TestARingingWriterMayCommitBetweenTheLookAndTheWait(t *testing.T) {
 	d := setup(t)
 
 	h := d.holdAt(worker.Asleep)
-	do(t, d.bystander, "notify headway_doorbell")
+	pgtest.Execute(t, d.bystander, "notify headway_doorbell")
 	await(t, "the worker to lie down", h.reached)
-	do(t, d.writer, complete(1))
+	pgtest.Execute(t, d.writer, complete(1))
 	h.release()
 	d.await(worker.Rung, worker.Folded, worker.Asleep)
 	d.finish()
@@ -131,7 +131,7 @@ func TestARingingWriterMayCommitDuringTheLook(t *testing.T) {
 	d := setup(t)
 
 	// A look that has taken its snapshot and then waits, for as long as somebody holds the lock 42.
-	do(t, d.bystander, `
+	pgtest.Execute(t, d.bystander, `
 		create or replace function headway.notify_mode() returns text language plpgsql volatile as $$
 		begin
 			if current_setting('application_name') = 'headway worker' then
@@ -139,14 +139,14 @@ func TestARingingWriterMayCommitDuringTheLook(t *testing.T) {
 			end if;
 			return 'row';
 		end $$`)
-	do(t, d.writer, "begin; "+complete(1))
+	pgtest.Execute(t, d.writer, "begin; "+complete(1))
 	release := d.awake()
-	do(t, d.bystander, "select pg_advisory_lock(42)")
+	pgtest.Execute(t, d.bystander, "select pg_advisory_lock(42)")
 	d.forget()
 	release()
 	pgtest.Eventually(t, soon, func() bool { return advisoryWaits(t, d.bystander) == 1 }, "the worker does not look")
-	do(t, d.writer, "commit") // its bell is heard together with the answer that the queue is empty
-	do(t, d.bystander, "select pg_advisory_unlock(42)")
+	pgtest.Execute(t, d.writer, "commit") // its bell is heard together with the answer that the queue is empty
+	pgtest.Execute(t, d.bystander, "select pg_advisory_unlock(42)")
 	d.await(worker.Rung, worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -157,25 +157,25 @@ func TestAWriterWhoRollsBackLeavesTheWorkerInPeace(t *testing.T) {
 
 	// Silent.
 	release := d.awake()
-	do(t, d.writer, "begin; "+complete(1))
+	pgtest.Execute(t, d.writer, "begin; "+complete(1))
 	d.forget()
 	release()
 	d.await(worker.Refused)
-	do(t, d.writer, "rollback")
+	pgtest.Execute(t, d.writer, "rollback")
 	d.await(worker.Asleep)
 
 	// Ringing.
-	do(t, d.writer, "begin; "+complete(1)+"; rollback")
+	pgtest.Execute(t, d.writer, "begin; "+complete(1)+"; rollback")
 	// Silent, and only to a savepoint.
 	release = d.awake()
-	do(t, d.writer, "begin; savepoint s; "+complete(1)+"; rollback to s; commit")
+	pgtest.Execute(t, d.writer, "begin; savepoint s; "+complete(1)+"; rollback to s; commit")
 	release()
 	d.await(worker.Asleep)
 
 	if events := d.since(); slices.Contains(events, worker.Folded) {
 		t.Errorf("something was folded: %q", events)
 	}
-	do(t, d.writer, complete(1))
+	pgtest.Execute(t, d.writer, complete(1))
 	d.await(worker.Rung, worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -185,16 +185,16 @@ func TestAnOpenSilentTransactionKeepsNobodyWaiting(t *testing.T) {
 	d := setup(t)
 
 	release := d.awake()
-	do(t, d.writer, "begin; "+complete(1))
+	pgtest.Execute(t, d.writer, "begin; "+complete(1))
 	release()
 	d.await(worker.Refused)
 	for task := 2; task <= 10; task++ {
 		d.forget()
-		do(t, d.bystander, complete(task))
+		pgtest.Execute(t, d.bystander, complete(task))
 		d.await(worker.Folded, worker.Refused)
 		eventuallyFolded(t, d.bystander)
 	}
-	do(t, d.writer, "commit")
+	pgtest.Execute(t, d.writer, "commit")
 	d.await(worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -210,10 +210,10 @@ func TestAProjectInSomebodysHandsWaitsAndTheOthersDoNot(t *testing.T) {
 			d := setup(t)
 			percent := "select done from headway.progress where project_id = $1"
 
-			do(t, d.writer, "begin; "+hold)
-			do(t, d.bystander, complete(1))
+			pgtest.Execute(t, d.writer, "begin; "+hold)
+			pgtest.Execute(t, d.bystander, complete(1))
 			d.await(worker.Rung, worker.Deferred)
-			do(t, d.bystander, complete(501))
+			pgtest.Execute(t, d.bystander, complete(501))
 			d.await(worker.Folded)
 			for project := 1; project <= 2; project++ {
 				if done := value[int](t, d.bystander, percent, project); done != 1 {
@@ -223,7 +223,7 @@ func TestAProjectInSomebodysHandsWaitsAndTheOthersDoNot(t *testing.T) {
 			if n := value[int](t, d.bystander, "select count(*) from headway.pending_fact where project_id = 1"); n != 1 {
 				t.Errorf("%d facts of the held project wait", n)
 			}
-			do(t, d.writer, "rollback")
+			pgtest.Execute(t, d.writer, "rollback")
 			d.await(worker.Folded, worker.Asleep)
 			d.finish()
 		})
@@ -234,19 +234,19 @@ func TestWhereNothingIsNotifiedTheWorkerPolls(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 
-	do(t, d.bystander, "select headway.set_setting('notify_payload', 'off'); notify headway_doorbell")
+	pgtest.Execute(t, d.bystander, "select headway.set_setting('notify_payload', 'off'); notify headway_doorbell")
 	d.await(worker.Silenced)
 	for task := 1; task <= 3; task++ {
-		do(t, d.writer, complete(task))
+		pgtest.Execute(t, d.writer, complete(task))
 		d.await(worker.Folded, worker.Silenced)
 		eventuallyFolded(t, d.bystander)
 		if locks(t, d.bystander, "doorbell", anyMode) != 0 {
 			t.Error("somebody holds KEY")
 		}
 	}
-	do(t, d.bystander, "select headway.set_setting('notify_payload', 'reference')")
+	pgtest.Execute(t, d.bystander, "select headway.set_setting('notify_payload', 'reference')")
 	d.await(worker.Asleep)
-	do(t, d.writer, complete(4))
+	pgtest.Execute(t, d.writer, complete(4))
 	d.await(worker.Rung, worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -268,12 +268,12 @@ func TestALostSubscriptionIsNoticedAndMadeAnew(t *testing.T) {
 	t.Parallel()
 	d := setup(t, func(w *worker.Worker) { w.ProbeInterval, w.ProbeTimeout = 200*time.Millisecond, 2*time.Second })
 
-	do(t, d.bystander, deafen)
-	do(t, d.writer, complete(1))
+	pgtest.Execute(t, d.bystander, deafen)
+	pgtest.Execute(t, d.writer, complete(1))
 	d.await(worker.Folded, worker.Asleep)
-	do(t, d.writer, complete(2)) // rings for nobody
+	pgtest.Execute(t, d.writer, complete(2)) // rings for nobody
 	d.await(worker.Lost, worker.Leading, worker.Folded, worker.Asleep)
-	do(t, d.writer, complete(3))
+	pgtest.Execute(t, d.writer, complete(3))
 	d.await(worker.Rung, worker.Folded, worker.Asleep)
 	d.finish()
 }
@@ -282,11 +282,11 @@ func TestTheSafetyPollFindsWhatWasNotHeard(t *testing.T) {
 	t.Parallel()
 	d := setup(t, func(w *worker.Worker) { w.Config.PollInterval = 100 * time.Millisecond })
 
-	do(t, d.bystander, deafen)
-	do(t, d.writer, complete(1))
+	pgtest.Execute(t, d.bystander, deafen)
+	pgtest.Execute(t, d.writer, complete(1))
 	// A poll may fold it before the bell is heard, which then ends one more sleep.
 	d.await(worker.Folded, worker.Polled, worker.Asleep)
-	do(t, d.writer, complete(2)) // rings for nobody
+	pgtest.Execute(t, d.writer, complete(2)) // rings for nobody
 	d.await(worker.Polled, worker.Folded)
 	d.finish()
 }
@@ -315,7 +315,7 @@ func TestFalseAlarmsAreAnsweredLessAndLessOften(t *testing.T) {
 	if took := time.Since(began); took < 400*time.Millisecond { // ten pauses of 50 ms or more
 		t.Errorf("ten false alarms were answered within %v", took)
 	}
-	do(t, d.writer, complete(1))
+	pgtest.Execute(t, d.writer, complete(1))
 	d.await(worker.Folded)
 	stop()
 	if err := flood.Wait(); err != nil {
@@ -396,7 +396,7 @@ func TestWhoIsBehindFoldsMoreAtOnce(t *testing.T) {
 	t.Parallel()
 	db := seeded(t)
 	conn := db.Conn(t)
-	do(t, conn, `
+	pgtest.Execute(t, conn, `
 		insert into headway.task (id, project_id, title) select i, 1, 'Task' from generate_series(1001, 2000) i;
 		select headway.fold(100000);
 		insert into headway.completion (task_id, user_id) select i, 1 from generate_series(1001, 2000) i`)

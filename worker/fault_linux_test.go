@@ -26,12 +26,12 @@ func TestTheDiskIsFull(t *testing.T) {
 		makeRoom := full(t, d.db, "headway.pending_fact")
 
 		refused(t, d.writer, "53100", "begin; "+complete(1))
-		do(t, d.writer, "select headway.post(1, 'project_1', 'It says that the disk is full.')")
+		pgtest.Execute(t, d.writer, "select headway.post(1, 'project_1', 'It says that the disk is full.')")
 		if n := value[int](t, d.bystander, "select count(*) from headway.completion"); n != 0 {
 			t.Errorf("%d completions are left", n)
 		}
 		makeRoom()
-		do(t, d.writer, complete(1))
+		pgtest.Execute(t, d.writer, complete(1))
 		d.await(worker.Rung, worker.Folded)
 		d.finish()
 	})
@@ -40,7 +40,7 @@ func TestTheDiskIsFull(t *testing.T) {
 		d := setup(t)
 		makeRoom := full(t, d.db, "headway.message")
 
-		do(t, d.writer, complete(1))
+		pgtest.Execute(t, d.writer, complete(1))
 		pgtest.Eventually(t, soon, func() bool { return metric(t, d.Worker, "headway_fold_errors_total") > 2 }, "no fold fails")
 		if n := value[int](t, d.bystander, done); n != 1 {
 			t.Errorf("%d tasks are done", n)
@@ -63,7 +63,7 @@ func full(t *testing.T, db *pgtest.DB, table string) (makeRoom func()) {
 	t.Helper()
 	renew := "set session_replication_role = replica; begin; truncate " + table // without its triggers
 	conn := db.Conn(t)
-	do(t, conn, renew)
+	pgtest.Execute(t, conn, renew)
 	path := filepath.Join(pgtest.Cluster(t).DataDir(), value[string](t, conn, "select pg_relation_filepath($1)", table))
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
@@ -71,9 +71,9 @@ func full(t *testing.T, db *pgtest.DB, table string) (makeRoom func()) {
 	if err := os.Symlink("/dev/full", path); err != nil {
 		t.Fatal(err)
 	}
-	do(t, conn, "commit")
+	pgtest.Execute(t, conn, "commit")
 	if err := conn.Close(t.Context()); err != nil { // it has the removed file open
 		t.Fatal(err)
 	}
-	return func() { do(t, db.Conn(t), renew+"; commit") }
+	return func() { pgtest.Execute(t, db.Conn(t), renew+"; commit") }
 }

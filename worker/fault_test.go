@@ -208,7 +208,7 @@ func TestAHalfOpenConnectionToAPooler(t *testing.T) {
 
 	proxy.silence()
 	conn := db.Conn(t)
-	do(t, conn, complete(1))
+	pgtest.Execute(t, conn, complete(1))
 	pgtest.Eventually(t, 40*time.Second, func() bool { // before it would ask anew whether it hears anything
 		return value[int](t, conn, "select count(*) from headway.pending_fact") == 0
 	}, "nothing is folded")
@@ -233,7 +233,7 @@ func TestAHalfOpenConnection(t *testing.T) {
 	old := leader(t, conn)
 
 	proxy.silence()
-	do(t, conn, complete(1))
+	pgtest.Execute(t, conn, complete(1))
 	began := time.Now()
 	w.await(worker.Lost)
 	if took := time.Since(began); took > 15*time.Second {
@@ -241,9 +241,9 @@ func TestAHalfOpenConnection(t *testing.T) {
 	}
 	w.await(worker.StandingBy, worker.Folded)
 	eventuallyFolded(t, conn)
-	do(t, conn, fmt.Sprintf("select pg_terminate_backend(%d)", old)) // as the server does by itself, with time
+	pgtest.Execute(t, conn, fmt.Sprintf("select pg_terminate_backend(%d)", old)) // as the server does by itself, with time
 	w.await(worker.Leading, worker.Asleep)
-	do(t, conn, complete(2))
+	pgtest.Execute(t, conn, complete(2))
 	w.await(worker.Rung, worker.Folded)
 	eventuallyFolded(t, conn)
 
@@ -270,11 +270,11 @@ func TestAHalfOpenConnectionInTheMiddleOfAFold(t *testing.T) {
 	standby.await(worker.StandingBy)
 
 	brake.hold(0)
-	do(t, conn, complete(1))
+	pgtest.Execute(t, conn, complete(1))
 	brake.caught()
 	proxy.silence()
 	brake.release()
-	do(t, conn, complete(2))
+	pgtest.Execute(t, conn, complete(2))
 	standby.await(worker.Folded)
 	eventuallyFolded(t, conn)
 	if events := leader.since(); slices.Contains(events, worker.Folded) {
@@ -295,7 +295,7 @@ func TestTheListeningAddressIsDown(t *testing.T) {
 	conn := db.Conn(t)
 
 	w := polling(t, db)
-	do(t, conn, complete(1))
+	pgtest.Execute(t, conn, complete(1))
 	w.await(worker.Folded)
 	eventuallyFolded(t, conn)
 }
@@ -348,7 +348,7 @@ func TestAFailover(t *testing.T) {
 
 	w.forget()
 	conn := (&pgtest.DB{URL: standby.URL(db.Name)}).Conn(t)
-	do(t, conn, "select pg_promote()")
+	pgtest.Execute(t, conn, "select pg_promote()")
 	proxy.turn(standby.URL(db.Name))
 	traffic.settle(conn) // nothing is missing
 	w.await(worker.Lost)
@@ -360,7 +360,7 @@ func TestAFailover(t *testing.T) {
 	early.stop()
 	w.await(worker.Leading, worker.Asleep)
 	w.forget()
-	do(t, conn, again)
+	pgtest.Execute(t, conn, again)
 	w.await(worker.Rung, worker.Folded)
 	eventuallyFolded(t, conn)
 }
@@ -377,15 +377,15 @@ func TestADatabaseThatOnlyReads(t *testing.T) {
 	d := setup(t, func(w *worker.Worker) { w.HeartbeatInterval = 20 * time.Millisecond })
 
 	setDefault(t, d.db, "default_transaction_read_only", "on")
-	do(t, d.bystander, fmt.Sprintf("select pg_terminate_backend(%d)", leader(t, d.bystander)))
+	pgtest.Execute(t, d.bystander, fmt.Sprintf("select pg_terminate_backend(%d)", leader(t, d.bystander)))
 	d.await(worker.Lost)
-	do(t, d.writer, complete(1)) // in a session that is older
+	pgtest.Execute(t, d.writer, complete(1)) // in a session that is older
 	for range 2 {
 		d.await(worker.Leading, worker.Lost)
 	}
-	do(t, d.bystander, "alter database "+d.db.Name+" reset default_transaction_read_only")
+	pgtest.Execute(t, d.bystander, "alter database "+d.db.Name+" reset default_transaction_read_only")
 	d.await(worker.Folded, worker.Asleep)
-	do(t, d.writer, complete(2))
+	pgtest.Execute(t, d.writer, complete(2))
 	d.await(worker.Rung, worker.Folded)
 	seen := "select max(last_seen_at) from headway.worker"
 	before := value[time.Time](t, d.bystander, seen)
@@ -411,7 +411,7 @@ func TestTheNotificationQueueIsFull(t *testing.T) {
 	})
 
 	fill()
-	do(t, d.writer, "insert into headway.task (id, project_id, title) values (1001, 1, 'Make room')")
+	pgtest.Execute(t, d.writer, "insert into headway.task (id, project_id, title) values (1001, 1, 'Make room')")
 	d.await(worker.Folded, worker.Silenced)
 	pgtest.Eventually(t, soon, func() bool {
 		return log.has("the server's notification queue is half full, so headway notifies nothing: a listening session is " +
@@ -421,7 +421,7 @@ func TestTheNotificationQueueIsFull(t *testing.T) {
 	w := start(t, d.configured)
 	traffic := drive(t, db.Pool(t))
 	traffic.flow()
-	do(t, d.writer, "select headway.post(1, 'project_1', 'Is anybody there?')")
+	pgtest.Execute(t, d.writer, "select headway.post(1, 'project_1', 'Is anybody there?')")
 	w.await(worker.Folded)
 	eventuallyFolded(t, d.bystander)
 	traffic.flow()
@@ -430,7 +430,7 @@ func TestTheNotificationQueueIsFull(t *testing.T) {
 	drain()
 	w.await(worker.Asleep)
 	w.forget()
-	do(t, d.writer, again)
+	pgtest.Execute(t, d.writer, again)
 	w.await(worker.Rung, worker.Folded)
 	eventuallyFolded(t, d.bystander)
 }
@@ -441,9 +441,9 @@ func notificationQueue(t *testing.T) (db *pgtest.DB, fill, drain func()) {
 	db = seeded(t)
 	conn := db.Conn(t)
 	if value[int](t, conn, "select current_setting('server_version_num')::integer") < 170000 {
-		do(t, conn, pretendedQueue)
+		pgtest.Execute(t, conn, pretendedQueue)
 		set := func(usage string) func() {
-			return func() { do(t, conn, "update public.queue set usage = "+usage) }
+			return func() { pgtest.Execute(t, conn, "update public.queue set usage = "+usage) }
 		}
 		return db, set("0.5"), set("0")
 	}
@@ -451,8 +451,8 @@ func notificationQueue(t *testing.T) (db *pgtest.DB, fill, drain func()) {
 	_, db = ownCluster(t, map[string]string{"max_notify_queue_pages": "64"})
 	stuck, flood := db.Conn(t), db.Conn(t)
 	fill = func() {
-		do(t, stuck, "listen flood")
-		do(t, stuck, "begin")
+		pgtest.Execute(t, stuck, "listen flood")
+		pgtest.Execute(t, stuck, "begin")
 		for n := 0; ; n++ {
 			_, err := flood.Exec(t.Context(), "select pg_notify('flood', $1)", fmt.Sprintf("%7990d", n))
 			if errorCode(err) == "54000" { // program_limit_exceeded
@@ -463,7 +463,7 @@ func notificationQueue(t *testing.T) (db *pgtest.DB, fill, drain func()) {
 			}
 		}
 	}
-	return db, fill, func() { do(t, stuck, "rollback") }
+	return db, fill, func() { pgtest.Execute(t, stuck, "rollback") }
 }
 
 // pretendedQueue has everything in headway believe public.queue rather than the server.
@@ -499,7 +499,7 @@ func TestForgedNotifications(t *testing.T) {
 				}
 			}
 		}
-		do(t, d.writer, complete(1+round))
+		pgtest.Execute(t, d.writer, complete(1+round))
 		d.await(worker.Folded)
 	}
 	d.finish()
@@ -526,7 +526,7 @@ func TestAPreparedTransaction(t *testing.T) {
 	}
 	for end, want := range map[string]int{"commit": 2, "rollback": 1} {
 		release := d.awake() // so a writer is silent
-		do(t, d.writer, "begin; "+complete(1)+"; prepare transaction 'silent'")
+		pgtest.Execute(t, d.writer, "begin; "+complete(1)+"; prepare transaction 'silent'")
 		release()
 		for range 10 {
 			d.await(worker.Refused)
@@ -538,24 +538,24 @@ func TestAPreparedTransaction(t *testing.T) {
 		if took := time.Since(began); took < 150*time.Millisecond { // twenty pauses of 10 ms or more
 			t.Errorf("the worker looked twenty times within %v", took)
 		}
-		do(t, d.bystander, complete(2))
+		pgtest.Execute(t, d.bystander, complete(2))
 		d.await(worker.Folded)
 		eventuallyFolded(t, d.bystander)
 		d.forget()
-		do(t, d.writer, end+" prepared 'silent'")
+		pgtest.Execute(t, d.writer, end+" prepared 'silent'")
 		d.await(worker.Asleep)
 		d.finish()
 		if done := value[int](t, d.bystander, "select done from headway.progress where project_id = 1"); done != want {
 			t.Errorf("%s: %d tasks are done, want %d", end, done, want)
 		}
-		do(t, d.bystander, "delete from headway.completion")
+		pgtest.Execute(t, d.bystander, "delete from headway.completion")
 		d.finish()
 	}
 
-	do(t, d.bystander, "select headway.set_setting('notify_payload', 'off'); notify headway_doorbell")
+	pgtest.Execute(t, d.bystander, "select headway.set_setting('notify_payload', 'off'); notify headway_doorbell")
 	d.await(worker.Silenced)
-	do(t, d.writer, "begin; "+complete(3)+"; select headway.post(1, 'project_1', 'Done.'); prepare transaction 'off'")
-	do(t, d.writer, "commit prepared 'off'")
+	pgtest.Execute(t, d.writer, "begin; "+complete(3)+"; select headway.post(1, 'project_1', 'Done.'); prepare transaction 'off'")
+	pgtest.Execute(t, d.writer, "commit prepared 'off'")
 	d.await(worker.Folded)
 	eventuallyFolded(t, d.bystander)
 }
@@ -620,7 +620,7 @@ func outage(t *testing.T, stops []int, end func(cluster *postgres.Cluster, pid i
 	}
 	w.await(worker.Lost, worker.Leading, worker.Asleep)
 	conn := db.Conn(t)
-	do(t, conn, again)
+	pgtest.Execute(t, conn, again)
 	w.await(worker.Rung, worker.Folded)
 	eventuallyFolded(t, conn)
 }
@@ -665,7 +665,7 @@ func TestFoldsAreCutShort(t *testing.T) {
 	folders.Wait()
 	traffic.settle(d.bystander)
 	d.forget()
-	do(t, d.writer, again)
+	pgtest.Execute(t, d.writer, again)
 	d.await(worker.Folded)
 	d.finish()
 }
@@ -692,10 +692,10 @@ func TestTheLeadersSessionEnds(t *testing.T) {
 	d := setup(t)
 
 	for range 3 {
-		do(t, d.bystander, fmt.Sprintf("select pg_terminate_backend(%d)", leader(t, d.bystander)))
+		pgtest.Execute(t, d.bystander, fmt.Sprintf("select pg_terminate_backend(%d)", leader(t, d.bystander)))
 		d.await(worker.Lost, worker.Leading, worker.Asleep)
 	}
-	do(t, d.writer, complete(1))
+	pgtest.Execute(t, d.writer, complete(1))
 	d.await(worker.Rung, worker.Folded)
 	d.finish()
 }
@@ -713,7 +713,7 @@ func TestTheLeaderStops(t *testing.T) {
 
 	first.stop()
 	second.await(worker.Leading, worker.Asleep)
-	do(t, first.writer, complete(1))
+	pgtest.Execute(t, first.writer, complete(1))
 	second.await(worker.Rung, worker.Folded)
 	first.finish()
 }
@@ -730,7 +730,7 @@ func TestTheLeaderIsStuck(t *testing.T) {
 	second.await(worker.StandingBy)
 
 	h := first.holdAt(worker.Rung)
-	do(t, first.writer, complete(1))
+	pgtest.Execute(t, first.writer, complete(1))
 	await(t, "the leader to wake", h.reached)
 	second.await(worker.Folded)
 	eventuallyFolded(t, first.bystander)
@@ -747,11 +747,11 @@ func TestSomebodyElseFolds(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 
-	do(t, d.writer, "begin; select headway.fold()")
-	do(t, d.bystander, complete(1))
+	pgtest.Execute(t, d.writer, "begin; select headway.fold()")
+	pgtest.Execute(t, d.bystander, complete(1))
 	d.await(worker.Rung)
 	pgtest.Eventually(t, soon, func() bool { return metric(t, d.Worker, "headway_fold_errors_total") > 0 }, "no fold has failed")
-	do(t, d.writer, "rollback")
+	pgtest.Execute(t, d.writer, "rollback")
 	d.await(worker.Folded)
 	d.finish()
 }
@@ -767,13 +767,13 @@ func TestAnOldTransactionIsOpen(t *testing.T) {
 	d := setup(t)
 
 	for _, conn := range []*pgx.Conn{d.bystander, pgtest.Empty(t).Conn(t)} {
-		do(t, conn, "begin isolation level repeatable read; select pg_current_xact_id()")
+		pgtest.Execute(t, conn, "begin isolation level repeatable read; select pg_current_xact_id()")
 	}
 	for task := range 3 {
-		do(t, d.writer, complete(1+task))
+		pgtest.Execute(t, d.writer, complete(1+task))
 		d.await(worker.Rung, worker.Folded, worker.Asleep)
 	}
-	do(t, d.bystander, "rollback")
+	pgtest.Execute(t, d.bystander, "rollback")
 	d.finish()
 }
 
@@ -798,7 +798,7 @@ func TestAStatementTimeoutForAll(t *testing.T) {
 		writer, patient := brake.db.Conn(t), brake.db.Conn(t)
 		failed := metric(t, w.Worker, "headway_fold_errors_total")
 		brake.hold(0)
-		do(t, writer, complete(1))
+		pgtest.Execute(t, writer, complete(1))
 		brake.caught()
 		if _, err := patient.Exec(t.Context(), "select pg_sleep(60)"); err == nil {
 			t.Error("there is no timeout")
@@ -830,7 +830,7 @@ func TestAStatementTimeoutForAll(t *testing.T) {
 		t.Parallel()
 		p := unread(t, 1, smtptest.Options{})
 		brake := newBrake(t, p.db)
-		do(t, p.conn, "create trigger stop before insert or update on headway.digest for each statement execute function public.stop(0)")
+		pgtest.Execute(t, p.conn, "create trigger stop before insert or update on headway.digest for each statement execute function public.stop(0)")
 		limit(t, p.db)
 		p.Pool = connectPool(t, p.db.URL)
 		patient := p.db.Conn(t)
@@ -867,10 +867,10 @@ func TestAWriterTimesOut(t *testing.T) {
 			t.Parallel()
 			d := setup(t)
 
-			do(t, d.bystander, "begin; lock table headway.pending_fact in share mode")
-			do(t, d.writer, "set "+setting+" = '50ms'")
+			pgtest.Execute(t, d.bystander, "begin; lock table headway.pending_fact in share mode")
+			pgtest.Execute(t, d.writer, "set "+setting+" = '50ms'")
 			refused(t, d.writer, code, "begin; "+complete(1))
-			do(t, d.bystander, "commit")
+			pgtest.Execute(t, d.bystander, "commit")
 			for _, table := range []string{"completion", "pending_fact"} {
 				if n := value[int](t, d.bystander, "select count(*) from headway."+table); n != 0 {
 					t.Errorf("%d rows are in headway.%s", n, table)
@@ -879,7 +879,7 @@ func TestAWriterTimesOut(t *testing.T) {
 			if events := d.since(); len(events) > 0 {
 				t.Errorf("the worker did %q", events)
 			}
-			do(t, d.writer, "set "+setting+" = 0; "+complete(1))
+			pgtest.Execute(t, d.writer, "set "+setting+" = 0; "+complete(1))
 			d.await(worker.Rung, worker.Folded)
 			d.finish()
 		})
@@ -930,7 +930,7 @@ func TestIdleSessionsAreEnded(t *testing.T) {
 	setDefault(t, db, "idle_session_timeout", "300ms")
 	setDefault(t, db, "idle_in_transaction_session_timeout", "300ms")
 	conn := db.Conn(t)
-	do(t, conn, "set idle_session_timeout = 0")
+	pgtest.Execute(t, conn, "set idle_session_timeout = 0")
 	w := start(t, config(t, db.URL))
 	w.await(worker.Leading, worker.Asleep)
 	w.forget()
@@ -943,7 +943,7 @@ func TestIdleSessionsAreEnded(t *testing.T) {
 	if pid := leader(t, conn); pid != before {
 		t.Errorf("the worker's session was %d and is %d", before, pid)
 	}
-	do(t, conn, complete(1))
+	pgtest.Execute(t, conn, complete(1))
 	w.await(worker.Rung, worker.Folded)
 	eventuallyFolded(t, conn)
 }
@@ -959,17 +959,17 @@ func TestIdleSessionsAreEnded(t *testing.T) {
 func TestTheClockJumps(t *testing.T) {
 	t.Parallel()
 	d := setup(t, func(w *worker.Worker) { w.HeartbeatInterval = 20 * time.Millisecond })
-	do(t, d.bystander, `
+	pgtest.Execute(t, d.bystander, `
 		insert into headway.appuser (id, fullname, email) values (2, 'Dora', 'dora@example.com');
 		insert into headway.member (project_id, user_id, role) values (1, 2, 'staff')`)
 
 	for i, jump := range []string{"-10 years", "20 years"} {
-		do(t, d.writer, "begin; "+complete(1+2*i))
-		do(t, d.bystander, complete(2+2*i))
+		pgtest.Execute(t, d.writer, "begin; "+complete(1+2*i))
+		pgtest.Execute(t, d.bystander, complete(2+2*i))
 		d.await(worker.Folded)
-		do(t, d.bystander, strings.ReplaceAll(jumpClock, "JUMP", jump))
+		pgtest.Execute(t, d.bystander, strings.ReplaceAll(jumpClock, "JUMP", jump))
 		d.forget()
-		do(t, d.writer, "commit")
+		pgtest.Execute(t, d.writer, "commit")
 		d.await(worker.Folded)
 		d.finish()
 		pgtest.Eventually(t, soon, func() bool {
@@ -1030,21 +1030,21 @@ func TestALoginWithoutRights(t *testing.T) {
 	}
 
 	for _, some := range []string{"select 1", "grant select on public.headway_schema_version to " + role} {
-		do(t, conn, some)
+		pgtest.Execute(t, conn, some)
 		if err := run(); !errors.As(err, new(*worker.RightsError)) || !strings.Contains(err.Error(), "grant headway_worker to "+role) {
 			t.Errorf("after %s: %v", some, err)
 		}
 	}
 
-	do(t, conn, "grant headway_worker to "+role)
+	pgtest.Execute(t, conn, "grant headway_worker to "+role)
 	addr := pgtest.FreeAddr(t)
 	w := start(t, config(t, url, "HEADWAY_HTTP_ADDR", addr, "HEADWAY_POLL_INTERVAL", "1s"),
 		func(w *worker.Worker) { w.HeartbeatInterval = 500 * time.Millisecond })
 	ready := func() bool { status, _ := get(t, addr, "/readyz"); return status == http.StatusOK }
 	w.await(worker.Leading, worker.Asleep)
 	pgtest.Eventually(t, soon, ready, "it is not ready")
-	do(t, conn, "revoke headway_worker from "+role)
-	do(t, conn, complete(1))
+	pgtest.Execute(t, conn, "revoke headway_worker from "+role)
+	pgtest.Execute(t, conn, complete(1))
 	w.await(worker.Lost)
 	began := time.Now()
 	for range 4 {
@@ -1054,7 +1054,7 @@ func TestALoginWithoutRights(t *testing.T) {
 		t.Errorf("it tried four times more within %v", took)
 	}
 	pgtest.Eventually(t, soon, func() bool { return !ready() }, "it says that it is ready")
-	do(t, conn, "grant headway_worker to "+role)
+	pgtest.Execute(t, conn, "grant headway_worker to "+role)
 	w.await(worker.Leading, worker.Asleep)
 	eventuallyFolded(t, conn)
 	pgtest.Eventually(t, soon, ready, "it is not ready")

@@ -27,7 +27,7 @@ func installed(t *testing.T, cluster *postgres.Cluster, name string) *pgtest.DB 
 		t.Fatal(err)
 	}
 	db := &pgtest.DB{URL: cluster.URL(name), Name: name}
-	do(t, db.Conn(t), seed)
+	pgtest.Execute(t, db.Conn(t), seed)
 	return db
 }
 
@@ -44,7 +44,7 @@ func connectPool(t *testing.T, url string) *pgxpool.Pool {
 // setDefault sets a default for the sessions that begin from now on.
 func setDefault(t *testing.T, db *pgtest.DB, setting, value string) {
 	t.Helper()
-	do(t, db.Conn(t), "alter database "+db.Name+" set "+setting+" = '"+value+"'")
+	pgtest.Execute(t, db.Conn(t), "alter database "+db.Name+" set "+setting+" = '"+value+"'")
 }
 
 // refused runs statements that the server is to refuse with a certain SQLSTATE, and rolls back.
@@ -53,7 +53,7 @@ func refused(t *testing.T, conn *pgx.Conn, code, statements string) {
 	if err := conn.PgConn().Exec(t.Context(), statements).Close(); errorCode(err) != code {
 		t.Errorf("%s: want an error %s: %v", statements, code, err)
 	}
-	do(t, conn, "rollback")
+	pgtest.Execute(t, conn, "rollback")
 }
 
 // login makes a role that may connect and nothing more, until the test ends.
@@ -61,7 +61,7 @@ func login(t *testing.T, db *pgtest.DB) (role string) {
 	t.Helper()
 	role = "stranger_" + db.Name
 	conn := db.Conn(t)
-	do(t, conn, "create role "+role+" login")
+	pgtest.Execute(t, conn, "create role "+role+" login")
 	t.Cleanup(func() {
 		if _, err := conn.Exec(context.Background(), strings.ReplaceAll("reassign owned by it to postgres; drop owned by it; drop role it", "it", role)); err != nil {
 			t.Error(err)
@@ -99,7 +99,7 @@ type brake struct {
 
 func newBrake(t *testing.T, db *pgtest.DB) *brake {
 	t.Helper()
-	do(t, db.Conn(t), stops)
+	pgtest.Execute(t, db.Conn(t), stops)
 	return &brake{t: t, db: db}
 }
 
@@ -111,7 +111,7 @@ func (b *brake) hold(stop int) {
 		b.conn = conn
 		return err == nil
 	}, "no connection to the server")
-	do(b.t, b.conn, fmt.Sprintf("select pg_advisory_lock(42, %d)", stop))
+	pgtest.Execute(b.t, b.conn, fmt.Sprintf("select pg_advisory_lock(42, %d)", stop))
 }
 
 // caught waits until a fold is held and returns the process id of its session.

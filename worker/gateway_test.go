@@ -89,7 +89,7 @@ func TestARequestThatNeverEndsIsCutOff(t *testing.T) {
 		})
 	}
 	cut.Wait()
-	do(t, db.Conn(t), "select headway.post(1, 'project_1', 'still there')")
+	pgtest.Execute(t, db.Conn(t), "select headway.post(1, 'project_1', 'still there')")
 	for {
 		line, err := stream.ReadString('\n')
 		if err != nil {
@@ -121,7 +121,7 @@ func TestABrowserIsToldWhatIsNotified(t *testing.T) {
 		t.Fatalf("told first: %s, %v", text, err)
 	}
 	for i := range 3 {
-		do(t, conn, fmt.Sprintf("select headway.post(1, 'project_1', 'Message %d')", i))
+		pgtest.Execute(t, conn, fmt.Sprintf("select headway.post(1, 'project_1', 'Message %d')", i))
 		if _, text, err := ws.Read(ctx); err != nil || !strings.Contains(string(text), fmt.Sprintf("Message %d", i)) {
 			t.Fatalf("told %s, %v", text, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"headway/internal/pgtest"
 	"headway/internal/smtptest"
 )
 
@@ -11,7 +12,7 @@ import (
 func TestHowAMailEndedIsRecordedThoughItWasCutShort(t *testing.T) {
 	t.Parallel()
 	p := correspond(t, 1, smtptest.Options{})
-	do(t, p.conn, `select headway.set_setting('digest_when_unknown', 'hold')`)
+	pgtest.Execute(t, p.conn, `select headway.set_setting('digest_when_unknown', 'hold')`)
 	reached, released := make(chan struct{}), make(chan struct{})
 	defer close(released)
 	p.server.Fail(func(s smtptest.Step) error {

@@ -85,7 +85,7 @@ func TestHealthReadinessAndMetricsAreServed(t *testing.T) {
 	}
 
 	// Newer than this binary.
-	do(t, db.Conn(t), "update "+sql.VersionTable+" set version = version + 1")
+	pgtest.Execute(t, db.Conn(t), "update "+sql.VersionTable+" set version = version + 1")
 	pgtest.Eventually(t, soon, func() bool { status, _ := get(t, addr, "/readyz"); return status == http.StatusServiceUnavailable }, "it is ready")
 	if _, body := get(t, addr, "/readyz"); !strings.Contains(body, "the schema is at version") {
 		t.Error(body)
@@ -129,7 +129,7 @@ func TestAWorkerThatCannotBeginSaysWhy(t *testing.T) {
 	}
 
 	for _, change := range []int{-1, +2} { // older, then newer
-		do(t, db.Conn(t), fmt.Sprintf("update %s set version = version + %d", sql.VersionTable, change))
+		pgtest.Execute(t, db.Conn(t), fmt.Sprintf("update %s set version = version + %d", sql.VersionTable, change))
 		var version *sql.VersionError
 		if err := run(config(t, db.URL)); !errors.As(err, &version) {
 			t.Errorf("a schema off by %+d: %v", change, err)
@@ -170,13 +170,13 @@ func TestTheFoldInHandIsFinished(t *testing.T) {
 	d := setup(t)
 
 	// A fold that takes a while, because somebody else folds in an open transaction.
-	do(t, d.writer, "begin; select headway.fold()")
-	do(t, d.bystander, complete(1))
+	pgtest.Execute(t, d.writer, "begin; select headway.fold()")
+	pgtest.Execute(t, d.bystander, complete(1))
 	d.await(worker.Rung)
 	pgtest.Eventually(t, soon, func() bool { return advisoryWaits(t, d.bystander) == 1 }, "it does not fold")
 	stopped := make(chan struct{})
 	go func() { d.stop(); close(stopped) }()
-	do(t, d.writer, "rollback")
+	pgtest.Execute(t, d.writer, "rollback")
 	await(t, "the worker to stop", stopped)
 	if n := value[int](t, d.bystander, "select count(*) from headway.pending_fact"); n != 0 {
 		t.Errorf("%d facts are left", n)
@@ -197,7 +197,7 @@ func TestAPanicIsLoggedAndTheLoopStartedAgain(t *testing.T) {
 		}
 	})
 
-	do(t, d.writer, complete(1))
+	pgtest.Execute(t, d.writer, complete(1))
 	d.await(worker.Rung, worker.Leading, worker.Folded)
 	if n := metric(t, d.Worker, "headway_panics_total"); n != 1 {
 		t.Errorf("%v panics are counted", n)

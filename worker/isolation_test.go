@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"headway/internal/pgtest"
 	"headway/internal/smtptest"
 )
 
@@ -15,7 +16,7 @@ func TestMailIsSentWhateverTheDefaultIsolation(t *testing.T) {
 			t.Parallel()
 			const people = 100
 			p := correspond(t, people, smtptest.Options{})
-			do(t, p.conn, `alter database `+pgx.Identifier{p.db.Name}.Sanitize()+` set default_transaction_isolation = '`+level+`'`)
+			pgtest.Execute(t, p.conn, `alter database `+pgx.Identifier{p.db.Name}.Sanitize()+` set default_transaction_isolation = '`+level+`'`)
 			p.Pool.Reset()
 			p.Concurrency = 4
 			p.send(people)

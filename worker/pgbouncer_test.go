@@ -22,7 +22,7 @@ func TestThroughAPoolerWithAListeningConnection(t *testing.T) {
 	traffic.settle(conn)
 	pgtest.Eventually(t, soon, func() bool { return locks(t, conn, "doorbell", exclusive) == 1 }, "it does not go to sleep")
 	w.forget()
-	do(t, conn, "select headway.reopen_task(1, 1); "+complete(1))
+	pgtest.Execute(t, conn, "select headway.reopen_task(1, 1); "+complete(1))
 	w.await(worker.Rung, worker.Folded)
 	eventuallyFolded(t, conn)
 	if metric(t, w.Worker, "headway_listening") != 1 {
@@ -52,7 +52,7 @@ func TestThroughAPoolerAloneEveryWorkerPolls(t *testing.T) {
 	for _, w := range workers {
 		w.forget()
 	}
-	do(t, conn, "select headway.reopen_task(1, 1); "+complete(1))
+	pgtest.Execute(t, conn, "select headway.reopen_task(1, 1); "+complete(1))
 	eventuallyFolded(t, conn) // by a poll that comes long before the next safety poll
 	for _, w := range workers {
 		if metric(t, w.Worker, "headway_listening") != 0 || metric(t, w.Worker, "headway_probe_failures_total") != 1 {

@@ -87,7 +87,7 @@ func TestALoginThatMayDoMoreIsRefused(t *testing.T) {
 			db := pgtest.New(t)
 			role := login(t, db)
 			named := strings.NewReplacer(" it", " "+role, "database db", "database "+db.Name)
-			do(t, db.Conn(t), "grant headway_worker to "+role+"; "+named.Replace(more))
+			pgtest.Execute(t, db.Conn(t), "grant headway_worker to "+role+"; "+named.Replace(more))
 
 			got := rights(t, db, role)
 			if strings.Join(got.More, "\n") != strings.ReplaceAll(strings.Join(want, "\n"), "database db", "database "+db.Name) {
@@ -113,14 +113,14 @@ func TestALoginThatMayDoMoreIsUsedIfAllowed(t *testing.T) {
 	t.Parallel()
 	db := seeded(t)
 	role := login(t, db)
-	do(t, db.Conn(t), "grant headway_worker, headway_app to "+role)
+	pgtest.Execute(t, db.Conn(t), "grant headway_worker, headway_app to "+role)
 	c := config(t, as(db, role), "HEADWAY_ALLOW_MORE_RIGHTS", "true")
 	w := start(t, c)
 	w.await(worker.Leading, worker.Asleep)
 
 	// That it may do too much is no excuse for doing too little.
 	other := login(t, pgtest.New(t))
-	do(t, db.Conn(t), "grant headway_app to "+other)
+	pgtest.Execute(t, db.Conn(t), "grant headway_app to "+other)
 	c = config(t, as(db, other), "HEADWAY_ALLOW_MORE_RIGHTS", "true")
 	if text := refuses(t, c).Error(); strings.Contains(text, "headway_app") || !strings.Contains(text, "it is not a member of headway_worker") {
 		t.Errorf("it says %s", text)
@@ -131,7 +131,7 @@ func TestTheLoginThatListensIsLookedAtToo(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	role := login(t, db)
-	do(t, db.Conn(t), "grant headway_worker, headway_app to "+role)
+	pgtest.Execute(t, db.Conn(t), "grant headway_worker, headway_app to "+role)
 	if text := refuses(t, config(t, db.URL, "HEADWAY_LISTEN_URL", as(db, role))).Error(); !strings.Contains(text, role+" may do more") {
 		t.Errorf("it says %s", text)
 	}
@@ -142,7 +142,7 @@ func TestWhoTheLoginIsCannotBeHidden(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	do(t, conn, "set role test_worker")
+	pgtest.Execute(t, conn, "set role test_worker")
 	r, err := worker.CheckRights(t.Context(), conn)
 	if err != nil || r.Login != "postgres" || len(r.More) != 1 || len(r.Missing) != 0 {
 		t.Errorf("%+v, %v", r, err)
@@ -167,7 +167,7 @@ func TestALoginThatMayDoTooLittleIsRefused(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
 			conn := db.Conn(t)
-			do(t, conn, less)
+			pgtest.Execute(t, conn, less)
 			refusal := refuses(t, config(t, db.URL))
 			if text := refusal.Error(); len(refusal.Rights.Missing) != 1 || !strings.Contains(text, "test_worker may not do what a worker does:\n  "+want) {
 				t.Fatalf("it says %s", text)
@@ -175,7 +175,7 @@ func TestALoginThatMayDoTooLittleIsRefused(t *testing.T) {
 			// What it says helps.
 			_, remedy, _ := strings.Cut(refusal.Rights.Missing[0], ": ")
 			remedy = strings.Replace(remedy, "policy counted", "policy all_counted", 1) // the other one may still be there
-			do(t, conn, remedy)
+			pgtest.Execute(t, conn, remedy)
 			fit(t, db, "test_worker")
 		})
 	}
@@ -185,7 +185,7 @@ func TestARefusalIsNotLongerThanAScreen(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	role := login(t, db)
-	do(t, db.Conn(t), "grant headway_worker to "+role+"; grant select on all tables in schema headway to "+role)
+	pgtest.Execute(t, db.Conn(t), "grant headway_worker to "+role+"; grant select on all tables in schema headway to "+role)
 	refusal := refuses(t, config(t, as(db, role)))
 	if lines := strings.Count(refusal.Error(), "\n"); lines != 12 || !strings.Contains(refusal.Error(), " things like that\n") || len(refusal.Rights.More) < 20 {
 		t.Errorf("%d lines:\n%s", lines, refusal)

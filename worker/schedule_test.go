@@ -90,7 +90,7 @@ func TestRunsThatWouldOverlapAreSkipped(t *testing.T) {
 	config.DigestSchedule.Schedule = schedule
 
 	// As long as another reserves, a run waits.
-	do(t, other, `begin; select pg_advisory_xact_lock(headway.lock_key('reserve'))`)
+	pgtest.Execute(t, other, `begin; select pg_advisory_xact_lock(headway.lock_key('reserve'))`)
 	start(t, config)
 	pgtest.Eventually(t, soon, func() bool { return advisoryWaits(t, conn) > 0 }, "no run begins")
 	began := schedule.asked.Load()
@@ -98,7 +98,7 @@ func TestRunsThatWouldOverlapAreSkipped(t *testing.T) {
 	if n := advisoryWaits(t, conn); n != 1 {
 		t.Errorf("%d runs wait", n)
 	}
-	do(t, other, `commit`)
+	pgtest.Execute(t, other, `commit`)
 	awaitMails(t, server, 1)
 	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) > 2 }, "it runs no more")
 }
@@ -121,7 +121,7 @@ func TestAPanicInARunLeavesTheScheduleAlive(t *testing.T) {
 	after := runs(t, conn)
 	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) > after+2 }, "it runs no more")
 	awaitMails(t, server, 1)
-	do(t, conn, `select headway.post(2, 'broadcast', 'After it.')`)
+	pgtest.Execute(t, conn, `select headway.post(2, 'broadcast', 'After it.')`)
 	awaitMails(t, server, 2)
 	w.stop()
 	if len(server.Messages()) != 2 {
@@ -142,10 +142,10 @@ func TestARunThatFailsIsTriedAgain(t *testing.T) {
 	config, conn, server := scheduled(t)
 	config.DigestSchedule.Schedule = &once{}
 	log := newLogbook(t, nil)
-	do(t, conn, breakdown)
+	pgtest.Execute(t, conn, breakdown)
 	start(t, config, func(w *worker.Worker) { w.Log, w.SweepInterval = slog.New(log), time.Second })
 	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, which is tried again") }, "no run fails")
-	do(t, conn, mend)
+	pgtest.Execute(t, conn, mend)
 	awaitMails(t, server, 1)
 	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) == 1 }, "the run is not on record")
 }
@@ -155,11 +155,11 @@ func TestARunThatFailsIsLeftToAWorkerThatHasDoneIt(t *testing.T) {
 	config, conn, _ := scheduled(t)
 	config.DigestSchedule.Schedule = &once{}
 	log := newLogbook(t, nil)
-	do(t, conn, breakdown)
+	pgtest.Execute(t, conn, breakdown)
 	w := start(t, config, func(w *worker.Worker) { w.Log, w.SweepInterval = slog.New(log), time.Second })
 	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, which is tried again") }, "no run fails")
 	// Somebody is due again by now, but not before the next time of the schedule.
-	do(t, conn, `begin; `+mend+`; select headway.digest_run_finished(now()); commit`)
+	pgtest.Execute(t, conn, `begin; `+mend+`; select headway.digest_run_finished(now()); commit`)
 	pgtest.Eventually(t, soon, func() bool { return log.has("the run of digests is done already") }, "nobody looks")
 	w.stop()
 	if n := value[int](t, conn, `select count(*) from headway.due_digests()`); n != 1 || runs(t, conn) != 1 {
@@ -193,8 +193,8 @@ func TestWhatWasMissedIsMadeUpForOnce(t *testing.T) {
 	}
 
 	// The next worker has nothing to make up for: what is unread waits for the next time.
-	do(t, conn, `select headway.post(2, 'broadcast', 'After it.'); select headway.reserve_digest(1)`)
-	do(t, conn, `insert into headway.appuser (fullname, email) values ('Eve', 'eve@example.com'); select headway.post(2, 'broadcast', 'Hello, Eve.')`)
+	pgtest.Execute(t, conn, `select headway.post(2, 'broadcast', 'After it.'); select headway.reserve_digest(1)`)
+	pgtest.Execute(t, conn, `insert into headway.appuser (fullname, email) values ('Eve', 'eve@example.com'); select headway.post(2, 'broadcast', 'Hello, Eve.')`)
 	w = start(t, config)
 	awaitMails(t, server, 2) // what is reserved goes, schedule or not
 	w.stop()
@@ -206,7 +206,7 @@ func TestWhatWasMissedIsMadeUpForOnce(t *testing.T) {
 func TestTheFirstWorkerHasNothingToMakeUpFor(t *testing.T) {
 	t.Parallel()
 	config, conn, server := scheduled(t, "HEADWAY_DIGEST_SCHEDULE", "0 0 1 1 *")
-	do(t, conn, `insert into headway.appuser (id, fullname, email) values (9, 'Eve', 'eve@example.com'); select headway.post(2, 'broadcast', 'Hello, Eve.'); select headway.reserve_digest(9)`)
+	pgtest.Execute(t, conn, `insert into headway.appuser (id, fullname, email) values (9, 'Eve', 'eve@example.com'); select headway.post(2, 'broadcast', 'Hello, Eve.'); select headway.reserve_digest(9)`)
 	w := start(t, config)
 	awaitMails(t, server, 1)
 	w.stop()

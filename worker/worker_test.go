@@ -195,7 +195,7 @@ select n, case when n <= 500 then 1 else 2 end, 'Task ' || n from generate_serie
 func seeded(t *testing.T) *pgtest.DB {
 	t.Helper()
 	db := pgtest.New(t)
-	do(t, db.Conn(t), seed)
+	pgtest.Execute(t, db.Conn(t), seed)
 	return db
 }
 
@@ -208,14 +208,6 @@ var (
 	_ execer = (*pgx.Conn)(nil)
 	_ execer = (*pgxpool.Pool)(nil)
 )
-
-// do runs statements that return nothing of interest.
-func do(t *testing.T, conn *pgx.Conn, statements string) {
-	t.Helper()
-	if err := conn.PgConn().Exec(t.Context(), statements).Close(); err != nil {
-		t.Fatalf("%s: %v", statements, err)
-	}
-}
 
 // complete is the statement that completes a task.
 func complete(task int) string { return fmt.Sprintf("select headway.complete_task(%d, 1)", task) }

@@ -28,7 +28,7 @@ func mailed(t *testing.T) (db *pgtest.DB, conn *pgx.Conn) {
 	t.Helper()
 	db = pgtest.New(t)
 	conn = db.Conn(t)
-	execSQL(t, conn, sqlMailed)
+	pgtest.Execute(t, conn, sqlMailed)
 	return db, conn
 }
 
@@ -118,7 +118,7 @@ func TestAPreviewWithoutASenderShowsAnother(t *testing.T) {
 func TestAPreviewThatCannotBeSaysWhy(t *testing.T) {
 	t.Parallel()
 	db, conn := mailed(t)
-	execSQL(t, conn, `select headway.mark_read(4, 'project_1', 1)`)
+	pgtest.Execute(t, conn, `select headway.mark_read(4, 'project_1', 1)`)
 	for _, c := range []struct{ who, want string }{
 		{"99", `nobody with the id or the full name "99"`},
 		{"Zoe", `nobody with the id or the full name "Zoe"`},
@@ -131,7 +131,7 @@ func TestAPreviewThatCannotBeSaysWhy(t *testing.T) {
 			t.Errorf("%s: %v, want %q; %q", c.who, err, c.want, stdout)
 		}
 	}
-	execSQL(t, conn, `
+	pgtest.Execute(t, conn, `
 		insert into headway.project (name) values ('Intranet');
 		insert into headway.message (sender, channel, content, kind, data) values (1, 'broadcast', 'Assigned.', 'task_assigned', '{"project_id": 2}')`)
 	stdout, _, err := digestCommand(t, map[string]string{"DATABASE_URL": db.URL}, "preview", "Dora")
@@ -156,7 +156,7 @@ func TestAPreviewThatCannotBeSaysWhy(t *testing.T) {
 func TestARunSendsWhatIsDueOnce(t *testing.T) {
 	t.Parallel()
 	db, conn := mailed(t)
-	execSQL(t, conn, `select headway.mark_read(4, 'project_1', 1)`)
+	pgtest.Execute(t, conn, `select headway.mark_read(4, 'project_1', 1)`)
 	server := catcher(t, smtptest.Options{})
 	variables := map[string]string{"DATABASE_URL": db.URL, "HEADWAY_SMTP_URL": server.URL(), "HEADWAY_MAIL_FROM": "headway@example.com"}
 	for i, want := range []string{"reserved 1, sent 1\n", "reserved 0, sent 0\n"} {
@@ -173,7 +173,7 @@ func TestARunSendsWhatIsDueOnce(t *testing.T) {
 		t.Errorf("%d digests are called sent", n)
 	}
 	// What was reserved by hand goes too.
-	execSQL(t, conn, `select headway.reserve_digest(3)`)
+	pgtest.Execute(t, conn, `select headway.reserve_digest(3)`)
 	if stdout, _, err := digestCommand(t, variables, "run"); err != nil || stdout != "reserved 0, sent 1\n" || len(server.Messages()) != 2 {
 		t.Errorf("%v, %q, %d mails", err, stdout, len(server.Messages()))
 	}

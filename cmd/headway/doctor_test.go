@@ -67,7 +67,7 @@ func expect(t *testing.T, findings map[string]string, want map[string]string) {
 func TestDoctorFindsNothingWrongWhereNothingIs(t *testing.T) {
 	t.Parallel()
 	db, conn := watched(t)
-	execSQL(t, conn, `select headway.heartbeat(gen_random_uuid(), 'here', 1, 'test', true)`)
+	pgtest.Execute(t, conn, `select headway.heartbeat(gen_random_uuid(), 'here', 1, 'test', true)`)
 	findings, err := examine(t, map[string]string{"DATABASE_URL": db.URL})
 	if err != nil {
 		t.Error(err)
@@ -100,7 +100,7 @@ func TestDoctorFindsTheSchemaMissingStaleOrNewer(t *testing.T) {
 	if _, _, err := headway(t, db.URL, "migrate"); err != nil {
 		t.Fatal(err)
 	}
-	execSQL(t, db.Conn(t), "update "+sql.VersionTable+" set version = 99")
+	pgtest.Execute(t, db.Conn(t), "update "+sql.VersionTable+" set version = 99")
 	findings, err := examine(t, variables)
 	if err == nil {
 		t.Error("a newer schema is fine")
@@ -112,7 +112,7 @@ func TestDoctorKnowsTheServersThatHeadwayRunsOn(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	execSQL(t, conn, "create schema other; alter database "+db.Name+" set search_path = other, pg_catalog")
+	pgtest.Execute(t, conn, "create schema other; alter database "+db.Name+" set search_path = other, pg_catalog")
 	for number, want := range map[int]string{
 		140018: "failed: PostgreSQL 14.18 is too old: headway needs 15 or newer",
 		150013: "warning: PostgreSQL 15.13 has a known hole in row-level security (CVE-2025-8713): update it to 15.14 or newer",
@@ -125,7 +125,7 @@ func TestDoctorKnowsTheServersThatHeadwayRunsOn(t *testing.T) {
 		190001: "ok: PostgreSQL 19.1, newer than those that this headway was tested on, 15 to 18",
 	} {
 		// What the server says of itself cannot be set, so something else says it.
-		execSQL(t, conn, fmt.Sprintf("create or replace function other.current_setting(text) returns text return %d", number))
+		pgtest.Execute(t, conn, fmt.Sprintf("create or replace function other.current_setting(text) returns text return %d", number))
 		findings, err := examine(t, map[string]string{"DATABASE_URL": db.URL})
 		if failed := strings.HasPrefix(want, "failed"); failed != (err != nil) {
 			t.Errorf("%d: %v", number, err)
@@ -165,7 +165,7 @@ func TestDoctorFindsThePoolerThatDeliversNothing(t *testing.T) {
 func TestDoctorFindsWhatIsWrongInside(t *testing.T) {
 	t.Parallel()
 	db, conn := watched(t)
-	execSQL(t, conn, `
+	pgtest.Execute(t, conn, `
 select headway.complete_task(1, 3);
 update headway.pending_fact set at = now() - interval '1 hour';
 select headway.set_setting('notify_payload', 'off');
@@ -183,7 +183,7 @@ reset session_replication_role`)
 	})
 	expect(t, findings, map[string]string{"queue": ": start `headway worker`"})
 
-	execSQL(t, conn, `select headway.heartbeat(gen_random_uuid(), 'here', 1, 'one', false), headway.heartbeat(gen_random_uuid(), 'here', 2, 'two', true)`)
+	pgtest.Execute(t, conn, `select headway.heartbeat(gen_random_uuid(), 'here', 1, 'one', false), headway.heartbeat(gen_random_uuid(), 'here', 2, 'two', true)`)
 	findings, err = examine(t, variables)
 	if err == nil || !strings.Contains(err.Error(), "2 checks failed") {
 		t.Errorf("%v", err)
@@ -196,7 +196,7 @@ func TestDoctorNamesWhoHoldsTheWorkersLocks(t *testing.T) {
 	t.Parallel()
 	db, conn := watched(t)
 	other := db.Conn(t, pgtest.User("test_worker"))
-	execSQL(t, other, `set application_name = 'psql'; select pg_advisory_lock(headway.lock_key('leader')), pg_advisory_lock_shared(headway.lock_key('fold'))`)
+	pgtest.Execute(t, other, `set application_name = 'psql'; select pg_advisory_lock(headway.lock_key('leader')), pg_advisory_lock_shared(headway.lock_key('fold'))`)
 	who := fmt.Sprintf("held by pid %d, user test_worker, application psql", other.PgConn().PID())
 	findings, err := examine(t, map[string]string{"DATABASE_URL": db.URL})
 	if err != nil {
@@ -209,17 +209,17 @@ func TestDoctorNamesWhoHoldsTheWorkersLocks(t *testing.T) {
 		}
 	}
 
-	execSQL(t, conn, `select headway.heartbeat('00000000-0000-0000-0000-000000000001', 'here', 1, 'test', false)`)
+	pgtest.Execute(t, conn, `select headway.heartbeat('00000000-0000-0000-0000-000000000001', 'here', 1, 'test', false)`)
 	findings, _ = examine(t, map[string]string{"DATABASE_URL": db.WorkerURL()})
 	expect(t, findings, map[string]string{"worker": "warning: 1 worker runs, none leads: look into their logs the lock fold is " + who})
 
 	// One that leads and cannot fold.
-	execSQL(t, conn, `select headway.heartbeat('00000000-0000-0000-0000-000000000001', 'here', 1, 'test', true);
+	pgtest.Execute(t, conn, `select headway.heartbeat('00000000-0000-0000-0000-000000000001', 'here', 1, 'test', true);
 		insert into headway.pending_fact (kind, project_id, at) values ('recompute', 1, now() - interval '1 hour')`)
 	findings, _ = examine(t, map[string]string{"DATABASE_URL": db.URL})
 	expect(t, findings, map[string]string{"worker": "ok: 1 worker runs", "queue": "the lock fold is " + who})
 
-	execSQL(t, other, `select pg_advisory_unlock_all()`)
+	pgtest.Execute(t, other, `select pg_advisory_unlock_all()`)
 	if findings, _ = examine(t, map[string]string{"DATABASE_URL": db.URL}); strings.Contains(fmt.Sprint(findings), "the lock ") {
 		t.Errorf("nobody holds a lock: %q", findings)
 	}

@@ -17,8 +17,8 @@ func TestRolesCanBeMadeByHand(t *testing.T) {
 	cluster := pgtest.Server(t, postgres.Options{})
 	db := pgtest.DB{URL: cluster.URL("postgres")}
 	conn := db.Conn(t)
-	execSQL(t, conn, "create role deployer login")
-	execSQL(t, conn, "create database app owner deployer")
+	pgtest.Execute(t, conn, "create role deployer login")
+	pgtest.Execute(t, conn, "create database app owner deployer")
 	url := strings.Replace(cluster.URL("app"), "postgres@", "deployer@", 1)
 	roles := func() int { return count(t, conn, `pg_roles where rolname ~ '^headway_'`) }
 
@@ -38,7 +38,7 @@ func TestRolesCanBeMadeByHand(t *testing.T) {
 	if err == nil {
 		t.Error("there is nothing to do")
 	}
-	execSQL(t, conn, script)
+	pgtest.Execute(t, conn, script)
 	stdout, _, err = headway(t, url, "migrate", "--no-roles")
 	if err != nil || !strings.HasSuffix(stdout, fmt.Sprintf("\nschema version %d of %[1]d\n", sql.Latest())) || roles() != 6 {
 		t.Errorf("with the roles made: %v, %q", err, stdout)
@@ -50,7 +50,7 @@ func TestRolesCanBeMadeByHand(t *testing.T) {
 	}
 
 	// The roles are there, and the login may not act as the owner.
-	execSQL(t, conn, "revoke headway_owner from deployer")
+	pgtest.Execute(t, conn, "revoke headway_owner from deployer")
 	script, _, err = headway(t, url, "migrate", "--no-roles")
 	if err == nil || !strings.Contains(err.Error(), "grant headway_owner to deployer") || !strings.Contains(script, "\ngrant headway_owner to deployer") ||
 		strings.Contains(script, "create role") {

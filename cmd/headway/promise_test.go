@@ -69,8 +69,8 @@ select headway.mark_read(u, 'project_' || 1 + u % 20, case when u <= 201 then 1 
 func testPromise(t *testing.T, program, whenUnknown string, random *rand.Rand) {
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	do(t, conn, fmt.Sprintf(sqlPromise, promisePeople, whenUnknown))
-	do(t, conn, sqlPromiseRead)
+	pgtest.Execute(t, conn, fmt.Sprintf(sqlPromise, promisePeople, whenUnknown))
+	pgtest.Execute(t, conn, sqlPromiseRead)
 	server := startFlakyServer(t, random.Uint64())
 
 	start := func() *process {
@@ -85,7 +85,7 @@ func testPromise(t *testing.T, program, whenUnknown string, random *rand.Rand) {
 	var killed []int
 	for kill := range promiseKills {
 		// While they send, more is said.
-		do(t, conn, fmt.Sprintf(`select headway.post(1, 'project_' || p, 'word%dof' || p || 'x') from generate_series(1, 20) p`, 4+kill))
+		pgtest.Execute(t, conn, fmt.Sprintf(`select headway.post(1, 'project_' || p, 'word%dof' || p || 'x') from generate_series(1, 20) p`, 4+kill))
 		target := len(server.Messages()) + random.IntN(promisePeople/promiseKills)
 		pgtest.Eventually(t, 2*time.Minute, func() bool {
 			letTimePass(t, conn, killed)
@@ -113,7 +113,7 @@ func testPromise(t *testing.T, program, whenUnknown string, random *rand.Rand) {
 // What such a worker had asked of the database may be done after its end, so this is not done once and for all.
 func letTimePass(t *testing.T, conn *pgx.Conn, killed []int) {
 	t.Helper()
-	do(t, conn, `update headway.digest set next_attempt_at = now() where state = 'reserved' and next_attempt_at > now()`)
+	pgtest.Execute(t, conn, `update headway.digest set next_attempt_at = now() where state = 'reserved' and next_attempt_at > now()`)
 	if _, err := conn.Exec(t.Context(), `
 		update headway.digest d set lease_until = now() - interval '1 second'
 		from headway.worker w

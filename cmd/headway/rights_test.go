@@ -22,7 +22,7 @@ import (
 func TestALoginThatIsAWorkerAndNothingElseIsEnough(t *testing.T) {
 	t.Parallel()
 	db, conn := mailed(t)
-	execSQL(t, conn, `insert into headway.task (project_id, title) values (1, 'Write')`)
+	pgtest.Execute(t, conn, `insert into headway.task (project_id, title) values (1, 'Write')`)
 	server := catcher(t, smtptest.Options{})
 	addr := pgtest.FreeAddr(t)
 	environment := map[string]string{
@@ -37,7 +37,7 @@ func TestALoginThatIsAWorkerAndNothingElseIsEnough(t *testing.T) {
 	w.awaitLog("this worker leads")
 
 	// It folds, with what follows from that, and says how it is.
-	execSQL(t, conn, `select headway.complete_task(1, 1)`)
+	pgtest.Execute(t, conn, `select headway.complete_task(1, 1)`)
 	eventuallyFolded(t, conn)
 	if n := count(t, conn, "headway.message where kind = 'task_completed'"); n != 1 {
 		t.Errorf("there are %d messages of it", n)
@@ -95,7 +95,7 @@ func TestALoginThatIsAWorkerAndNothingElseIsEnough(t *testing.T) {
 		}
 		return nil
 	})
-	execSQL(t, conn, `select headway.reserve_digest(3)`)
+	pgtest.Execute(t, conn, `select headway.reserve_digest(3)`)
 	stdout, _, err := digestCommand(t, environment, "run")
 	var id int
 	if err := conn.QueryRow(t.Context(), `select max(id) from headway.digest`).Scan(&id); err != nil {
@@ -139,7 +139,7 @@ func TestEveryCommandNamesTheRoleThatItNeeds(t *testing.T) {
 	} {
 		login := role + "_" + db.Name
 		logins[role] = strings.Replace(db.URL, "postgres@", login+"@", 1)
-		execSQL(t, conn, "create role "+login+" login in role "+roles)
+		pgtest.Execute(t, conn, "create role "+login+" login in role "+roles)
 		t.Cleanup(func() {
 			if err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), "drop role "+login).Close(); err != nil {
 				t.Error(err)
@@ -186,7 +186,7 @@ func TestDoctorTellsWhatTheLoginMayDo(t *testing.T) {
 	t.Parallel()
 	db, conn := watched(t)
 	role := "outsider_" + db.Name
-	execSQL(t, conn, "create role "+role+" login")
+	pgtest.Execute(t, conn, "create role "+role+" login")
 	t.Cleanup(func() {
 		if err := conn.PgConn().Exec(context.WithoutCancel(t.Context()), "drop owned by "+role+"; drop role "+role).Close(); err != nil {
 			t.Error(err)
@@ -241,7 +241,7 @@ func TestNobodyTakesOverWhoLooks(t *testing.T) {
 		stdout, stderr, err := headway(t, db.URL, args...)
 		looks(fmt.Sprint(args), stdout+stderr, err)
 	}
-	execSQL(t, conn, `insert into headway.task (project_id, title) values (1, 'Write'); select headway.heartbeat(gen_random_uuid(), 'here', 1, 'test', true)`)
+	pgtest.Execute(t, conn, `insert into headway.task (project_id, title) values (1, 'Write'); select headway.heartbeat(gen_random_uuid(), 'here', 1, 'test', true)`)
 	findings, err := examine(t, environment)
 	looks("doctor", fmt.Sprint(findings), err)
 	for _, args := range [][]string{{"preview", "1"}, {"preview", "Abe"}, {"run"}} {
@@ -259,7 +259,7 @@ func TestNobodyTakesOverWhoLooks(t *testing.T) {
 	allowed := start(t, []string{"DATABASE_URL=" + db.URL, "HEADWAY_ALLOW_MORE_RIGHTS=true", "HEADWAY_HTTP_ADDR=" + addr, "HEADWAY_SMTP_URL=" + server.URL(),
 		"HEADWAY_MAIL_FROM=headway@example.com", "HEADWAY_DIGEST_SCHEDULE=@every 1s", "HEADWAY_TOKEN_SECRET=" + strings.Repeat("s", 32)}, "worker")
 	allowed.await("this worker leads")
-	execSQL(t, conn, `select headway.complete_task(1, 1)`)
+	pgtest.Execute(t, conn, `select headway.complete_task(1, 1)`)
 	watching.await("100%")
 	pgtest.Eventually(t, soon, func() bool { return strings.Contains(page(t, http.MethodGet, "http://"+addr+"/readyz"), "ok") }, "it is not ready")
 	for _, p := range []*program{watching, allowed} {

@@ -27,15 +27,8 @@ func watched(t *testing.T) (db *pgtest.DB, conn *pgx.Conn) {
 	t.Helper()
 	db = pgtest.New(t)
 	conn = db.Conn(t)
-	execSQL(t, conn, sqlWatched)
+	pgtest.Execute(t, conn, sqlWatched)
 	return db, conn
-}
-
-func execSQL(t *testing.T, conn *pgx.Conn, script string) {
-	t.Helper()
-	if err := conn.PgConn().Exec(t.Context(), script).Close(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestWatchPrintsALinePerChange(t *testing.T) {
@@ -44,7 +37,7 @@ func TestWatchPrintsALinePerChange(t *testing.T) {
 	p := start(t, []string{"DATABASE_URL=" + db.URL}, "watch", "--project", "1")
 	p.await("Website relaunch  Bob  0%  0/3\n", "Website relaunch  all customers  0%  0/9\n", "  listening\n")
 
-	execSQL(t, conn, `select headway.complete_task(1, 3); select headway.fold()`)
+	pgtest.Execute(t, conn, `select headway.complete_task(1, 3); select headway.fold()`)
 	p.await(
 		"Website relaunch  Abe  0% -> 33%  1/3\n",
 		"Website relaunch  Bob  0% -> 33%  1/3\n",
@@ -52,15 +45,15 @@ func TestWatchPrintsALinePerChange(t *testing.T) {
 		"Website relaunch  all customers  0% -> 33%  3/9\n",
 		"Charlie completed \"Choose the photographs\"\n",
 	)
-	execSQL(t, conn, `select headway.complete_task(4, 1); select headway.fold()`)
-	execSQL(t, conn, `select headway.post(2, 'project_1', E'two\nlines \x1b[31mred')`)
+	pgtest.Execute(t, conn, `select headway.complete_task(4, 1); select headway.fold()`)
+	pgtest.Execute(t, conn, `select headway.post(2, 'project_1', E'two\nlines \x1b[31mred')`)
 	p.await("Bob: two lines [31mred\n")
 	if strings.Contains(p.output(), "Brand guide") || strings.Contains(p.output(), "\x1b") {
 		t.Error("it prints another project, or escape sequences")
 	}
 
 	at := len(p.output())
-	execSQL(t, conn, `
+	pgtest.Execute(t, conn, `
 select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid();
 select headway.complete_task(2, 2); select headway.fold()`)
 	p.awaitAfter(at, "connection lost, next try in ")
@@ -80,7 +73,7 @@ func TestWatchRedrawsInPlaceOnATerminal(t *testing.T) {
 	p.await("Website relaunch", "Abe", "Bob", "Charlie", "Brand guide")
 
 	at := len(p.output())
-	execSQL(t, conn, `select headway.complete_task(1, 3); select headway.post(2, 'project_1', 'Hello'); select headway.fold()`)
+	pgtest.Execute(t, conn, `select headway.complete_task(1, 3); select headway.post(2, 'project_1', 'Hello'); select headway.fold()`)
 	p.awaitAfter(at, "\x1b[H")
 	pgtest.Eventually(t, patience, func() bool {
 		return missing(plain(p.output()[at:]), "Bob", "33%", "1/3", "+33", "Website relaunch  Bob: Hello", "Charlie completed") == ""
@@ -101,7 +94,7 @@ func TestWatchRedrawsInPlaceOnATerminal(t *testing.T) {
 func TestWatchHasNoColoursWhereNobodyWantsThem(t *testing.T) {
 	t.Parallel()
 	db, conn := watched(t)
-	execSQL(t, conn, `select headway.complete_task(1, 3); select headway.fold()`)
+	pgtest.Execute(t, conn, `select headway.complete_task(1, 3); select headway.fold()`)
 	p := startOnTerminal(t, 80, 24, []string{"DATABASE_URL=" + db.URL, "NO_COLOR=1"}, "watch")
 	p.await("listening", "Bob", "Charlie completed")
 	if strings.Contains(p.output(), "m█") || !strings.Contains(p.output(), "█") {

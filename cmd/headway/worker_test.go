@@ -134,13 +134,6 @@ insert into headway.project (id, name) values (1, 'Site');
 insert into headway.member (project_id, user_id, role) values (1, 1, 'customer');
 insert into headway.task (id, project_id, title) select n, 1, 'Task ' || n from generate_series(1, 1000) n`
 
-func do(t *testing.T, conn *pgx.Conn, statements string) {
-	t.Helper()
-	if err := conn.PgConn().Exec(t.Context(), statements).Close(); err != nil {
-		t.Fatalf("%s: %v", statements, err)
-	}
-}
-
 func count(t *testing.T, conn *pgx.Conn, from string) (n int) {
 	t.Helper()
 	if err := conn.QueryRow(t.Context(), "select count(*) from "+from).Scan(&n); err != nil {
@@ -186,7 +179,7 @@ func testStop(t *testing.T, program string) {
 func testKill(t *testing.T, program string) {
 	db := pgtest.New(t)
 	conn, writer := db.Conn(t), db.Conn(t)
-	do(t, conn, seed)
+	pgtest.Execute(t, conn, seed)
 	leader := startWorker(t, program, db.URL)
 	leader.awaitLog("this worker leads")
 
@@ -220,7 +213,7 @@ func testKill(t *testing.T, program string) {
 	standby.awaitLog("another worker leads")
 	pgtest.Eventually(t, soon, func() bool { return count(t, conn, locks+" and mode = 'ExclusiveLock'") == 2 }, "the leader does not sleep")
 	leader.signal(syscall.SIGKILL)
-	do(t, conn, "select headway.reopen_task(1, 1)")
+	pgtest.Execute(t, conn, "select headway.reopen_task(1, 1)")
 	standby.awaitLog("this worker leads")
 	eventuallyFolded(t, conn)
 }
@@ -228,7 +221,7 @@ func testKill(t *testing.T, program string) {
 func testHalt(t *testing.T, program string) {
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	do(t, conn, seed)
+	pgtest.Execute(t, conn, seed)
 	leader := startWorker(t, program, db.URL)
 	leader.awaitLog("this worker leads")
 	standby := startWorker(t, program, db.URL, "HEADWAY_POLL_INTERVAL=100ms")
@@ -236,10 +229,10 @@ func testHalt(t *testing.T, program string) {
 	eventuallyFolded(t, conn)
 
 	leader.signal(syscall.SIGSTOP)
-	do(t, conn, "select headway.complete_task(1, 1)")
+	pgtest.Execute(t, conn, "select headway.complete_task(1, 1)")
 	eventuallyFolded(t, conn)
 	leader.signal(syscall.SIGCONT)
-	do(t, conn, "select headway.complete_task(2, 1)")
+	pgtest.Execute(t, conn, "select headway.complete_task(2, 1)")
 	eventuallyFolded(t, conn)
 	for _, w := range []*process{leader, standby} {
 		w.signal(syscall.SIGTERM)

@@ -137,16 +137,9 @@ func seeded(t *testing.T) (*pgtest.DB, *pgx.Conn) {
 	t.Helper()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	do(t, conn, sqlPeople)
-	do(t, conn, `set jit = off`) // compiling the views takes longer than reading them
+	pgtest.Execute(t, conn, sqlPeople)
+	pgtest.Execute(t, conn, `set jit = off`) // compiling the views takes longer than reading them
 	return db, conn
-}
-
-func do(t *testing.T, conn *pgx.Conn, script string) {
-	t.Helper()
-	if err := conn.PgConn().Exec(t.Context(), script).Close(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestItShowsWhatTheViewsSay(t *testing.T) {
@@ -155,7 +148,7 @@ func TestItShowsWhatTheViewsSay(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			db, conn := seeded(t)
-			do(t, conn, `select headway.set_setting('notify_payload', '`+mode+`')`)
+			pgtest.Execute(t, conn, `select headway.set_setting('notify_payload', '`+mode+`')`)
 			f := follow(t, db)
 			f.await(Listening, 1)
 			f.awaitTruth(conn)
@@ -172,10 +165,10 @@ func TestItShowsWhatTheViewsSay(t *testing.T) {
 				`select headway.complete_task(4, 20)`,                                         //
 				`insert into headway.task (project_id, title) values (1, 'One'), (2, 'More')`, //
 			} {
-				do(t, conn, step+`; select headway.fold()`)
+				pgtest.Execute(t, conn, step+`; select headway.fold()`)
 			}
 			// A stranger in a notification has everything read again.
-			do(t, conn, `
+			pgtest.Execute(t, conn, `
 insert into headway.task (project_id, title, audience) values (1, 'For Eve', 'assigned');
 insert into headway.assignment select max(id), 20 from headway.task;
 select headway.fold()`)
@@ -192,7 +185,7 @@ func TestWhoJoinsIsSeenThoughNothingIsNotified(t *testing.T) {
 	db, conn := seeded(t)
 	f := follow(t, db, func(f *Follower) { f.ReadInterval = 100 * time.Millisecond })
 	f.await(Listening, 1)
-	do(t, conn, `
+	pgtest.Execute(t, conn, `
 insert into headway.appuser (id, fullname) values (20, 'Eve');
 insert into headway.member values (1, 20, 'customer');
 delete from headway.member where project_id = 1 and user_id = 1;
@@ -210,8 +203,8 @@ func TestAProjectAloneIsFollowedAlone(t *testing.T) {
 	db, conn := seeded(t)
 	f := follow(t, db, func(f *Follower) { f.Project = 2 })
 	f.await(Listening, 1)
-	do(t, conn, `select headway.complete_task(1, 3); select headway.post(2, 'project_1', 'not for you'); select headway.fold()`)
-	do(t, conn, `select headway.complete_task(5, 1); select headway.post(1, 'project_2', 'for you'); select headway.fold()`)
+	pgtest.Execute(t, conn, `select headway.complete_task(1, 3); select headway.post(2, 'project_1', 'not for you'); select headway.fold()`)
+	pgtest.Execute(t, conn, `select headway.complete_task(5, 1); select headway.post(1, 'project_2', 'for you'); select headway.fold()`)
 	f.awaitText("Abe: for you")
 	f.awaitText(`Abe completed "Pick a typeface"`)
 	if bars, want := f.bars(), (map[string]Part{"Brand guide": {1, 1}, "Brand guide/Abe": {1, 1}}); !reflect.DeepEqual(bars, want) {
@@ -238,7 +231,7 @@ func TestALostConnectionIsMadeAnewAndNothingIsMissed(t *testing.T) {
 	db, conn := seeded(t)
 	f := follow(t, db)
 	f.await(Listening, 1)
-	do(t, conn, `
+	pgtest.Execute(t, conn, `
 select headway.complete_task(1, 3), headway.post(2, 'project_1', 'heard by nobody');
 select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid();
 select headway.fold()`)
@@ -247,7 +240,7 @@ select headway.fold()`)
 	f.awaitTruth(conn)
 	f.awaitText("Bob: heard by nobody")
 	f.awaitText(`Charlie completed "Choose the photographs"`)
-	do(t, conn, `select headway.complete_task(4, 3); select headway.fold()`)
+	pgtest.Execute(t, conn, `select headway.complete_task(4, 3); select headway.fold()`)
 	f.awaitTruth(conn)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -261,13 +254,13 @@ func TestWhereNothingIsNotifiedItReads(t *testing.T) {
 	t.Run("by setting", func(t *testing.T) {
 		t.Parallel()
 		db, conn := seeded(t)
-		do(t, conn, `select headway.set_setting('notify_payload', 'off')`)
+		pgtest.Execute(t, conn, `select headway.set_setting('notify_payload', 'off')`)
 		f := follow(t, db)
 		f.await(Deaf, 1)
-		do(t, conn, `select headway.complete_task(1, 3), headway.post(2, 'project_1', 'silently')`)
+		pgtest.Execute(t, conn, `select headway.complete_task(1, 3), headway.post(2, 'project_1', 'silently')`)
 		f.awaitTruth(conn)
 		f.awaitText("Bob: silently")
-		do(t, conn, `select headway.set_setting('notify_payload', 'row')`)
+		pgtest.Execute(t, conn, `select headway.set_setting('notify_payload', 'row')`)
 		f.await(Listening, 1)
 	})
 	t.Run("behind a pooler", func(t *testing.T) {
@@ -279,7 +272,7 @@ func TestWhereNothingIsNotifiedItReads(t *testing.T) {
 			f.Read = f.Listen
 		})
 		f.await(Deaf, 1)
-		do(t, conn, `select headway.complete_task(1, 3), headway.post(2, 'project_1', 'pooled')`)
+		pgtest.Execute(t, conn, `select headway.complete_task(1, 3), headway.post(2, 'project_1', 'pooled')`)
 		f.awaitTruth(conn)
 		f.awaitText("Bob: pooled")
 	})
@@ -290,7 +283,7 @@ func TestAMessageThatWasCutIsRead(t *testing.T) {
 	db, conn := seeded(t)
 	f := follow(t, db)
 	f.await(Listening, 1)
-	do(t, conn, `select headway.post(1, 'project_1', repeat('long ', 2000))`)
+	pgtest.Execute(t, conn, `select headway.post(1, 'project_1', repeat('long ', 2000))`)
 	f.awaitText("Abe: " + strings.Repeat("long ", 200))
 }
 
@@ -305,9 +298,9 @@ func TestWhatAnybodyMayNotifyDoesNoHarm(t *testing.T) {
 		`{"channel":"nowhere","seq":1,"content":"hello"}`, `{"channel":"nowhere","seq":2,"id":99}`,
 		`{"channel":"project_1","seq":"x"}`,
 	} {
-		do(t, conn, `select pg_notify('headway_events', '`+payload+`')`)
+		pgtest.Execute(t, conn, `select pg_notify('headway_events', '`+payload+`')`)
 	}
-	do(t, conn, `select headway.post(2, 'project_1', 'still here')`)
+	pgtest.Execute(t, conn, `select headway.post(2, 'project_1', 'still here')`)
 	f.awaitText("Bob: still here")
 	f.awaitTruth(conn)
 	f.mu.Lock()

@@ -302,3 +302,13 @@ func Eventually(t testing.TB, timeout time.Duration, condition func() bool, form
 		}
 	}
 }
+
+// Execute runs a script, within a minute.
+func Execute(t testing.TB, conn *pgx.Conn, script string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := conn.PgConn().Exec(ctx, script).Close(); err != nil {
+		t.Fatalf("%s: %v", script, err)
+	}
+}

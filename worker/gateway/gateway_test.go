@@ -34,7 +34,7 @@ func setup(t *testing.T, change ...func(*Gateway)) *bench {
 	t.Helper()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	exec(t, conn, gatewaytest.People)
+	pgtest.Execute(t, conn, gatewaytest.People)
 	verifier, err := NewVerifier([]byte(gatewaytest.Secret), "", "headway", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -44,13 +44,6 @@ func setup(t *testing.T, change ...func(*Gateway)) *bench {
 		c(g)
 	}
 	return &bench{Gateway: g, db: db, conn: conn, server: gatewaytest.Serve(t, db, g)}
-}
-
-func exec(t *testing.T, conn *pgx.Conn, script string) {
-	t.Helper()
-	if err := conn.PgConn().Exec(t.Context(), script).Close(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // client is a WebSocket and what has come over it.
@@ -169,14 +162,14 @@ func TestTwoPeopleSeeEachOther(t *testing.T) {
 	if status, answer := b.do(t, 3, "POST", "/api/tasks/1/complete", ""); status != http.StatusOK || answer != `{"changed" : true}` {
 		t.Fatal(status, answer)
 	}
-	exec(t, b.conn, "select headway.fold()")
+	pgtest.Execute(t, b.conn, "select headway.fold()")
 	if e := bob.want("progress"); e.ProjectID != 1 || e.Shared.Done != 1 || e.Shared.Total != 2 {
 		t.Errorf("Bob is told %+v", e)
 	}
 	if status, answer := b.do(t, 3, "POST", "/api/tasks/2/complete", ""); status != http.StatusOK {
 		t.Fatal(status, answer)
 	}
-	exec(t, b.conn, "select headway.fold()")
+	pgtest.Execute(t, b.conn, "select headway.fold()")
 	charlie.want("progress")
 	if e := charlie.want("progress"); e.Progress == nil || e.Progress.Percent != 100 {
 		t.Errorf("Charlie is told %+v of what is his own", e)
@@ -205,10 +198,10 @@ func TestWhoComesBackGetsWhatTheyMissed(t *testing.T) {
 		has.Projects[p.ProjectID] = p.Version
 	}
 	_ = bob.ws.CloseNow()
-	exec(t, b.conn, "select headway.post(1, 'project_1', 'one'), headway.post(1, 'project_1', 'two')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'one'), headway.post(1, 'project_1', 'two')")
 	bob = b.dial(t, 2, &has)
 	bob.want("resumed")
-	exec(t, b.conn, "select headway.post(1, 'project_1', 'three')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'three')")
 	for i, want := range []string{"one", "two", "three"} {
 		if e := bob.want("message"); e.Content != want || e.Seq != int64(i+1) {
 			t.Errorf("message %d is %+v", i+1, e)
@@ -227,9 +220,9 @@ func TestWhoLosesTheProjectIsToldNothingMore(t *testing.T) {
 	bob, charlie := b.dial(t, 2, nil), b.dial(t, 3, nil)
 	bob.want("snapshot")
 	charlie.want("snapshot")
-	exec(t, b.conn, "delete from headway.member where user_id = 2; select headway.post(1, 'project_1', 'not for Bob')")
+	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2; select headway.post(1, 'project_1', 'not for Bob')")
 	charlie.want("message")
-	exec(t, b.conn, "select headway.post(1, 'broadcast', 'for all')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'broadcast', 'for all')")
 	for {
 		e, err := bob.next()
 		if err != nil {
@@ -242,11 +235,11 @@ func TestWhoLosesTheProjectIsToldNothingMore(t *testing.T) {
 			break
 		}
 	}
-	exec(t, b.conn, "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')")
+	pgtest.Execute(t, b.conn, "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')")
 	if e := bob.want("joined"); e.Channel != "project_1" {
 		t.Errorf("Bob is told %+v", e)
 	}
-	exec(t, b.conn, "select headway.post(1, 'project_1', 'welcome back')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'welcome back')")
 	if e := bob.want("message"); e.Content != "welcome back" {
 		t.Errorf("Bob is told %+v", e)
 	}
@@ -259,7 +252,7 @@ func TestATokenThatExpiresEndsTheConnection(t *testing.T) {
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
 	c.Forward(2 * time.Hour)
-	exec(t, b.conn, "select headway.post(1, 'project_1', 'too late')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'too late')")
 	if e, err := bob.next(); websocket.CloseStatus(err) != websocket.StatusCode(statusUnauthorized) {
 		t.Errorf("Bob is told %+v, %v", e, err)
 	}

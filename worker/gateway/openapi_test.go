@@ -16,6 +16,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"headway/internal/gatewaytest"
+	"headway/internal/pgtest"
 )
 
 // api is openapi.json, closed: what it does not mention is wrong.
@@ -130,7 +131,7 @@ func TestTheDescriptionNamesWhatIsServed(t *testing.T) {
 func TestAnswersAreAsDescribed(t *testing.T) {
 	t.Parallel()
 	a, b := readAPI(t), setup(t)
-	exec(t, b.conn, `
+	pgtest.Execute(t, b.conn, `
 update headway.appuser set email = 'bob@example.com', quiet_from = '22:00', quiet_until = '07:00', digest_after = '1 day' where id = 2;
 update headway.task set detail = 'Which one?', due_at = '2027-01-01' where id = 1;
 insert into headway.task (id, project_id, title) values (4, 1, 'Launch');
@@ -239,14 +240,14 @@ func TestEventsAreAsDescribed(t *testing.T) {
 	bob, dora := b.dial(t, 2, nil), b.dial(t, 4, nil)
 	until(bob, "snapshot")
 	until(dora, "snapshot")
-	exec(t, b.conn, "select headway.complete_task(1, 2), headway.complete_task(2, 2); select headway.fold()")
+	pgtest.Execute(t, b.conn, "select headway.complete_task(1, 2), headway.complete_task(2, 2); select headway.fold()")
 	until(bob, "progress")
 	until(dora, "progress", "message") // the message in the staff's channel: what was completed
-	exec(t, b.conn, "select headway.post(1, 'project_1', 'Hello'), headway.mark_read(2, 'project_1')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'Hello'), headway.mark_read(2, 'project_1')")
 	until(bob, "message", "read")
-	exec(t, b.conn, "delete from headway.member where user_id = 2")
+	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2")
 	until(bob, "left")
-	exec(t, b.conn, "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')")
+	pgtest.Execute(t, b.conn, "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')")
 	until(bob, "joined")
 
 	for want, has := range map[string]*Positions{

@@ -103,7 +103,7 @@ func TestWhatHappensAfterTheSnapshotIsNotLost(t *testing.T) {
 				return
 			}
 			once.Do(func() {
-				exec(t, b.conn, "select headway.post(1, 'project_1', 'in between')")
+				pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'in between')")
 				// Charlie's connection has it, so it has been handed out.
 				pgtest.Eventually(t, 20*time.Second, func() bool {
 					b.hub.mu.Lock()
@@ -138,10 +138,10 @@ func TestWhoComesWhileAChannelBeginsMissesNothing(t *testing.T) {
 					if step != "snapshot read" || !came.CompareAndSwap(false, true) {
 						return
 					}
-					exec(t, b.conn, "select headway.post(1, 'project_1', 'one'), headway.post(1, 'project_1', 'two')")
+					pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'one'), headway.post(1, 'project_1', 'two')")
 					charlie := b.dial(t, 3, nil)
 					charlie.want("snapshot")
-					exec(t, b.conn, "select headway.post(1, 'project_1', 'three')")
+					pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'three')")
 					charlie.want("message")
 				}
 			})
@@ -162,7 +162,7 @@ func TestWhoComesWhileAChannelBeginsMissesNothing(t *testing.T) {
 				}
 				seq = snap.position().Channels["project_1"]
 			}
-			exec(t, b.conn, "select headway.post(1, 'project_1', 'four')")
+			pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'four')")
 			for ; seq < 4; seq++ {
 				if e := bob.want("message"); e.Seq != seq+1 {
 					t.Fatalf("told %+v after %d", e, seq)
@@ -176,7 +176,7 @@ func TestWhoComesWhileAChannelBeginsMissesNothing(t *testing.T) {
 func TestAPositionThatIsNoneIsNotResumed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	exec(t, b.conn, "select headway.post(1, 'project_1', 'one')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'one')")
 	for _, seq := range []int64{-1 << 63, -1, 2, 1<<63 - 1} {
 		bob := b.dial(t, 2, &Positions{Channels: map[string]int64{"broadcast": 0, "user_2": 0, "project_1": seq}})
 		if e, err := bob.next(); err != nil || e.Type != "resync" {
@@ -198,7 +198,7 @@ func TestWhoLeavesAgainAtOnceIsNotLetIn(t *testing.T) {
 			if step != "visited" || !armed.CompareAndSwap(true, false) {
 				return
 			}
-			exec(t, other, "delete from headway.member where user_id = 2")
+			pgtest.Execute(t, other, "delete from headway.member where user_id = 2")
 			pgtest.Eventually(t, 20*time.Second, func() bool {
 				b.hub.mu.Lock()
 				defer b.hub.mu.Unlock()
@@ -208,15 +208,15 @@ func TestWhoLeavesAgainAtOnceIsNotLetIn(t *testing.T) {
 	})
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	exec(t, b.conn, "delete from headway.member where user_id = 2")
+	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2")
 	bob.want("left")
 	b.rests(t)
 	other = b.db.Conn(t)
 	armed.Store(true)
-	exec(t, b.conn, "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')")
+	pgtest.Execute(t, b.conn, "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')")
 	pgtest.Eventually(t, 20*time.Second, func() bool { return !armed.Load() }, "that he is back is not read")
 	b.rests(t)
-	exec(t, b.conn, "select headway.post(1, 'broadcast', 'for all')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'broadcast', 'for all')")
 	if e, err := bob.next(); err != nil || e.Content != "for all" {
 		t.Errorf("told %+v, %v", e, err)
 	}
@@ -268,9 +268,9 @@ func TestWhoLeavesIsToldNothingBeforeTheGatewayHasAsked(t *testing.T) {
 	bob, charlie := b.dial(t, 2, nil), b.dial(t, 3, nil)
 	bob.want("snapshot")
 	charlie.want("snapshot")
-	exec(t, b.conn, "delete from headway.member where user_id = 2; select headway.post(1, 'project_1', 'not for Bob')")
+	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2; select headway.post(1, 'project_1', 'not for Bob')")
 	charlie.want("message")
-	exec(t, b.conn, "select headway.post(1, 'broadcast', 'for all')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'broadcast', 'for all')")
 	for e, err := bob.next(); e.Channel != "broadcast"; e, err = bob.next() {
 		if err != nil || e.Type == "message" {
 			t.Fatalf("told %+v, %v", e, err)
@@ -282,11 +282,11 @@ func TestWhoLeavesIsToldNothingBeforeTheGatewayHasAsked(t *testing.T) {
 func TestWhoIsNoMoreIsToldNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	exec(t, b.conn, "delete from headway.member where user_id = 2")
+	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2")
 	bob, eve := b.dial(t, 2, nil), b.dial(t, 5, nil)
 	bob.want("snapshot")
 	eve.want("snapshot")
-	exec(t, b.conn, "delete from headway.appuser where id = 2; delete from headway.subscription where user_id = 5 and channel = 'broadcast'")
+	pgtest.Execute(t, b.conn, "delete from headway.appuser where id = 2; delete from headway.subscription where user_id = 5 and channel = 'broadcast'")
 	for _, channel := range []string{bob.want("left").Channel, bob.want("left").Channel} {
 		if channel != "broadcast" && channel != "user_2" {
 			t.Errorf("Bob leaves %s", channel)
@@ -311,13 +311,13 @@ func TestWhatHappenedBeforeAnythingWasHeardIsLookedFor(t *testing.T) {
 	})
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	exec(t, b.conn, "select pg_terminate_backend(pid) from ("+gatewaytest.Listening+") l")
+	pgtest.Execute(t, b.conn, "select pg_terminate_backend(pid) from ("+gatewaytest.Listening+") l")
 	pgtest.Eventually(t, 20*time.Second, func() bool {
 		var listens bool
 		err := b.conn.QueryRow(t.Context(), "select exists ("+gatewaytest.Listening+")").Scan(&listens)
 		return err == nil && !listens
 	}, "the gateway still listens")
-	exec(t, b.conn, "select headway.post(1, 'project_1', 'unheard')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'unheard')")
 	close(listen)
 	if e := bob.want("message"); e.Content != "unheard" {
 		t.Errorf("told %+v", e)
@@ -387,7 +387,7 @@ func TestMuchAtOnceReachesWhoeverReads(t *testing.T) {
 	b := setup(t)
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	exec(t, b.conn, `
+	pgtest.Execute(t, b.conn, `
 insert into headway.message (channel, sender, content) select 'project_1', 1, repeat('x', 1000) from generate_series(1, 1200);
 insert into headway.message (channel, sender, content) select 'project_1', 1, repeat('y', 400000) from generate_series(1, 6)`)
 	for seq := int64(1); seq <= 1206; seq++ {
@@ -413,7 +413,7 @@ func TestAReaderWhoStopsReadingIsLetGo(t *testing.T) {
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
 	pgtest.Eventually(t, 30*time.Second, func() bool {
-		exec(t, b.conn, "select headway.post(1, 'project_1', repeat('x', 500000))")
+		pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', repeat('x', 500000))")
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return b.total == 0
@@ -458,7 +458,7 @@ func TestServerSentEventsByTicket(t *testing.T) {
 	if e := stream.want("snapshot"); e.Snapshot == nil {
 		t.Error("the snapshot is empty")
 	}
-	exec(t, b.conn, "select headway.post(1, 'project_1', E'one\\nline')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', E'one\\nline')")
 	if e := stream.want("message"); e.Content != "one\nline" {
 		t.Errorf("told %+v", e)
 	}
@@ -468,7 +468,7 @@ func TestServerSentEventsByTicket(t *testing.T) {
 	if status, _ := b.do(t, 0, "GET", "/api/events?ticket="+issued.Ticket, ""); status != http.StatusUnauthorized {
 		t.Errorf("a ticket is good twice: %d", status)
 	}
-	exec(t, b.conn, "select headway.post(1, 'project_1', 'two')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'two')")
 	_, answer = b.do(t, 2, "POST", "/api/ticket", "")
 	if err := json.Unmarshal([]byte(answer), &issued); err != nil {
 		t.Fatal(err)
@@ -484,7 +484,7 @@ func TestServerSentEventsByTicket(t *testing.T) {
 	if e := stream.want("message"); e.Content != "two" {
 		t.Errorf("told %+v", e)
 	}
-	exec(t, b.conn, "update headway.ticket set issued_at = now() - interval '1 hour'")
+	pgtest.Execute(t, b.conn, "update headway.ticket set issued_at = now() - interval '1 hour'")
 	for _, ticket := range []string{"", "x", "00000000-0000-0000-0000-000000000000"} {
 		if status, _ := b.do(t, 0, "GET", "/api/events?ticket="+ticket, ""); status != http.StatusUnauthorized {
 			t.Errorf("ticket %q: %d", ticket, status)
@@ -498,7 +498,7 @@ func TestAfterTheListeningConnectionIsLostEverythingComes(t *testing.T) {
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
 	for round := range 3 {
-		exec(t, b.conn, fmt.Sprintf(`
+		pgtest.Execute(t, b.conn, fmt.Sprintf(`
 select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid();
 select headway.post(1, 'project_1', 'round %d')`, round))
 		if e := bob.want("message"); e.Content != fmt.Sprintf("round %d", round) {
@@ -520,9 +520,9 @@ func TestWhatCannotBeReadIsReadLater(t *testing.T) {
 	})
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	exec(t, b.conn, "alter function headway.messages_since rename to gone; select headway.post(1, 'project_1', 'at last')")
+	pgtest.Execute(t, b.conn, "alter function headway.messages_since rename to gone; select headway.post(1, 'project_1', 'at last')")
 	<-failed
-	exec(t, b.conn, "alter function headway.gone rename to messages_since")
+	pgtest.Execute(t, b.conn, "alter function headway.gone rename to messages_since")
 	if e := bob.want("message"); e.Content != "at last" {
 		t.Errorf("told %+v", e)
 	}
@@ -531,16 +531,16 @@ func TestWhatCannotBeReadIsReadLater(t *testing.T) {
 func TestWhereNothingIsNotifiedTheGatewayLooks(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(g *Gateway) { g.LookInterval = 50 * time.Millisecond })
-	exec(t, b.conn, "select headway.set_setting('notify_payload', 'off')")
+	pgtest.Execute(t, b.conn, "select headway.set_setting('notify_payload', 'off')")
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	exec(t, b.conn, "select headway.post(1, 'project_1', 'silence')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'silence')")
 	bob.want("message")
-	exec(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
+	pgtest.Execute(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
 	if e := bob.want("progress"); e.Shared.Done != 1 {
 		t.Errorf("told %+v", e)
 	}
-	exec(t, b.conn, "delete from headway.member where user_id = 2")
+	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2")
 	bob.want("left")
 }
 
@@ -550,7 +550,7 @@ func TestTheGatewayLooksThoughMuchIsNotified(t *testing.T) {
 	b := setup(t, func(g *Gateway) { g.LookInterval = 500 * time.Millisecond })
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	exec(t, b.conn, "select headway.set_setting('notify_payload', 'off')")
+	pgtest.Execute(t, b.conn, "select headway.set_setting('notify_payload', 'off')")
 	ctx, stop := context.WithCancel(t.Context())
 	other := b.db.Conn(t)
 	var noise sync.WaitGroup
@@ -561,7 +561,7 @@ func TestTheGatewayLooksThoughMuchIsNotified(t *testing.T) {
 	})
 	defer noise.Wait()
 	defer stop()
-	exec(t, b.conn, "delete from headway.member where user_id = 2")
+	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2")
 	bob.want("left")
 }
 
@@ -585,12 +585,12 @@ func TestWhoLeftInASilenceIsToldNothingMore(t *testing.T) {
 		return known.until == 0
 	}
 	pgtest.Eventually(t, 20*time.Second, settled, "the gateway looks on and on")
-	exec(t, b.conn, "select headway.set_setting('notify_payload', 'off'); delete from headway.member where user_id = 2")
-	exec(t, other, "begin; delete from headway.member where user_id = 3")
-	exec(t, b.conn, "select headway.set_setting('notify_payload', 'row')")
+	pgtest.Execute(t, b.conn, "select headway.set_setting('notify_payload', 'off'); delete from headway.member where user_id = 2")
+	pgtest.Execute(t, other, "begin; delete from headway.member where user_id = 3")
+	pgtest.Execute(t, b.conn, "select headway.set_setting('notify_payload', 'row')")
 	ping()
 	bob.want("left")
-	exec(t, other, "commit")
+	pgtest.Execute(t, other, "commit")
 	ping()
 	charlie.want("left")
 	pgtest.Eventually(t, 20*time.Second, settled, "the gateway looks on and on")
@@ -613,12 +613,12 @@ func TestWhatAnybodyNotifiesIsNotBelieved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	exec(t, b.conn, "select headway.post(1, 'project_1', 'true')")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'true')")
 	e, err := bob.next()
 	if err != nil || e.Type != "message" || e.Content != "true" || e.Seq != 1 {
 		t.Errorf("told %+v, %v", e, err)
 	}
-	exec(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
+	pgtest.Execute(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
 	if e := bob.want("progress"); e.Shared.Done != 1 {
 		t.Errorf("told %+v", e)
 	}
@@ -637,7 +637,7 @@ func TestWhatIsSaidWhileTheGatewayReadsIsNotLost(t *testing.T) {
 				return
 			}
 			defer read.Done()
-			exec(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
+			pgtest.Execute(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
 			pgtest.Eventually(t, 20*time.Second, func() bool {
 				b.hub.mu.Lock()
 				defer b.hub.mu.Unlock()
@@ -666,7 +666,7 @@ func TestTheLastCursorIsToldLast(t *testing.T) {
 			if step != "cursor read" || !armed.CompareAndSwap(true, false) {
 				return
 			}
-			exec(t, b.conn, "select headway.mark_read(2, 'project_1', 2)")
+			pgtest.Execute(t, b.conn, "select headway.mark_read(2, 'project_1', 2)")
 			pgtest.Eventually(t, 20*time.Second, func() bool {
 				b.hub.mu.Lock()
 				defer b.hub.mu.Unlock()
@@ -674,7 +674,7 @@ func TestTheLastCursorIsToldLast(t *testing.T) {
 			}, "that he has read on is not heard, or is read at once")
 		}
 	})
-	exec(t, b.conn, `
+	pgtest.Execute(t, b.conn, `
 select headway.post(1, 'project_1', 'one'), headway.post(1, 'project_1', 'two');
 select headway.mark_read(2, 'project_1', 1)`)
 	bob := b.dial(t, 2, nil)
@@ -704,7 +704,7 @@ func TestOnesOwnProgressIsNotOvertaken(t *testing.T) {
 				b.hub.mu.Lock()
 				version := b.hub.topics["project_1"].version
 				b.hub.mu.Unlock()
-				exec(t, b.conn, "insert into headway.task (id, project_id, title, shared) values (99, 1, 'Roof', true); select headway.fold()")
+				pgtest.Execute(t, b.conn, "insert into headway.task (id, project_id, title, shared) values (99, 1, 'Roof', true); select headway.fold()")
 				pgtest.Eventually(t, 20*time.Second, func() bool {
 					b.hub.mu.Lock()
 					defer b.hub.mu.Unlock()
@@ -715,7 +715,7 @@ func TestOnesOwnProgressIsNotOvertaken(t *testing.T) {
 	})
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
-	exec(t, b.conn, "select headway.complete_task(2, 2); select headway.fold()")
+	pgtest.Execute(t, b.conn, "select headway.complete_task(2, 2); select headway.fold()")
 	for {
 		e := bob.want("progress")
 		if e.Progress != nil {
@@ -744,7 +744,7 @@ func TestOnesOwnProgressIsToldThoughTheVersionIsKnown(t *testing.T) {
 			b := setup(t, func(g *Gateway) { g.LookInterval = time.Hour })
 			charlie := b.dial(t, 3, nil)
 			charlie.want("snapshot")
-			exec(t, b.conn, `
+			pgtest.Execute(t, b.conn, `
 select headway.set_setting('notify_payload', 'off');
 select headway.complete_task(2, 2); select headway.fold();
 select headway.complete_task(2, 3); select headway.fold();`)
