@@ -156,10 +156,12 @@ begin
       perform headway.ring();
     end if;
   end if;
-  -- A deleted task takes its assignments with it and has its project recounted itself.
-  perform headway.recompute_people(array_agg(t.project_id), array_agg(o.user_id))
-  from unnest(v_freed) o
-  join headway.task t on t.id = o.task_id;
+  if v_freed is not null then
+    -- A deleted task takes its assignments with it and has its project recounted itself.
+    perform headway.recompute_people(array_agg(t.project_id), array_agg(o.user_id))
+    from unnest(v_freed) o
+    join headway.task t on t.id = o.task_id;
+  end if;
   return null;
 end
 $$;
