@@ -113,6 +113,27 @@ func TestABarIsReadByItselfWhileItsProjectIsToBeCounted(t *testing.T) {
 	}
 }
 
+// TestABarOfAQuietProjectIsReadPastALongQueue has a busy project beside it, by which every fact seems to be of any project.
+func TestABarOfAQuietProjectIsReadPastALongQueue(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	pgtest.Execute(t, conn, `
+		insert into headway.appuser (fullname) values ('Abe');
+		insert into headway.project (name) values ('Website'), ('Shop');
+		insert into headway.member (project_id, user_id, role) select id, 1, 'customer' from headway.project;
+		insert into headway.task (project_id, title) select id, 'Task' from headway.project;
+		select headway.fold();
+		insert into headway.pending_fact (kind, project_id, task_id) select 'task_added', 2, 2 from generate_series(1, 20000);
+		set plan_cache_mode = force_generic_plan`)
+	pgtest.Execute(t, conn, "vacuum analyze")
+	const query = "select * from headway.current_bar(1, 1)"
+	pages(t, conn, query) // so that everything is planned
+	queue := value[float64](t, conn, "select pg_relation_size('headway.pending_fact') / 8192")
+	if read := pages(t, conn, query); read > queue/4 {
+		t.Errorf("%.0f pages, the queue has %.0f", read, queue)
+	}
+}
+
 // TestARecountReadsItsProjectAlone counts a project anew right after much has been loaded into all of them, of which
 // nothing is in the statistics yet.
 func TestARecountReadsItsProjectAlone(t *testing.T) {

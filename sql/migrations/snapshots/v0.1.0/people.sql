@@ -170,12 +170,14 @@ create function headway.are_many(project_id bigint, people bigint) returns boole
 language sql
 stable
 as $$
-  select are_many.people > 100 and are_many.people > (
-    select count(*) from headway.member m where m.project_id = are_many.project_id
-  ) / 10
+  -- No more of the members are counted than it takes to know.
+  select are_many.people > 100 and are_many.people * 10 > (
+    select count(*)
+    from (select from headway.member m where m.project_id = are_many.project_id limit are_many.people * 10) m
+  )
 $$;
 comment on function headway.are_many(bigint, bigint) is
-  'Whether it is less work to recount a project than so many of its people, one after the other.';
+  'Whether it is less work to recount a project than so many of its people one by one: more than 100, and more than a tenth.';
 
 create function headway.recompute_people(projects bigint[], users bigint[]) returns void
 language plpgsql
@@ -183,17 +185,24 @@ volatile
 as $$
 begin
   -- Of a project that is being deleted nothing is left to count.
-  insert into headway.pending_fact (kind, project_id, user_id)
-  select 'recompute', g.project_id, u.user_id
-  from (
-    select d.project_id, array_agg(distinct d.user_id) as users
+  if cardinality(recompute_people.users) <= 100 then
+    insert into headway.pending_fact (kind, project_id, user_id)
+    select distinct 'recompute'::headway.fact_kind, d.project_id, d.user_id
     from unnest(recompute_people.projects, recompute_people.users) d (project_id, user_id)
-    join headway.project p on p.id = d.project_id
-    group by d.project_id
-  ) g
-  cross join lateral unnest(
-    case when headway.are_many(g.project_id, cardinality(g.users)) then array[null::bigint] else g.users end
-  ) u (user_id);
+    join headway.project p on p.id = d.project_id;
+  else
+    insert into headway.pending_fact (kind, project_id, user_id)
+    select 'recompute', g.project_id, u.user_id
+    from (
+      select d.project_id, array_agg(distinct d.user_id) as users
+      from unnest(recompute_people.projects, recompute_people.users) d (project_id, user_id)
+      join headway.project p on p.id = d.project_id
+      group by d.project_id
+    ) g
+    cross join lateral unnest(
+      case when headway.are_many(g.project_id, cardinality(g.users)) then array[null::bigint] else g.users end
+    ) u (user_id);
+  end if;
   if found then
     perform headway.ring();
   end if;

@@ -140,20 +140,24 @@ begin
   end case;
 
   if v_assigned is not null then
-    with assigned as (
-      select t.project_id, n.task_id, n.user_id
-      from unnest(v_assigned) n
-      join headway.task t on t.id = n.task_id
-    )
     insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
-    select 'assigned'::headway.fact_kind, a.project_id, a.task_id, a.user_id, headway.actor() from assigned a
-    union all
-    -- Everybody is told, and counted with the others.
-    select 'recompute', g.project_id, null, null, null
-    from (select a.project_id, count(distinct a.user_id) as people from assigned a group by a.project_id) g
-    where headway.are_many(g.project_id, g.people);
+    select 'assigned', t.project_id, t.id, n.user_id, headway.actor()
+    from unnest(v_assigned) n
+    join headway.task t on t.id = n.task_id;
     if found then
       perform headway.ring();
+    end if;
+    if cardinality(v_assigned) > 100 then
+      -- All of them are told, and counted with the others.
+      insert into headway.pending_fact (kind, project_id)
+      select 'recompute', g.project_id
+      from (
+        select t.project_id, count(distinct n.user_id) as people
+        from unnest(v_assigned) n
+        join headway.task t on t.id = n.task_id
+        group by t.project_id
+      ) g
+      where headway.are_many(g.project_id, g.people);
     end if;
   end if;
   if v_freed is not null then
