@@ -166,50 +166,26 @@ comment on function headway.project_before_delete() is 'Waits for whoever is pos
 create trigger project_before_delete before delete on headway.project
 for each row execute function headway.project_before_delete();
 
-create function headway.are_many(project_id bigint, people bigint) returns boolean
-language sql
-stable
-as $$
-  -- No more of the members are counted than it takes to know.
-  select are_many.people > 100 and are_many.people * 10 > (
-    select count(*)
-    from (select from headway.member m where m.project_id = are_many.project_id limit are_many.people * 10) m
-  )
-$$;
-comment on function headway.are_many(bigint, bigint) is
-  'Whether it is less work to recount a project than so many of its people one by one: more than 100, and more than a tenth.';
-
-create function headway.recompute_people(projects bigint[], users bigint[]) returns void
+create function headway.recompute_together(facts bigint) returns void
 language plpgsql
 volatile
 as $$
 begin
-  -- Of a project that is being deleted nothing is left to count.
-  if cardinality(recompute_people.users) <= 100 then
-    insert into headway.pending_fact (kind, project_id, user_id)
-    select distinct 'recompute'::headway.fact_kind, d.project_id, d.user_id
-    from unnest(recompute_people.projects, recompute_people.users) d (project_id, user_id)
-    join headway.project p on p.id = d.project_id;
-  else
-    insert into headway.pending_fact (kind, project_id, user_id)
-    select 'recompute', g.project_id, u.user_id
+  if recompute_together.facts > 100 then
+    insert into headway.pending_fact (kind, project_id)
+    select 'recompute', g.project_id
     from (
-      select d.project_id, array_agg(distinct d.user_id) as users
-      from unnest(recompute_people.projects, recompute_people.users) d (project_id, user_id)
-      join headway.project p on p.id = d.project_id
-      group by d.project_id
+      select w.project_id, count(w.user_id) as people, count(*) as waiting from headway.pending_recompute w group by w.project_id
     ) g
-    cross join lateral unnest(
-      case when headway.are_many(g.project_id, cardinality(g.users)) then array[null::bigint] else g.users end
-    ) u (user_id);
-  end if;
-  if found then
-    perform headway.ring();
+    -- Not where that waits already. No more of the members are counted than it takes to know.
+    where g.people = g.waiting and g.people > 100 and g.people * 10 > (
+      select count(*) from (select from headway.member m where m.project_id = g.project_id limit g.people * 10) m
+    );
   end if;
 end
 $$;
-comment on function headway.recompute_people(bigint[], bigint[]) is
-  'Has people recounted by the next fold, each in the project beside them, or where they are many the project.';
+comment on function headway.recompute_together(bigint) is
+  'After a statement that queued so many facts: where more than 100 people of a project wait to be recounted, and more than a tenth of it, has the project recounted, which is less work than one after the other.';
 
 create function headway.member_after_write() returns trigger
 language plpgsql
@@ -263,7 +239,12 @@ begin
   where d.role is not null
   on conflict do nothing;
 
-  perform headway.recompute_people(v_projects, v_users);
+  insert into headway.pending_fact (kind, project_id, user_id)
+  select distinct 'recompute'::headway.fact_kind, d.project_id, d.user_id
+  from unnest(v_projects, v_users) d (project_id, user_id)
+  join headway.project p on p.id = d.project_id;
+  perform headway.recompute_together(cardinality(v_users));
+  perform headway.ring();
   return null;
 end
 $$;

@@ -123,48 +123,37 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_assigned headway.assignment[];
-  v_freed headway.assignment[];
+  v_facts bigint;
 begin
   case tg_op
     when 'INSERT' then
-      select array_agg(n) into v_assigned from new_rows n;
+      insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
+      select 'assigned', t.project_id, t.id, n.user_id, headway.actor()
+      from new_rows n
+      join headway.task t on t.id = n.task_id;
     when 'UPDATE' then
-      select array_agg(n) into v_assigned from (select * from new_rows except select * from old_rows) n;
-      select array_agg(o) into v_freed from (select * from old_rows except select * from new_rows) o;
+      insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
+      select 'assigned'::headway.fact_kind, t.project_id, t.id, n.user_id, headway.actor()
+      from (select * from new_rows except select * from old_rows) n
+      join headway.task t on t.id = n.task_id
+      union
+      select 'recompute', t.project_id, null, o.user_id, null
+      from (select * from old_rows except select * from new_rows) o
+      join headway.task t on t.id = o.task_id;
     when 'DELETE' then
-      select array_agg(o) into v_freed from old_rows o;
+      -- A deleted task takes its assignments with it and has its project recounted itself.
+      insert into headway.pending_fact (kind, project_id, user_id)
+      select distinct 'recompute'::headway.fact_kind, t.project_id, o.user_id
+      from old_rows o
+      join headway.task t on t.id = o.task_id;
     when 'TRUNCATE' then
       perform headway.recompute_everything();
       return null;
   end case;
-
-  if v_assigned is not null then
-    insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
-    select 'assigned', t.project_id, t.id, n.user_id, headway.actor()
-    from unnest(v_assigned) n
-    join headway.task t on t.id = n.task_id;
-    if found then
-      perform headway.ring();
-    end if;
-    if cardinality(v_assigned) > 100 then
-      -- All of them are told, and counted with the others.
-      insert into headway.pending_fact (kind, project_id)
-      select 'recompute', g.project_id
-      from (
-        select t.project_id, count(distinct n.user_id) as people
-        from unnest(v_assigned) n
-        join headway.task t on t.id = n.task_id
-        group by t.project_id
-      ) g
-      where headway.are_many(g.project_id, g.people);
-    end if;
-  end if;
-  if v_freed is not null then
-    -- A deleted task takes its assignments with it and has its project recounted itself.
-    perform headway.recompute_people(array_agg(t.project_id), array_agg(o.user_id))
-    from unnest(v_freed) o
-    join headway.task t on t.id = o.task_id;
+  get diagnostics v_facts = row_count;
+  if v_facts > 0 then
+    perform headway.recompute_together(v_facts);
+    perform headway.ring();
   end if;
   return null;
 end
