@@ -8,18 +8,24 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"headway/internal/pgtest"
 )
 
-// TestBehaviour runs every file of tests/ in a database of its own. A file begins a transaction, arranges, asserts and
-// rolls back; what it expects to fail, it catches. With an assert it proves something, without one it is an error.
+// TestBehaviour runs every file of tests/, each as in a database of its own. A file begins a transaction, arranges,
+// asserts and rolls back; what it expects to fail, it catches. With an assert it proves something, without one it is an
+// error.
 func TestBehaviour(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("tests/*.sql")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("tests/*.sql: %d files, %v", len(files), err)
+	}
+	conns := make(chan *pgx.Conn, 2) // used again: what costs is to plan everything anew
+	for range cap(conns) {
+		conns <- pgtest.New(t).Conn(t)
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".sql"), func(t *testing.T) {
@@ -31,7 +37,9 @@ func TestBehaviour(t *testing.T) {
 			if err := proves(string(script)); err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
-			conn := pgtest.New(t).Conn(t)
+			conn := <-conns
+			defer func() { conns <- conn }()
+			defer pgtest.Execute(t, conn, sqlAsItWas)
 			if _, err := conn.PgConn().Exec(t.Context(), string(script)).ReadAll(); err != nil {
 				var pgErr *pgconn.PgError
 				if errors.As(err, &pgErr) && pgErr.Where != "" {
@@ -45,6 +53,9 @@ func TestBehaviour(t *testing.T) {
 		})
 	}
 }
+
+// sqlAsItWas ends the transaction of a file that failed, and begins the sequences again, as they are not rolled back.
+const sqlAsItWas = "rollback; select setval(seqrelid::regclass, seqstart, false) from pg_sequence"
 
 var (
 	comments  = regexp.MustCompile(`(?m)--.*$`)
