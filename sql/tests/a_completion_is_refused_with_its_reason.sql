@@ -42,6 +42,18 @@ begin
       assert sqlstate = case v_case.state when 'P0002' then '23503' else v_case.state end, sqlstate;
     end;
   end loop;
+  for v_case in
+    select * from (values (99, null, '99'), (null, null, '<NULL>'), (1, 99, '99')) c (user_id, completed_by, missing)
+  loop
+    begin
+      perform headway.complete_task(1, v_case.user_id, v_case.completed_by);
+      raise assert_failure using message = format('completed for %s by %s', v_case.user_id, v_case.completed_by);
+    exception when no_data_found then
+      get stacked diagnostics v_hint = pg_exception_hint;
+      assert sqlerrm = 'there is no person ' || v_case.missing, sqlerrm;
+      assert v_hint like '%headway.appuser%', v_hint;
+    end;
+  end loop;
   assert not exists (select from headway.completion);
   assert not exists (select from headway.pending_fact);
 

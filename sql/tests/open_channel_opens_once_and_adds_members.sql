@@ -1,4 +1,4 @@
--- Again with more people it adds them; of another project, or with strangers, it is refused.
+-- Again with more people it adds them; of another project or one that is not there, or with strangers, it is refused.
 begin;
 insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob'), (3, 'Charlie');
 insert into headway.project (id, name) values (1, 'Website'), (2, 'Shop');
@@ -26,6 +26,13 @@ begin
     raise assert_failure using message = 'nobody';
   exception when no_data_found then
     assert sqlerrm like '%99%', sqlerrm;
+  end;
+  begin
+    perform headway.open_channel('review', 99);
+    raise assert_failure using message = 'of no project that is there';
+  exception when no_data_found then
+    get stacked diagnostics v_hint = pg_exception_hint;
+    assert sqlerrm = 'there is no project 99' and v_hint like '%headway.project%', sqlerrm;
   end;
   begin
     perform headway.open_channel('design_review', 2);

@@ -13,6 +13,12 @@ begin
     raise exception 'the channel name "%" is reserved', open_channel.name using
       errcode = 'invalid_parameter_value',
       hint = 'Names that start with headway, project_ or user_ are made by headway itself.';
+  elsif open_channel.project_id is not null and not exists (
+    select from headway.project p where p.id = open_channel.project_id
+  ) then
+    raise exception 'there is no project %', open_channel.project_id using
+      errcode = 'no_data_found',
+      hint = 'select id, name from headway.project lists them.';
   end if;
   -- Whoever is leaving the project has left, or waits and takes what follows along. Writing the rows, rather than locking
   -- them, also makes who leaves under repeatable read fail.

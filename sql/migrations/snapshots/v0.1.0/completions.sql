@@ -185,13 +185,18 @@ language plpgsql
 as $$
 declare
   v_shared boolean;
+  v_missing bigint;
 begin
   v_shared := headway.is_shared(complete_task.task_id);
   if headway.is_complete(complete_task.task_id, v_shared, complete_task.user_id) then
     return false;
   end if;
   -- A policy would refuse it without saying why. Asked in two steps: where no end user acts, the first takes no query.
-  if complete_task.user_id <> headway.uid() then
+  if complete_task.completed_by <> headway.uid() then
+    raise exception 'person % cannot complete a task in the name of person %', headway.uid(), complete_task.completed_by using
+      errcode = 'insufficient_privilege',
+      hint = 'An end user, who acts where headway.user_id is set, is who ticks it off: leave completed_by out.';
+  elsif complete_task.user_id <> headway.uid() then
     if not exists (
       select from headway.task t
       join headway.member m on m.project_id = t.project_id and m.user_id = headway.uid() and m.role = 'staff'
@@ -201,6 +206,16 @@ begin
         errcode = 'insufficient_privilege',
         hint = 'An end user, who acts where headway.user_id is set, completes for themselves; staff of the project complete for its customers.';
     end if;
+  end if;
+  -- A foreign key would not say who.
+  select p.id into v_missing
+  from unnest(array[complete_task.user_id, coalesce(complete_task.completed_by, complete_task.user_id)]) p (id)
+  where not exists (select from headway.appuser u where u.id = p.id)
+  limit 1;
+  if found then
+    raise exception 'there is no person %', v_missing using
+      errcode = 'no_data_found',
+      hint = 'select id, fullname from headway.appuser lists them.';
   end if;
   insert into headway.completion (task_id, user_id, completed_by)
   values (complete_task.task_id, complete_task.user_id, coalesce(complete_task.completed_by, headway.uid(), complete_task.user_id))
