@@ -239,7 +239,10 @@ func (d *doctor) checkSchema(ctx context.Context) finding {
 
 // withoutSchema is what is found where a look at the schema is needed.
 func (d *doctor) withoutSchema() finding {
-	if d.barred {
+	switch {
+	case d.conn == nil:
+		return found(skipped, "there is no connection")
+	case d.barred:
 		return found(skipped, "the login may not look: see schema and rights")
 	}
 	return found(skipped, "there is no schema of this version")

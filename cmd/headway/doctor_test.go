@@ -233,7 +233,9 @@ func TestDoctorSaysAllThatIsWrongWithTheConfiguration(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "2 checks failed") {
 		t.Errorf("%v", err)
 	}
-	expect(t, findings, map[string]string{"connection": "failed: ", "server": "skipped: ", "numbers": "skipped: "})
+	expect(t, findings, map[string]string{
+		"connection": "failed: ", "server": "skipped: there is no connection", "numbers": "skipped: there is no connection",
+	})
 	expect(t, findings, map[string]string{"configuration": "HEADWAY_POLL_INTERVAL"})
 	expect(t, findings, map[string]string{"configuration": "HEADWAY_DIGEST_SCHEDULE"})
 }
