@@ -93,11 +93,12 @@ begin
         order by c.name
         for no key update skip locked
       )
+    -- Not in: of few, of which a plan for an empty queue thinks, not exists may compare each with each.
     select array_agg(distinct t.project_id)
     into v_held
     from told t
     join headway.channel c on c.name = t.channel
-    where not exists (select from free f where f.name = t.channel);
+    where t.channel not in (select f.name from free f);
     exit when v_held is null;
     v_busy := v_busy || v_held;
   end loop;
