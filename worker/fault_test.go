@@ -649,7 +649,7 @@ func TestFoldsAreCutShort(t *testing.T) {
 	})
 
 	traffic := drive(t, d.db.Pool(t))
-	for n := range 120 {
+	for n := range 5 * 2 * stopCount {
 		brake.hold(n % stopCount)
 		pid := brake.caught()
 		how := []string{"terminate", "cancel"}[n/stopCount%2]

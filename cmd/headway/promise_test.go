@@ -24,7 +24,7 @@ import (
 
 var promiseSeed = flag.Uint64("promise.seed", 0, "repeat TestThePromiseOfMail with this seed; 0: a new one")
 
-// TestThePromiseOfMail has two workers send two thousand digests while one after the other is killed at random
+// TestThePromiseOfMail has two workers send more than two thousand digests while one after the other is killed at random
 // moments and the mail server fails at random. Then every message is in exactly one digest of everybody who had not
 // read it, and every digest was accepted exactly once, except those whose outcome the ledger calls unknown: these may
 // have been accepted again, the same bytes under the same Message-ID, if they are resent, and at most once if held.
@@ -44,7 +44,7 @@ func TestThePromiseOfMail(t *testing.T) {
 }
 
 const (
-	promisePeople = 2000
+	promisePeople = 1000
 	promiseKills  = 6
 )
 
