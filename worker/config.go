@@ -175,8 +175,8 @@ func (c *Config) check() (problems []error) {
 	if _, err := pgxpool.ParseConfig(c.ListenURL); c.ListenURL != "" && err != nil {
 		report("HEADWAY_LISTEN_URL", "", "want postgres://user:password@host:5432/database: "+Unreadable(err).Error())
 	}
-	if c.PollInterval < 10*time.Millisecond {
-		report("HEADWAY_POLL_INTERVAL", c.PollInterval.String(), "want 10ms or more")
+	if c.PollInterval < 10*time.Millisecond || c.PollInterval > 24*time.Hour {
+		report("HEADWAY_POLL_INTERVAL", c.PollInterval.String(), "want 10ms to 24h")
 	}
 	if c.SMTP != nil && c.MailFrom.Address.Address == "" {
 		report("HEADWAY_MAIL_FROM", "", "HEADWAY_SMTP_URL needs a sender: set it to an address such as headway@example.com")
@@ -274,6 +274,12 @@ func (s *Schedule) EnvDecode(_ context.Context, value string) error {
 	}
 	if parsed.Next(time.Now()).IsZero() {
 		return errors.New("that never comes: " + want)
+	}
+	// The parser takes whatever is less for a second.
+	if _, every, ok := strings.Cut(value, "@every "); ok {
+		if interval, err := time.ParseDuration(every); err == nil && interval < time.Second {
+			return errors.New("want a second or more after @every, such as @every 5m")
+		}
 	}
 	if spec, ok := parsed.(*cron.SpecSchedule); ok {
 		parsed = wallClock{spec}

@@ -26,6 +26,9 @@ const (
 	// recordGrace is how long it may take after that to record how it ended. Both together leave time to retire.
 	recordGrace = 3 * time.Second
 
+	// ledgerTimeout bounds a statement of the ledger. A reservation, or what deletes the old ones, may take a while.
+	ledgerTimeout = 5 * time.Minute
+
 	// reserveBatch bounds one reservation, which is one transaction.
 	reserveBatch = 1000
 )
@@ -85,7 +88,7 @@ const sqlToSend = `select headway.digests_to_send()`
 func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 	// The server is bothered only if there is something for it.
 	var waiting int
-	if err := m.Pool.QueryRow(ctx, sqlToSend).Scan(&waiting); err != nil {
+	if err := m.quickly(ctx, &waiting, lazily, sqlToSend); err != nil {
 		return 0, fmt.Errorf("digests to send: %w", err)
 	}
 	senders := min(m.Concurrency, waiting)

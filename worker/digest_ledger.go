@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"headway/worker/mail"
 	"headway/worker/smtp"
@@ -87,7 +86,7 @@ const sqlRelease = `select headway.release_digest($1, $2)`
 // release gives back a digest of which no attempt was begun.
 func (m *Mailer) release(ctx context.Context, c *claim) error {
 	var released bool
-	if err := m.ask(ctx, &released, lazily, sqlRelease, c.DigestID, c.claimant); err != nil {
+	if err := m.quickly(ctx, &released, lazily, sqlRelease, c.DigestID, c.claimant); err != nil {
 		return fmt.Errorf("give back a digest: %w", err)
 	}
 	return nil
@@ -121,7 +120,7 @@ func (m *Mailer) insist(ctx context.Context, how durability, query string, args 
 	trouble := backoff{first: 100 * time.Millisecond, max: 5 * time.Second}
 	for {
 		var answer any // what it says is in the ledger
-		err := m.ask(ctx, &answer, how, query, args...)
+		err := m.quickly(ctx, &answer, how, query, args...)
 		if err == nil {
 			return nil
 		}
@@ -132,29 +131,17 @@ func (m *Mailer) insist(ctx context.Context, how durability, query string, args 
 	}
 }
 
-// durability says whether a transaction waits until it is on disk.
-type durability bool
-
-const (
-	durably durability = true
-
-	// lazily is for what the ledger can do without where the database crashes within the next half a second, and which
-	// is on disk as soon as anything else is that came later.
-	lazily durability = false
-)
-
-// ask runs a statement of the ledger that returns one value, in one round trip. Whatever the default isolation is, each
-// statement that it consists of sees what others have committed by then: several who claim at a time would fail each
-// other otherwise. A timeout that somebody set for all sessions would end it at the same place each time; what bounds it
-// is ctx. Where it fails the pool closes the connection, which is in the middle of the transaction.
+// ask runs a statement of the ledger that returns one value. Where it fails the pool closes the connection, which is in the
+// middle of the transaction.
 func (m *Mailer) ask(ctx context.Context, into any, how durability, query string, args ...any) error {
-	batch := new(pgx.Batch)
-	batch.Queue("begin isolation level read committed")
-	batch.Queue(sqlUnlimited)
-	if how == lazily {
-		batch.Queue("set local synchronous_commit = off")
-	}
-	batch.Queue(query, args...).QueryRow(func(row pgx.Row) error { return row.Scan(into) })
-	batch.Queue("commit")
-	return m.Pool.SendBatch(ctx, batch).Close()
+	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
+	defer cancel()
+	return m.Pool.SendBatch(ctx, transaction(into, how, query, args...)).Close()
+}
+
+// quickly is [Mailer.ask] for what takes no time: it does not wait long for a peer that is gone.
+func (m *Mailer) quickly(ctx context.Context, into any, how durability, query string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	return m.ask(ctx, into, how, query, args...)
 }

@@ -10,6 +10,8 @@
 //	 1  a half-open connection
 //	    worker/fault_test.go: TestAHalfOpenConnection, TestAHalfOpenConnectionInTheMiddleOfAFold, TestTheListeningAddressIsDown
 //	    worker/fault_test.go: TestAHalfOpenConnectionToAPooler
+//	    worker/poll_test.go: TestWhoVanishesWhileItPollsKeepsNobodyWaiting
+//	    worker/schedule_test.go: TestMailGoesOnAfterASilence
 //	 2  a subscription that is gone though the connection lives
 //	    worker/doorbell_test.go: TestALostSubscriptionIsNoticedAndMadeAnew, TestTheSafetyPollFindsWhatWasNotHeard
 //	 3  a pooler that takes LISTEN and delivers nothing

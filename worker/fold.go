@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -23,30 +22,31 @@ type folder interface {
 type pooled struct{ *pgxpool.Pool }
 
 func (p pooled) fold(ctx context.Context, maxFacts int) (folded int, err error) {
-	tx, err := p.begin(ctx)
+	conn, err := p.acquire(ctx)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = tx.Rollback(ctx) }()
-	if err := tx.QueryRow(ctx, sqlFold, maxFacts).Scan(&folded); err != nil {
+	defer conn.Release()
+	if err := conn.SendBatch(ctx, transaction(&folded, durably, sqlFold, maxFacts)).Close(); err != nil {
 		return 0, err
 	}
-	return folded, tx.Commit(ctx)
+	return folded, nil
 }
 
-// begin begins a transaction in which a fold may take its time. That is the quick part, which a connection does not survive
+// acquire takes a connection that answers: a fold may take its time, and this is the quick part, which one does not survive
 // that leads nowhere any more.
-func (p pooled) begin(ctx context.Context) (pgx.Tx, error) {
+func (p pooled) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	ctx, cancel := quick(ctx)
 	defer cancel()
-	tx, err := p.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	conn, err := p.Acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := tx.Exec(ctx, sqlUnlimited); err != nil {
-		return nil, errors.Join(err, tx.Rollback(ctx))
+	if err := conn.Ping(ctx); err != nil {
+		conn.Release()
+		return nil, err
 	}
-	return tx, nil
+	return conn, nil
 }
 
 // maxStretch is how many times its usual batch a worker folds at once when it is behind. A project's bar, channel and

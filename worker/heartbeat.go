@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -45,6 +46,9 @@ func (w *Worker) beat(ctx context.Context) error {
 	defer conn.Release()
 
 	schema := sql.Check(ctx, conn.Conn())
+	if schema != nil && !errors.As(schema, new(*sql.VersionError)) && !errors.As(schema, new(*sql.AccessError)) {
+		return fmt.Errorf("look at the schema: %w", schema) // which says nothing about it
+	}
 	before := w.status.update(func(c *condition) { c.schema = schema })
 	host, _ := os.Hostname() // a worker without a name is still alive
 	_, err = conn.Exec(ctx, sqlHeartbeat, w.id, host, os.Getpid(), w.Version, before.leader)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,27 +15,10 @@ import (
 // look. Who is due is computed in the database, so that a time that comes late, comes twice or is seen by several workers
 // neither loses nor doubles a mail.
 func (w *Worker) digests(ctx context.Context) error {
-	// Recover inside SkipIfStillRunning: the other way round, a panic would leave the job marked as running for good.
-	logger := cronLogger{w.Log}
-	chain := cron.NewChain(cron.SkipIfStillRunning(logger), cron.Recover(logger))
 	runs := &runs{Worker: w, reserved: make(chan struct{}, 1)}
-	run := chain.Then(cron.FuncJob(func() { runs.run(ctx) }))
-	makeUp := chain.Then(cron.FuncJob(func() {
-		if runs.lookBack(ctx) {
-			run.Run()
-		}
-	}))
-	crontab := cron.New(cron.WithLogger(logger))
-	var id cron.EntryID
-	id = crontab.Schedule(w.Config.DigestSchedule, cron.FuncJob(func() {
-		slot := crontab.Entry(id).Prev
-		runs.owed.Store(&slot)
-		run.Run()
-	}))
-	crontab.Schedule(cron.Every(w.SweepInterval), makeUp)
-	makeUp.Run()
-	crontab.Start()
-	defer func() { <-crontab.Stop().Done() }()
+	var timetable sync.WaitGroup
+	timetable.Go(func() { runs.keepTime(ctx) })
+	defer timetable.Wait()
 
 	sweep := time.NewTicker(w.SweepInterval)
 	defer sweep.Stop()
@@ -59,6 +43,62 @@ type runs struct {
 	owed     atomic.Pointer[time.Time] // the last time that came, until its run has succeeded; nil: none
 	known    bool                      // whether a run was missed before the worker came
 	reserved chan struct{}
+}
+
+// keepTime does a run whenever a time of the schedule has come, and makes up for one that was missed or that failed,
+// until ctx is done. While a run takes its time, further ones are skipped.
+func (r *runs) keepTime(ctx context.Context) {
+	// Recover inside SkipIfStillRunning: the other way round, a panic would leave the job marked as running for good.
+	logger := cronLogger{r.Log}
+	chain := cron.NewChain(cron.SkipIfStillRunning(logger), cron.Recover(logger))
+	run := chain.Then(cron.FuncJob(func() { r.run(ctx) }))
+	makeUp := chain.Then(cron.FuncJob(func() {
+		if r.lookBack(ctx) {
+			run.Run()
+		}
+	}))
+	makeUp.Run()
+
+	var jobs sync.WaitGroup
+	defer jobs.Wait()
+	times := timetable{schedule: r.Config.DigestSchedule}
+	for {
+		slot, wait := times.look(r.Now(), r.SweepInterval)
+		if slot.IsZero() {
+			jobs.Go(makeUp.Run)
+		} else {
+			r.owed.Store(&slot)
+			jobs.Go(run.Run)
+		}
+		if !pause(ctx, wait) {
+			return
+		}
+	}
+}
+
+// timetable finds the times of a schedule as they come. It looks at the clock on the wall again and again, which may be
+// put back or forward at any moment, also by hours: [cron.Cron] sleeps until a time comes, however far away it is by now.
+type timetable struct {
+	schedule cron.Schedule
+	looked   time.Time // when it was looked at last
+	next     time.Time // the time that comes next, zero: none does
+}
+
+// look returns the time of the schedule that has come, the zero time if none has since the last look, and how long to
+// wait before the next look, most at the most.
+func (t *timetable) look(now time.Time, most time.Duration) (slot time.Time, wait time.Duration) {
+	now = now.Round(0) // what follows goes by the clock on the wall alone
+	if t.looked.IsZero() || now.Before(t.looked) {
+		t.next = t.schedule.Next(now)
+	}
+	t.looked = now
+	if !t.next.IsZero() && !t.next.After(now) {
+		slot, t.next = t.next, t.schedule.Next(now)
+	}
+	if wait = most; !t.next.IsZero() {
+		wait = min(t.next.Sub(now), most)
+	}
+	return slot, wait
 }
 
 // run does the run that is owed. If it fails it stays owed.
@@ -99,7 +139,7 @@ func (r *runs) lookBack(ctx context.Context) bool {
 			r.Log.Info("the run of digests is done already", slog.Time("slot", *slot))
 		}
 	case slot == nil && !last.IsZero():
-		if missed := lastSlot(r.Config.DigestSchedule, last, time.Now()); !missed.IsZero() && r.owed.CompareAndSwap(nil, &missed) {
+		if missed := lastSlot(r.Config.DigestSchedule, last, r.Now()); !missed.IsZero() && r.owed.CompareAndSwap(nil, &missed) {
 			r.Log.Info("a run of digests was missed and is made up for", slog.Time("slot", missed))
 		}
 	}
@@ -110,7 +150,8 @@ func (r *runs) lookBack(ctx context.Context) bool {
 const (
 	sqlRunFinished = `select headway.digest_run_finished($1)`
 	sqlPrune       = `select headway.prune_digests()`
-	sqlLastRun     = `select max(slot) from headway.digest_run`
+	// A clock that was ahead has recorded runs whose time has not come.
+	sqlLastRun = `select max(r.slot) from headway.digest_run r where r.slot <= now()`
 )
 
 // reserve does what a time of the schedule asks for.
@@ -122,7 +163,8 @@ func (w *Worker) reserve(ctx context.Context, slot time.Time) error {
 	if reserved > 0 {
 		w.Log.Info("digests were reserved", slog.Int("reserved", reserved))
 	}
-	if _, err := w.pool.Exec(ctx, sqlRunFinished, slot); err != nil {
+	var recorded any
+	if err := w.mailer.quickly(ctx, &recorded, durably, sqlRunFinished, slot); err != nil {
 		return fmt.Errorf("record the run: %w", err)
 	}
 	var pruned int64
@@ -135,7 +177,7 @@ func (w *Worker) reserve(ctx context.Context, slot time.Time) error {
 // lastRun returns the last time of the schedule whose run is on record, the zero time if none is.
 func (w *Worker) lastRun(ctx context.Context) (last time.Time, err error) {
 	var slot *time.Time
-	if err := w.pool.QueryRow(ctx, sqlLastRun).Scan(&slot); err != nil {
+	if err := w.mailer.quickly(ctx, &slot, lazily, sqlLastRun); err != nil {
 		return last, fmt.Errorf("last run of digests: %w", err)
 	}
 	if slot != nil {

@@ -82,6 +82,59 @@ func TestTheScheduleSendsWhatIsDueOnce(t *testing.T) {
 	}
 }
 
+// TestTheScheduleGoesOnThoughTheClockIsPutBack: of a clock that is ahead, or shows another year, for a while only.
+func TestTheScheduleGoesOnThoughTheClockIsPutBack(t *testing.T) {
+	t.Parallel()
+	config, conn, server := scheduled(t)
+	config.DigestSchedule.Schedule = &ticks{interval: time.Second}
+	var ahead atomic.Int64
+	ahead.Store(int64(time.Hour))
+	start(t, config, func(w *worker.Worker) {
+		w.SweepInterval = 50 * time.Millisecond
+		w.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	awaitMails(t, server, 1)
+	ahead.Store(0)
+	pgtest.Execute(t, conn, `select headway.post(2, 'broadcast', 'After it.')`)
+	awaitMails(t, server, 2)
+}
+
+// TestARunInTheFutureCountsForNone: a worker whose clock was ahead has recorded it.
+func TestARunInTheFutureCountsForNone(t *testing.T) {
+	t.Parallel()
+	config, conn, server := scheduled(t)
+	config.DigestSchedule.Schedule = &once{}
+	log := newLogbook(t, nil)
+	pgtest.Execute(t, conn, breakdown)
+	start(t, config, func(w *worker.Worker) { w.Log, w.SweepInterval = slog.New(log), 50*time.Millisecond })
+	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, which is tried again") }, "no run fails")
+	pgtest.Execute(t, conn, `insert into headway.digest_run (slot) values (now() + interval '1 hour');`+mend)
+	awaitMails(t, server, 1)
+}
+
+// TestMailGoesOnAfterASilence loses the network: every connection of the pool leads nowhere, also the one over which the end
+// of a mail is being recorded.
+func TestMailGoesOnAfterASilence(t *testing.T) {
+	t.Parallel()
+	p := unread(t, 1, smtptest.Options{})
+	proxy := newProxy(t, p.db.URL)
+	c := p.config()
+	c.DatabaseURL = pgtest.AsWorker(proxy.url(p.db.URL))
+	w := start(t, c, func(w *worker.Worker) {
+		w.SweepInterval, w.PingInterval = 2*time.Second, 200*time.Millisecond
+	})
+	w.await(worker.Leading, worker.Asleep)
+	pgtest.Execute(t, p.conn, `select headway.reserve_digests()`)
+	awaitMails(t, p.server, 1)
+	proxy.silence()
+	pgtest.Eventually(t, 2*soon, func() bool {
+		return value[int](t, p.conn, `select count(*) from headway.digest where state = 'sent'`) == 1
+	}, "the end of the mail is not recorded")
+	pgtest.Execute(t, p.conn, `select headway.post(2, 'broadcast', 'After it.')`)
+	pgtest.Execute(t, p.conn, `select headway.reserve_digests()`)
+	awaitMails(t, p.server, 2)
+}
+
 func TestRunsThatWouldOverlapAreSkipped(t *testing.T) {
 	t.Parallel()
 	p := unread(t, 1, smtptest.Options{})

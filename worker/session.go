@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
@@ -55,13 +56,16 @@ func (w *Worker) open(ctx context.Context) (*session, error) {
 // connect connects to where LISTEN works, or is said to. hear takes what is notified; nil: it waits in the connection
 // for [pgx.Conn.WaitForNotification].
 func (w *Worker) connect(ctx context.Context, hear pgconn.NotificationHandler) (*pgx.Conn, error) {
-	config, err := pgx.ParseConfig(cmp.Or(w.Config.ListenURL, w.Config.DatabaseURL))
+	// As the pool reads it: what is for a pool in it is no parameter of the server.
+	pool, err := pgxpool.ParseConfig(cmp.Or(w.Config.ListenURL, w.Config.DatabaseURL))
 	if err != nil {
 		return nil, fmt.Errorf("listening connection: %w", Unreadable(err))
 	}
+	config := pool.ConnConfig
 	config.RuntimeParams["application_name"] = cmp.Or(config.RuntimeParams["application_name"], "headway worker")
 	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, queryTimeout)
 	config.DefaultQueryExecMode = execMode(config.DefaultQueryExecMode)
+	config.StatementCacheCapacity = max(config.StatementCacheCapacity, 16) // the session prepares what it runs, whatever the pool may
 	config.DialFunc = dial
 	config.OnNotification = hear
 	closeReadOnly(&config.Config)
@@ -94,11 +98,6 @@ func execMode(chosen pgx.QueryExecMode) pgx.QueryExecMode {
 	}
 	return chosen
 }
-
-// sqlUnlimited lets a transaction take its time, whatever timeout somebody set for all sessions.
-const sqlUnlimited = `
-select set_config('statement_timeout', '0', true),
-  case when current_setting('server_version_num')::integer >= 170000 then set_config('transaction_timeout', '0', true) end`
 
 // sqlSettle makes a session fit to be idle for long, to count a large project anew, and to hold locks: the server must
 // notice soon when the worker's machine is gone, or nobody else could lead. A limit that somebody set for all sessions

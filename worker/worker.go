@@ -48,9 +48,12 @@ type Worker struct {
 	ProbeTimeout time.Duration
 
 	// SweepInterval is how often it is looked for mail that waits although the schedule does not say so: what is to be
-	// tried again, was left by a worker that vanished, or was reserved by hand; and for a run of digests that failed. From
-	// a second on. Default: 30s.
+	// tried again, was left by a worker that vanished, or was reserved by hand; and for a run of digests that failed.
+	// Default: 30s.
 	SweepInterval time.Duration
+
+	// Now is the clock that the schedule of the digests goes by. Default: [time.Now].
+	Now func() time.Time
 
 	// Observe is told every step of the loop that folds, which waits for it. Nil: nobody is.
 	Observe func(Event)
@@ -89,6 +92,7 @@ func New(config Config, log *slog.Logger, version string) *Worker {
 		ProbeInterval:     30 * time.Second,
 		ProbeTimeout:      5 * time.Second,
 		SweepInterval:     30 * time.Second,
+		Now:               time.Now,
 		Registry:          registry,
 		id:                id,
 		metrics:           newMetrics(registry, version, status),
@@ -106,37 +110,20 @@ func (w *Worker) ID() string { return w.id }
 // not this binary's (a [*sql.VersionError]), a login that may do too little or too much (a [*RightsError]), an HTTP
 // address that is taken. What goes wrong later is logged and tried again for as long as it takes.
 func (w *Worker) Run(ctx context.Context) error {
-	var err error
-	if w.pool, err = Connect(ctx, w.Config.DatabaseURL, "headway worker"); err != nil {
-		return err
+	session, listener, err := w.begin(ctx)
+	if w.pool != nil {
+		defer w.closePool()
 	}
-	defer w.closePool()
-	if err := w.checkRights(ctx, w.pool); err != nil {
-		return err
-	}
-	if w.Config.SMTP == nil {
-		w.Log.Warn("no digest is reserved or sent: HEADWAY_SMTP_URL is not set")
-	} else {
-		w.mailer = NewMailer(w.Config, w.pool, w.id, w.Log)
-		w.mailer.Observe = func(_ int64, outcome string, _ error) { w.metrics.digests.WithLabelValues(outcome).Inc() }
+	if w.mailer != nil {
 		defer w.mailer.Sender.Close()
 	}
-	if w.gateway, err = w.newGateway(ctx); err != nil {
-		return err
-	}
-	session, err := w.open(ctx)
 	if err != nil {
-		return err
-	}
-	if w.Config.ListenURL != "" { // it may name another login
-		err = w.checkRights(ctx, session.conn)
-	}
-	var listener net.Listener
-	if err == nil {
-		listener, err = w.listen(ctx)
-	}
-	if err != nil {
-		session.close()
+		if w.Listener != nil {
+			_ = w.Listener.Close()
+		}
+		if ctx.Err() != nil { // it was told to stop before it could begin
+			return nil
+		}
 		return err
 	}
 
@@ -146,6 +133,39 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.retire(ctx)
 	w.Log.Info("the worker has stopped")
 	return err
+}
+
+// begin opens what the loops need. Where it fails, the pool and the mailer are there as far as it came.
+func (w *Worker) begin(ctx context.Context) (first *session, listener net.Listener, err error) {
+	if w.pool, err = Connect(ctx, w.Config.DatabaseURL, "headway worker"); err != nil {
+		return nil, nil, err
+	}
+	if err := w.checkRights(ctx, w.pool); err != nil {
+		return nil, nil, err
+	}
+	if w.Config.SMTP == nil {
+		w.Log.Warn("no digest is reserved or sent: HEADWAY_SMTP_URL is not set")
+	} else {
+		w.mailer = NewMailer(w.Config, w.pool, w.id, w.Log)
+		w.mailer.Observe = func(_ int64, outcome string, _ error) { w.metrics.digests.WithLabelValues(outcome).Inc() }
+	}
+	if w.gateway, err = w.newGateway(ctx); err != nil {
+		return nil, nil, err
+	}
+	if first, err = w.open(ctx); err != nil {
+		return nil, nil, err
+	}
+	if w.Config.ListenURL != "" { // it may name another login
+		err = w.checkRights(ctx, first.conn)
+	}
+	if err == nil {
+		listener, err = w.listen(ctx)
+	}
+	if err != nil {
+		first.close()
+		return nil, nil, err
+	}
+	return first, listener, nil
 }
 
 // checkRights returns an error unless the login of a connection is fit for a worker.
@@ -180,6 +200,7 @@ func Connect(ctx context.Context, databaseURL, application string) (*pgxpool.Poo
 	if err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: %w", Unreadable(err))
 	}
+	config.PingTimeout = cmp.Or(config.PingTimeout, queryTimeout)
 	params := config.ConnConfig.RuntimeParams
 	params["application_name"] = cmp.Or(params["application_name"], application)
 	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, queryTimeout)
@@ -262,9 +283,13 @@ func (w *Worker) runLoops(ctx context.Context, loops []loop) error {
 func (w *Worker) keepRunning(ctx context.Context, l loop) error {
 	again := backoff{first: time.Second, max: time.Minute}
 	for {
+		began := time.Now()
 		panicked, err := w.catch(ctx, l)
 		if !panicked {
 			return err
+		}
+		if time.Since(began) > 2*again.max { // once in a while it may
+			again.reset()
 		}
 		if !pause(ctx, again.pause()) {
 			return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"headway/internal/live"
 	"headway/worker"
@@ -33,10 +34,12 @@ func connectListen(ctx context.Context, e env) (*pgx.Conn, error) {
 
 // connectTo connects to the database that a variable names. The caller closes it.
 func connectTo(ctx context.Context, variable, url string) (*pgx.Conn, error) {
-	config, err := pgx.ParseConfig(url)
+	// As the worker reads it, for which it may say how large its pool is.
+	pool, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("%s: want postgres://user:password@host:5432/database: %w", variable, worker.Unreadable(err))
 	}
+	config := pool.ConnConfig
 	config.RuntimeParams["application_name"] = cmp.Or(config.RuntimeParams["application_name"], "headway")
 	if config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // nobody chose
 		config.DefaultQueryExecMode = pgx.QueryExecModeExec // a pooler may not know prepared statements
