@@ -5,15 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 )
 
 const sqlTryLead = `select pg_try_advisory_lock(headway.lock_key('leader'))`
 
 const (
-	// relisten is how long a deaf worker polls before it tries once more whether it hears.
-	relisten = time.Minute
-
 	// steady is how long a session has to last to be a success.
 	steady = 10 * time.Second
 )
@@ -25,14 +23,16 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 	wasDeaf := false
 	for {
 		var err error
-		if s == nil {
-			s, err = w.open(ctx)
+		if wasDeaf {
+			s, err = w.pollOnly(ctx)
+		} else {
+			s, err = w.hearing(ctx, s)
 		}
 		began := time.Now()
 		if err == nil {
 			err = w.serve(ctx, s)
-			s = nil
 		}
+		s = nil
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -42,10 +42,9 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 			if !wasDeaf {
 				w.Log.Warn("LISTEN does not work, so the worker polls: is DATABASE_URL a pooler in transaction mode? "+
 					"Set HEADWAY_LISTEN_URL to a direct connection to the same database",
-					slog.Duration("poll_interval", w.fastPoll()), slog.Duration("tries_again_in", relisten))
+					slog.Duration("poll_interval", w.fastPoll()), slog.Duration("tries_again_in", w.RelistenInterval))
 			}
 			wasDeaf = true
-			w.pollOnly(ctx)
 			continue
 		}
 		wasDeaf = false
@@ -59,29 +58,56 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 		if wait < time.Second {
 			pause(ctx, wait)
 		} else {
-			w.poll(ctx, wait) // where DATABASE_URL still works, facts need not wait
+			until, cancel := context.WithTimeout(ctx, wait)
+			w.poll(ctx, until) // where DATABASE_URL still works, facts need not wait
+			cancel()
 		}
 	}
 }
 
-// pollOnly polls until it is time to try again whether LISTEN works.
-func (w *Worker) pollOnly(ctx context.Context) {
-	// It folds, so to people it is the leader, even if others are too.
-	w.status.update(func(c *condition) { c.leader = true })
-	w.observe(Deaf)
-	w.poll(ctx, relisten)
-	w.status.update(func(c *condition) { c.leader = false })
+// hearing returns a session that was heard to hear: the one that is given, nil: a new one.
+func (w *Worker) hearing(ctx context.Context, s *session) (*session, error) {
+	if s == nil {
+		var err error
+		if s, err = w.open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.probe(ctx, s); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
 }
 
-// serve makes a session useful until ctx is done, which is no error, or the session is lost. It closes the session.
+// pollOnly polls until it is time to try again whether LISTEN works, and while that is tried.
+func (w *Worker) pollOnly(ctx context.Context) (s *session, err error) {
+	// It folds, so to people it is the leader, even if others are too.
+	w.status.update(func(c *condition) { c.leader = true })
+	defer w.status.update(func(c *condition) { c.leader = false })
+	w.observe(Deaf)
+
+	tried, done := context.WithCancel(ctx)
+	var trying sync.WaitGroup
+	trying.Go(func() {
+		defer done()
+		if pause(ctx, w.RelistenInterval) {
+			s, err = w.hearing(ctx, nil)
+		} else {
+			err = ctx.Err()
+		}
+	})
+	w.poll(ctx, tried)
+	trying.Wait()
+	return s, err
+}
+
+// serve makes a session that hears useful until ctx is done, which is no error, or the session is lost. It closes the session.
 func (w *Worker) serve(ctx context.Context, s *session) error {
 	defer func() {
 		s.close()
 		w.status.update(func(c *condition) { c.leader, c.listening = false, false })
 	}()
-	if err := w.probe(ctx, s); err != nil {
-		return err
-	}
 	if err := s.settle(ctx); err != nil {
 		return err
 	}

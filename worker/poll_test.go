@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -46,5 +47,25 @@ func TestALongFoldIsFinishedThoughItPolls(t *testing.T) {
 	w.await(worker.Folded)
 	if n := metric(t, w.Worker, "headway_fold_errors_total"); n != 0 {
 		t.Errorf("%v folds were cut short", n)
+	}
+}
+
+// TestADeafWorkerPollsWhileItTriesToHear has each try take two seconds, and hardly any time between them.
+func TestADeafWorkerPollsWhileItTriesToHear(t *testing.T) {
+	t.Parallel()
+	db := seeded(t)
+	w := start(t, config(t, db.PgBouncer(t)), func(w *worker.Worker) {
+		w.ProbeTimeout, w.RelistenInterval = 2*time.Second, time.Millisecond
+	})
+	w.await(worker.Deaf, worker.Deaf)
+	var between []worker.Event // from one try to the next
+	pgtest.Eventually(t, soon, func() bool {
+		events := w.since()
+		next := slices.Index(events, worker.Deaf)
+		between = events[:max(next, 0)]
+		return next >= 0
+	}, "it does not try again")
+	if len(between) < 3 {
+		t.Errorf("between its tries, or while it tries, it only did %v", between)
 	}
 }

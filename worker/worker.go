@@ -47,6 +47,9 @@ type Worker struct {
 	// ProbeTimeout is how long that may take until the subscription counts as dead. Default: 5s.
 	ProbeTimeout time.Duration
 
+	// RelistenInterval is how long a worker that does not hear polls before it tries once more whether it does. Default: 1m.
+	RelistenInterval time.Duration
+
 	// SweepInterval is how often it is looked for mail that waits although the schedule does not say so: what is to be
 	// tried again, was left by a worker that vanished, or was reserved by hand; and for a run of digests that failed.
 	// Default: 30s.
@@ -91,6 +94,7 @@ func New(config Config, log *slog.Logger, version string) *Worker {
 		PingInterval:      5 * time.Second,
 		ProbeInterval:     30 * time.Second,
 		ProbeTimeout:      5 * time.Second,
+		RelistenInterval:  time.Minute,
 		SweepInterval:     30 * time.Second,
 		Now:               time.Now,
 		Registry:          registry,
