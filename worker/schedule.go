@@ -16,9 +16,11 @@ import (
 // neither loses nor doubles a mail.
 func (w *Worker) digests(ctx context.Context) error {
 	runs := &runs{Worker: w, reserved: make(chan struct{}, 1)}
+	ctx, stop := context.WithCancel(ctx)
 	var timetable sync.WaitGroup
 	timetable.Go(func() { runs.keepTime(ctx) })
 	defer timetable.Wait()
+	defer stop() // after a panic, too
 
 	sweep := time.NewTicker(w.SweepInterval)
 	defer sweep.Stop()
