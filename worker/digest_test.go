@@ -336,6 +336,9 @@ func TestARelayThatTakesNothingSuspendsNobody(t *testing.T) {
 		smtptest.Reply(550, "", "relay not permitted"),
 		smtptest.Reply(550, "", "Sender verify failed"),
 		smtptest.Reply(550, "5.1.0", "<headway@example.com>: Sender address rejected"),
+		smtptest.Reply(554, "5.7.1", "<bob@example.com>: Relay access denied"),
+		smtptest.Reply(550, "5.7.1", "Client was not authenticated"),
+		smtptest.Reply(550, "5.7.60", "SMTP; Client does not have permissions to send as this sender"),
 	} {
 		t.Run(reply.Error(), func(t *testing.T) {
 			t.Parallel()

@@ -154,7 +154,8 @@ func recipient(name, address string) string {
 	if isASCII(address) {
 		return (&Address{Name: name, Address: address}).String()
 	}
-	return mime.QEncoding.Encode("utf-8", strings.TrimSpace(name+" <"+address+">")) + " :;"
+	// In a phrase, what Q would leave as it is may not stand (RFC 2047, section 5).
+	return mime.BEncoding.Encode("utf-8", strings.TrimSpace(name+" <"+address+">")) + " :;"
 }
 
 // writePart writes a body in whichever encoding is shorter.

@@ -116,7 +116,7 @@ func enhancedCode(reply *smtp.SMTPError) (smtp.EnhancedCode, string) {
 var limitReached = []smtp.EnhancedCode{{5, 1, 90}, {5, 4, 5}, {5, 7, 28}}
 
 // aboutSender finds what servers say to RCPT of who sends: Exim and others give no enhanced code, Postfix 5.1.0 for a
-// sender.
+// sender, and 5.7.1, as Sendmail and Exchange, for one that it does not relay for.
 var aboutSender = regexp.MustCompile(`(?i)sender|relay|authenti|login|client|\bfrom\b`)
 
 // classify is the table that [Outcome] explains.
@@ -139,7 +139,7 @@ func classify(step string, code int, enhanced smtp.EnhancedCode, text string) Ou
 			return Rejected // too big (RFC 1870, section 6.1)
 		}
 		return Retry
-	case subject == 1 && (detail == 7 || detail == 8), vague && step == stepRcpt && aboutSender.MatchString(text):
+	case subject == 1 && (detail == 7 || detail == 8), step == stepRcpt && (vague || subject == 7) && aboutSender.MatchString(text):
 		return Retry
 	case vague && step == stepRcpt && slices.Contains([]int{550, 551, 553, 556}, code):
 		return Refused

@@ -23,6 +23,8 @@ type session struct {
 	conn     *conn
 	client   *smtp.Client
 	timeouts Timeouts
+	utf8     bool        // whether the server takes addresses that are not ASCII (SMTPUTF8)
+	most     int         // bytes of a mail that it takes (SIZE), 0: it does not say
 	idle     *time.Timer // ends it while it is in the pool; nil: it has not been there
 }
 
@@ -73,7 +75,13 @@ func (s *session) open(ctx context.Context, p *Pool) (step string, err error) {
 	if err := s.client.Hello(p.localName(s.conn.LocalAddr())); err != nil {
 		return "EHLO", err
 	}
-	return "AUTH", s.login(p.Server)
+	if err := s.login(p.Server); err != nil {
+		return "AUTH", err
+	}
+	// After RSET the client would have to ask again, and takes a connection that has died for a server that offers nothing.
+	s.utf8, _ = s.client.Extension("SMTPUTF8")
+	s.most, _ = s.client.MaxMessageSize()
+	return "", nil
 }
 
 func (s *session) login(server Server) error {
@@ -96,11 +104,11 @@ func (s *session) send(ctx context.Context, from, to string, mail []byte) error 
 	fail := func(step string, err error) error { return failure(step, ended(ctx, err)) }
 
 	options := &smtp.MailOptions{Size: int64(len(mail)), UTF8: !isASCII(from) || !isASCII(to)}
-	if offered, _ := s.client.Extension("SMTPUTF8"); options.UTF8 && !offered {
+	if options.UTF8 && !s.utf8 {
 		return &Error{Outcome: Rejected, Step: stepCheck, Text: "the server does not take addresses that are not ASCII (SMTPUTF8); a domain has an ASCII form, xn--…"}
 	}
-	if most, ok := s.client.MaxMessageSize(); ok && most > 0 && len(mail) > most {
-		return &Error{Outcome: Rejected, Step: stepCheck, Text: fmt.Sprintf("the mail has %d bytes, and the server takes %d (SIZE)", len(mail), most)}
+	if s.most > 0 && len(mail) > s.most {
+		return &Error{Outcome: Rejected, Step: stepCheck, Text: fmt.Sprintf("the mail has %d bytes, and the server takes %d (SIZE)", len(mail), s.most)}
 	}
 	if err := s.client.Mail(from, options); err != nil {
 		return fail(stepMail, err)

@@ -621,6 +621,32 @@ func TestAnAddressThatIsNotASCIINeedsSMTPUTF8(t *testing.T) {
 	}
 }
 
+// TestWhatAServerTakesIsKnownThoughItsConnectionDied has the server greet like one that takes any address, and cut the
+// connection where it is greeted again, which the client does after RSET.
+func TestWhatAServerTakesIsKnownThoughItsConnectionDied(t *testing.T) {
+	t.Parallel()
+	_, address := play(t, func(l *line, before int) {
+		greeted := false
+		l.serve(func(verb string) string {
+			switch {
+			case verb == "EHLO" && greeted:
+				return cut
+			case verb == "EHLO":
+				greeted = true
+				return "250-hello\r\n250 SMTPUTF8"
+			case verb == "RCPT" && before == 0:
+				return "450 not now"
+			}
+			return ""
+		})
+	})
+	pool := newPool(t, address, 1)
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "RCPT")
+	if err := pool.Send(t.Context(), from, "åbe@exämple.com", mail); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAMailThatIsTooBigIsNotBegun(t *testing.T) {
 	t.Parallel()
 	server := catch(t, smtptest.Options{MaxBytes: int64(len(mail)) - 1})
