@@ -19,6 +19,7 @@ var calls = map[string]string{
 	"bar_since":           "headway.bar_since(1, 2, 'customer', '2026-01-01')",
 	"check_identity":      "headway.check_identity()",
 	"claim_digest":        "headway.claim_digest('22222222-2222-2222-2222-222222222222', '1 hour')",
+	"check_people":        "headway.check_people(array[1])",
 	"complete_task":       "headway.complete_task(2, 1)",
 	"current_bar":         "headway.current_bar(1, 1)",
 	"describe_digest":     "headway.describe_digest(d, 'UTC') from headway.digest d",

@@ -515,7 +515,8 @@ func TestExplainAgreesWithWhoIsDue(t *testing.T) {
 			case 5:
 				do("select headway.mark_seen(2, array(select id from headway.message order by id limit 1))")
 			case 6:
-				do("update headway.subscription set mailed_seq = read_seq + 1 where user_id = 2 and channel = 'broadcast'")
+				do("update headway.subscription set mailed_seq = read_seq + 1 where user_id = 2 and channel = 'broadcast'" +
+					" and read_seq < (select last_seq from headway.channel where name = 'broadcast')")
 			default:
 				do("delete from headway.member where user_id = 2")
 			}

@@ -71,6 +71,7 @@ var probes = []string{
 	"select headway.advance_cursor({me}, {channel}, 1)",
 	"select headway.advance_cursor({person}, {channel}, 1)",
 	"select headway.check_identity()",
+	"select headway.check_people(array[{me}, {person}])",
 	"select headway.complete_task({task}, {me})",
 	"select headway.complete_task({task}, {person})",
 	"select headway.complete_task({task}, {person}, {person})",

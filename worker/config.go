@@ -89,7 +89,7 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 		var config Config
 		err := envconfig.ProcessWith(context.Background(), &envconfig.Config{Target: &config, Lookuper: variables})
 		if err == nil {
-			return config, errors.Join(append(problems, config.check()...)...)
+			return config, errors.Join(append(problems, config.check(variables.refused)...)...)
 		}
 		name := variables.asked
 		if variables.refused[name] {
@@ -165,9 +165,13 @@ func problem(name, value, want string) error {
 	}
 }
 
-// check returns what can be said only of values that could be read.
-func (c *Config) check() (problems []error) {
-	report := func(name, value, want string) { problems = append(problems, problem(name, value, want)) }
+// check returns what can be said only of values that could be read, those that were not refused.
+func (c *Config) check(refused map[string]bool) (problems []error) {
+	report := func(name, value, want string) {
+		if !refused[name] {
+			problems = append(problems, problem(name, value, want))
+		}
+	}
 
 	if _, err := pgxpool.ParseConfig(c.DatabaseURL); err != nil {
 		report("DATABASE_URL", "", "want postgres://user:password@host:5432/database: "+Unreadable(err).Error())

@@ -91,6 +91,7 @@ func TestAWrongValueIsNamedWithWhatWouldBeRight(t *testing.T) {
 		{"HEADWAY_SMTP_URL=smtp://me:secret@mail?tls=none" + from, "HEADWAY_SMTP_URL: "},
 		{"HEADWAY_SMTP_URL=smtp://mail", `HEADWAY_MAIL_FROM is "": HEADWAY_SMTP_URL needs a sender`},
 		{"HEADWAY_MAIL_FROM=headway", `HEADWAY_MAIL_FROM is "headway": want one address`},
+		{"HEADWAY_SMTP_URL=smtp://mail\nHEADWAY_MAIL_FROM=headway", `HEADWAY_MAIL_FROM is "headway": want one address`},
 		{"HEADWAY_MAIL_FROM=a@example.com,b@example.com", `b@example.com": want one address`},
 		{`HEADWAY_MAIL_FROM="a b"@example.com`, `want a plain address`},
 		{"HEADWAY_DIGEST_SCHEDULE=hourly", `HEADWAY_DIGEST_SCHEDULE is "hourly": want five cron fields`},

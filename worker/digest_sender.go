@@ -65,9 +65,9 @@ func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error)
 		s.observe(c, string(smtp.Retry), err)
 		return true, false, record(sqlFailed, c.DigestID, c.claimant, smtp.Retry, err.Error())
 	} else if !frozen {
-		cancel()
-		log.Warn("a digest was composed and is not sent: the lease ran out, or the person takes no mail any more")
-		return true, false, nil
+		defer cancel()
+		log.Warn("a digest was composed and is not sent: the lease ran out, or the person takes no mail any more, or not this one")
+		return true, false, s.release(recording, c) // it may be made anew
 	}
 	s.prepareAhead(ctx, going)
 

@@ -47,8 +47,8 @@ func (d *demo) mail(ctx context.Context) error {
 	}
 
 	// Hours become a moment, for Bob alone.
-	_, err := d.conn.Exec(ctx, `update headway.appuser set digest_after = interval '1 millisecond' where id = $1`, d.bob)
-	if err != nil {
+	const sqlPatience = `update headway.appuser set digest_after = $2::interval where id = $1`
+	if _, err := d.conn.Exec(ctx, sqlPatience, d.bob, "1 millisecond"); err != nil {
 		return fmt.Errorf("hurry Bob's mail: %w", err)
 	}
 	waiting, cancel := context.WithTimeout(ctx, mailTime)
@@ -59,6 +59,9 @@ func (d *demo) mail(ctx context.Context) error {
 			return ctx.Err()
 		}
 		return fmt.Errorf("no digest within %v: %w", mailTime, err)
+	}
+	if _, err := d.conn.Exec(ctx, sqlPatience, d.bob, nil); err != nil {
+		return fmt.Errorf("hurry Bob's mail no more: %w", err)
 	}
 	shown, err := d.showMail(raw)
 	if err != nil {

@@ -84,7 +84,7 @@ func previewDigest(ctx context.Context, e env, args []string) error {
 		return fmt.Errorf("ask what the login may do: %w", err)
 	}
 	if login := conn.Config().User; !may {
-		return fmt.Errorf("%s may not see what a person would be mailed: `grant headway_admin to %[1]s`", login)
+		return fmt.Errorf("%s may not see what a person would be mailed: connect as a login of headway_admin (`create role … login in role headway_admin`)", login)
 	}
 	id, err := findPerson(ctx, conn, who)
 	if err != nil {

@@ -140,12 +140,16 @@ func (d *doctor) close(ctx context.Context) {
 // configuration reads the environment as the worker does.
 func (d *doctor) configuration(context.Context) finding {
 	config, err := worker.LoadConfig(d.getenv)
+	var unknown []string
+	for _, name := range worker.Unknown(d.environ) {
+		unknown = append(unknown, name+": no variable of headway; `headway worker -help` lists them")
+	}
 	if err != nil {
-		return finding{failed, strings.Split(err.Error(), "\n")}
+		return finding{failed, append(strings.Split(err.Error(), "\n"), unknown...)}
 	}
 	d.config = config
-	if unknown := worker.Unknown(d.environ); len(unknown) > 0 {
-		return found(warning, "%s: no variable of headway; `headway worker -help` lists them", strings.Join(unknown, ", "))
+	if unknown != nil {
+		return finding{warning, unknown}
 	}
 	return found(ok, "the worker would take it as it is")
 }

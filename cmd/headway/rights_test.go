@@ -151,16 +151,16 @@ func TestEveryCommandNamesTheRoleThatItNeeds(t *testing.T) {
 		roles []string // that may not
 		want  string
 	}{
-		{[]string{"watch"}, []string{"worker", "user", "monitor", "gateway"}, "may not see everybody's bars and messages: `grant headway_admin to "},
-		{[]string{"watch", "--project", "1"}, []string{"worker", "user", "monitor", "gateway"}, "may not see everybody's bars and messages: `grant headway_admin to "},
-		{[]string{"digest", "preview", "Bob"}, []string{"app", "worker", "user", "monitor"}, "may not see what a person would be mailed: `grant headway_admin to "},
-		{[]string{"digest", "preview", "2"}, []string{"app", "worker", "user", "monitor"}, "may not see what a person would be mailed: `grant headway_admin to "},
-		{[]string{"digest", "run"}, []string{"app", "user", "admin", "monitor"}, "may not send digests: `grant headway_worker to "},
+		{[]string{"watch"}, []string{"worker", "user", "monitor", "gateway"}, "may not see everybody's bars and messages: connect as a login of headway_admin ("},
+		{[]string{"watch", "--project", "1"}, []string{"worker", "user", "monitor", "gateway"}, "may not see everybody's bars and messages: connect as a login of headway_admin ("},
+		{[]string{"digest", "preview", "Bob"}, []string{"app", "worker", "user", "monitor"}, "may not see what a person would be mailed: connect as a login of headway_admin ("},
+		{[]string{"digest", "preview", "2"}, []string{"app", "worker", "user", "monitor"}, "may not see what a person would be mailed: connect as a login of headway_admin ("},
+		{[]string{"digest", "run"}, []string{"app", "user", "admin", "monitor"}, "may not send digests: connect as a login of headway_worker ("},
 	} {
 		for _, role := range c.roles {
 			variables := map[string]string{"DATABASE_URL": logins[role], "HEADWAY_SMTP_URL": "smtp://localhost:1", "HEADWAY_MAIL_FROM": "headway@example.com"}
 			e := env{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard, getenv: func(name string) string { return variables[name] }}
-			if err := run(t.Context(), e, c.args); err == nil || !strings.HasPrefix(err.Error(), role+"_"+db.Name+" "+c.want+role) {
+			if err := run(t.Context(), e, c.args); err == nil || !strings.HasPrefix(err.Error(), role+"_"+db.Name+" "+c.want) {
 				t.Errorf("%q as %s: it says %v", c.args, role, err)
 			}
 		}

@@ -33,12 +33,12 @@ func runWorker(ctx context.Context, e env, args []string) error {
 		return err
 	}
 	config, err := loadConfig(e)
-	if err != nil {
-		return err
-	}
 	log := newLogger(e, config.LogFormat)
 	for _, name := range worker.Unknown(e.environ) {
 		log.Warn("a variable has a name that means nothing: headway worker -help lists those that do", slog.String("name", name))
+	}
+	if err != nil {
+		return err
 	}
 	return worker.New(config, log, programVersion()).Run(ctx)
 }

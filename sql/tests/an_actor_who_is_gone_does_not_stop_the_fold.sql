@@ -11,7 +11,14 @@ select headway.fold();
 do $$
 begin
   perform headway.reopen_task(1, 1, 4);
-  perform headway.reopen_task(2, 1, 99999);
+  begin
+    perform headway.reopen_task(2, 1, 99999);
+    raise assert_failure using message = 'reopened by nobody';
+  exception when no_data_found then
+    assert sqlerrm = 'there is no person 99999', sqlerrm;
+  end;
+  perform set_config('headway.actor', '99999', true);
+  delete from headway.completion c where c.task_id = 2;
   perform headway.complete_task(3, 2, 4);
   perform headway.reopen_task(3, 2);
   delete from headway.appuser u where u.id in (2, 4);

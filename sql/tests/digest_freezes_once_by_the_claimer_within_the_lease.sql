@@ -32,6 +32,10 @@ begin
   assert not headway.freeze_digest(v_id, v_worker, 'bob@example.com', 'mail'), 'the lease ran out';
   update headway.digest set lease_until = now() + interval '1 second';
   assert not headway.freeze_digest(v_id, v_worker, null, null), 'no mail is on record';
+  assert not headway.freeze_digest(v_id, v_worker, 'old@example.com', 'mail'), 'the address is another by now';
+  perform headway.mute(2, 'broadcast');
+  assert not headway.freeze_digest(v_id, v_worker, 'bob@example.com', 'mail'), 'what it tells was muted';
+  perform headway.mute(2, 'broadcast', false);
   assert headway.freeze_digest(v_id, v_worker, 'bob@example.com', 'mail');
   assert (select d.lease_until = now() + interval '5 minutes' from headway.digest d), 'from here on the lease counts anew';
   assert (select d.state = 'sending' and d.attempts = 1 and d.mail = 'mail' and d.recipient = 'bob@example.com' from headway.digest d), 'the attempt counts before any server hears of it';

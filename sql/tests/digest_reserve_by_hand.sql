@@ -20,9 +20,12 @@ begin
     begin
       execute format('select headway.reserve_digest(%s)', v_statement);
       raise assert_failure using message = v_statement;
-    exception when object_not_in_prerequisite_state then
-      get stacked diagnostics v_hint = pg_exception_hint;
-      assert v_hint like '%explain_digest%' or v_statement = 'null', v_statement;
+    exception
+      when object_not_in_prerequisite_state then
+        get stacked diagnostics v_hint = pg_exception_hint;
+        assert v_statement = '1' and v_hint like '%explain_digest(1)%', v_statement;
+      when no_data_found then
+        assert v_statement <> '1' and sqlerrm like 'there is no person %', sqlerrm;
     end;
   end loop;
   begin

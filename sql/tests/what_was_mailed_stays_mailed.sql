@@ -1,6 +1,7 @@
 -- Moving mailed_seq back would mail the same messages twice.
 begin;
-insert into headway.appuser (id, fullname) values (1, 'Abe');
+insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
+select headway.post(2, 'broadcast', 'Message ' || i) from generate_series(1, 3) i;
 do $$
 begin
   update headway.subscription set mailed_seq = 3 where user_id = 1 and channel = 'broadcast';

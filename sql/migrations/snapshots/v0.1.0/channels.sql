@@ -317,13 +317,24 @@ $$;
 comment on function headway.post(bigint, text, text) is
   'Posts to a channel and returns the message: select headway.post(1, ''project_1'', ''Where is the logo?''). Errors: foreign_key_violation, insufficient_privilege.';
 
-create function headway.subscription_before_update() returns trigger
+create function headway.subscription_before_write() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_last_seq bigint;
 begin
-  if new.read_seq < old.read_seq then
+  if tg_op = 'INSERT' or new.read_seq >= old.read_seq and new.mailed_seq >= old.mailed_seq then
+    select c.last_seq into v_last_seq from headway.channel c where c.name = new.channel;
+    if greatest(new.read_seq, new.mailed_seq) > v_last_seq then
+      raise exception 'the cursor of person % in channel "%" cannot be at %: the last message is %', new.user_id, new.channel,
+        greatest(new.read_seq, new.mailed_seq), v_last_seq using
+        errcode = 'invalid_parameter_value',
+        hint = 'A cursor is a message''s seq, not its id; headway.mark_read(user, channel) moves it to the last one.';
+    end if;
+    return new;
+  elsif new.read_seq < old.read_seq then
     raise exception 'the cursor of person % in channel "%" cannot go back from % to %', old.user_id, old.channel, old.read_seq, new.read_seq using
       errcode = 'invalid_parameter_value',
       hint = 'What was read stays read; headway.mark_read(user, channel, through_seq) only moves forward.';
@@ -333,11 +344,15 @@ begin
     hint = 'Nothing is mailed twice; headway.retry_digest(id) sends a digest again that failed or is held.';
 end
 $$;
-comment on function headway.subscription_before_update() is 'Keeps a person''s two cursors from moving back.';
+comment on function headway.subscription_before_write() is 'Keeps a person''s two cursors from moving back, and from passing the last message.';
+
+create trigger subscription_before_insert before insert on headway.subscription
+for each row when (new.read_seq > 0 or new.mailed_seq > 0)
+execute function headway.subscription_before_write();
 
 create trigger subscription_before_update before update on headway.subscription
-for each row when (new.read_seq < old.read_seq or new.mailed_seq < old.mailed_seq)
-execute function headway.subscription_before_update();
+for each row when (new.read_seq <> old.read_seq or new.mailed_seq <> old.mailed_seq)
+execute function headway.subscription_before_write();
 
 create function headway.mute(user_id bigint, channel text, muted boolean default true) returns boolean
 language plpgsql
@@ -360,7 +375,7 @@ begin
   perform headway.check_identity();
   raise exception 'person % is not subscribed to channel "%"', refuse_stranger.user_id, refuse_stranger.channel using
     errcode = 'no_data_found',
-    hint = 'select channel from headway.subscription where user_id = ' || refuse_stranger.user_id || ' lists what they read.';
+    hint = format('select channel from headway.subscription where user_id = %s lists what they read.', coalesce(refuse_stranger.user_id::text, '…'));
 end
 $$;
 comment on function headway.refuse_stranger(bigint, text) is 'Raises the error for a person who is not subscribed to a channel.';

@@ -185,7 +185,6 @@ language plpgsql
 as $$
 declare
   v_shared boolean;
-  v_missing bigint;
 begin
   v_shared := headway.is_shared(complete_task.task_id);
   if headway.is_complete(complete_task.task_id, v_shared, complete_task.user_id) then
@@ -207,16 +206,7 @@ begin
         hint = 'An end user, who acts where headway.user_id is set, completes for themselves; staff of the project complete for its customers.';
     end if;
   end if;
-  -- A foreign key would not say who.
-  select p.id into v_missing
-  from unnest(array[complete_task.user_id, coalesce(complete_task.completed_by, complete_task.user_id)]) p (id)
-  where not exists (select from headway.appuser u where u.id = p.id)
-  limit 1;
-  if found then
-    raise exception 'there is no person %', v_missing using
-      errcode = 'no_data_found',
-      hint = 'select id, fullname from headway.appuser lists them.';
-  end if;
+  perform headway.check_people(array[complete_task.user_id, coalesce(complete_task.completed_by, complete_task.user_id)]);
   insert into headway.completion (task_id, user_id, completed_by)
   values (complete_task.task_id, complete_task.user_id, coalesce(complete_task.completed_by, headway.uid(), complete_task.user_id))
   on conflict do nothing;
@@ -255,6 +245,7 @@ begin
       errcode = 'insufficient_privilege',
       hint = 'An end user, who acts where headway.user_id is set, reopens what they completed themselves; staff of the project reopen everything.';
   end if;
+  perform headway.check_people(array[reopen_task.user_id, coalesce(reopen_task.reopened_by, reopen_task.user_id)]);
   perform set_config('headway.actor', coalesce(reopen_task.reopened_by, headway.uid(), reopen_task.user_id)::text, true);
   perform set_config('headway.reason', coalesce(reopen_task.reason, ''), true);
   if v_shared then

@@ -95,10 +95,10 @@ create view headway.mail_preference with (security_invoker) as
 select u.id as user_id,
   coalesce(u.digest_after, (select headway.setting('digest_after')::interval)) as digest_after,
   (
-    -- One that was sent late reached the person late.
+    -- One that was sent late reached the person late, and of one whose end nobody knows they may have it.
     select max(greatest(d.created_at, d.sent_at))
     from headway.digest d
-    where d.user_id = u.id and d.state not in ('read_before_sending', 'cancelled')
+    where d.user_id = u.id and (d.state not in ('read_before_sending', 'cancelled') or d.unknown_at is not null)
   ) + (select headway.setting('digest_min_gap')::interval) as not_before,
   u.email is not null and u.mail_suspended_at is null as takes_mail
 from headway.appuser u;
@@ -224,6 +224,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform headway.check_people(array[reserve_digest.user_id]);
   perform pg_advisory_xact_lock(headway.lock_key('reserve'));
   if not exists (select from headway.mail_preference p where p.user_id = reserve_digest.user_id and p.takes_mail) then
     raise exception 'person % gets no mail', reserve_digest.user_id using

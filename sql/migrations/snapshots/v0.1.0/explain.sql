@@ -10,7 +10,7 @@ as $$
     end
     when 'sending' then 'is being sent'
     when 'sent' then 'was sent at ' || to_char((describe_digest.digest).sent_at at time zone describe_digest.time_zone, 'YYYY-MM-DD HH24:MI')
-    when 'read_before_sending' then 'was dropped: what was in it had been read or muted by then'
+    when 'read_before_sending' then 'was dropped: what was in it had been read or muted by then, or is no longer theirs to see'
     when 'held' then 'is held: nobody knows whether it arrived'
     else format('was not sent (%s)', (describe_digest.digest).state)
   end || coalesce(' (' || (describe_digest.digest).error || ')', '') || case
@@ -83,7 +83,7 @@ begin
       when n.channel is null and exists (
         select from headway.unread_message h where h.user_id = s.user_id and h.channel = s.channel and h.seq > s.mailed_seq
       ) then 'no mail: what is unread happened in a project that is gone, or that they have left'
-      when n.channel is null then 'everything unread is in ' || coalesce(m.words, 'a digest that is no longer on record')
+      when n.channel is null then case when m.newest is false then 'some of what is unread is in ' else 'everything unread is in ' end || coalesce(m.words, 'a digest that is no longer on record')
       when v_person is not null then v_person
       else format(
         '%s (%s; unread since %s%s, delay %s)', v_due,
@@ -100,11 +100,12 @@ begin
   left join headway.unread r on r.user_id = s.user_id and r.channel = s.channel
   left join headway.unmailed n on n.user_id = s.user_id and n.channel = s.channel
   left join lateral (
-    select headway.describe_digest(d, v_zone) as words
+    select headway.describe_digest(d, v_zone) as words, d.id = max(d.id) over () as newest
     from headway.digest_item i
     join headway.digest d on d.id = i.digest_id
     where i.channel = s.channel and d.user_id = s.user_id
-    order by d.id desc
+    -- First what somebody has to try again.
+    order by d.state in ('failed', 'held', 'cancelled') and i.through_seq > s.read_seq desc, d.id desc
     limit 1
   ) m on true
   where s.user_id = v_user.id

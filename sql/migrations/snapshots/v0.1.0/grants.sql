@@ -53,7 +53,8 @@ grant execute on function
   headway.advance_cursor(bigint, text, bigint),
   headway.notify_mode(),
   headway.mute(bigint, text, boolean),
-  headway.refuse_stranger(bigint, text)
+  headway.refuse_stranger(bigint, text),
+  headway.check_people(bigint[])
 to headway_app, headway_user;
 
 grant execute on function headway.open_channel(text, bigint, bigint[]) to headway_app;

@@ -1,3 +1,23 @@
+create function headway.check_people(ids bigint[]) returns void
+language plpgsql
+stable
+as $$
+declare
+  v_missing bigint;
+begin
+  select p.id into v_missing
+  from unnest(check_people.ids) p (id)
+  where not exists (select from headway.appuser u where u.id = p.id)
+  limit 1;
+  if found then
+    raise exception 'there is no person %', v_missing using
+      errcode = 'no_data_found',
+      hint = 'select id, fullname from headway.appuser lists them.';
+  end if;
+end
+$$;
+comment on function headway.check_people(bigint[]) is 'Refuses ids of people who are not there, where a foreign key would not say who. Errors: no_data_found.';
+
 create function headway.appuser_before_write() returns trigger
 language plpgsql
 security definer

@@ -232,6 +232,22 @@ as $$
 $$;
 comment on function headway.digests_to_send() is 'How many digests headway.claim_digest() could give out now.';
 
+create function headway.still_told(digest headway.digest) returns boolean
+language sql
+stable
+as $$
+  select not exists (
+    select from headway.digest_item i
+    where i.digest_id = (still_told.digest).id and i.channel = any ((still_told.digest).channels)
+      and not exists (
+        select from headway.subscription s
+        where s.channel = i.channel and s.user_id = (still_told.digest).user_id and not s.muted
+      )
+  )
+$$;
+comment on function headway.still_told(headway.digest) is
+  'Whether its person is still subscribed to every channel whose messages the mail of a digest tells, and has muted none.';
+
 create function headway.claim_digest(worker_id uuid, lease interval default '5 minutes') returns json
 language plpgsql
 security definer
@@ -284,12 +300,13 @@ begin
       where d.id = v_digest.id;
     elsif v_digest.mail is null or v_digest.state = 'reserved' and v_digest.unknown_at is null and (
       -- No server has taken it: it need not go to another address than that of today, nor tell of what is none of
-      -- their business any more.
+      -- their business any more, or muted by now.
       v_digest.recipient <> v_user.email
       or exists (
         select from unnest(v_digest.channels) a (channel)
         where not exists (select from headway.subscription s where s.channel = a.channel and s.user_id = v_digest.user_id)
       )
+      or not headway.still_told(v_digest)
     ) then
       -- One digest that cannot be told must not keep all the others back.
       begin
@@ -300,7 +317,7 @@ begin
             channels = array(
               select i.channel
               from headway.digest_item i
-              join headway.subscription s on s.channel = i.channel and s.user_id = d.user_id
+              join headway.subscription s on s.channel = i.channel and s.user_id = d.user_id and not s.muted
               where i.digest_id = d.id
               union
               select 'project_' || (p.project ->> 'project_id')
@@ -380,15 +397,18 @@ begin
   set state = 'sending', attempts = d.attempts + 1, lease_until = now() + freeze_digest.lease,
     recipient = coalesce(freeze_digest.recipient, d.recipient), mail = coalesce(freeze_digest.mail, d.mail)
   from headway.mail_preference p
+  join headway.appuser u on u.id = p.user_id
   where d.id = freeze_digest.digest_id and d.claimed_by = freeze_digest.worker_id
     and d.state = 'reserved' and d.lease_until > now()
     and (d.mail is null) = (freeze_digest.mail is not null) and (d.mail is null) = (freeze_digest.recipient is not null)
-    and p.user_id = d.user_id and p.takes_mail;
+    and p.user_id = d.user_id and p.takes_mail
+    -- What was rendered meanwhile is for the address of today, and tells what is still theirs to read.
+    and (d.mail is not null or u.email = freeze_digest.recipient and headway.still_told(d));
   return found;
 end
 $$;
 comment on function headway.freeze_digest(bigint, uuid, text, bytea, interval) is
-  'Puts an attempt on record and the exact mail with it, or, with recipient and mail null, one with the bytes frozen before; to be committed before any mail server hears of it. From here on the lease counts anew. False: the lease ran out, or the person takes no mail any more; do not send.';
+  'Puts an attempt on record and the exact mail with it, or, with recipient and mail null, one with the bytes frozen before; to be committed before any mail server hears of it. From here on the lease counts anew. False: the lease ran out, or the person takes no mail any more, or has another address, or has left or muted a channel that it tells of; do not send.';
 
 create function headway.digest_sent(digest_id bigint) returns boolean
 language plpgsql

@@ -14,6 +14,7 @@ as $$
 declare
   v_takes boolean;
   v_span interval;
+  v_is_span boolean := new.name in ('digest_after', 'digest_min_gap', 'digest_keep');
 begin
   if tg_op in ('DELETE', 'TRUNCATE') or tg_op = 'UPDATE' and new.name <> old.name then
     raise exception 'setting "%" can be changed but not removed or renamed', coalesce(old.name, '*') using
@@ -21,11 +22,12 @@ begin
       hint = 'Change its value: select headway.set_setting(name, value).';
   end if;
   begin
-    if new.name in ('digest_after', 'digest_min_gap', 'digest_keep') then
+    if v_is_span then
       v_span := new.value::interval;
       -- A century is more than anybody waits, and a moment so far away is still a timestamp. Parts that make up for each
       -- other are compared as a sum and added one by one, out of every range.
-      v_takes := v_span <= interval '100 years' and (v_span > interval '0' or new.name = 'digest_min_gap')
+      v_takes := new.value !~ '^\s*[+-]?[0-9.]*[1-9][0-9.]*\s*$' -- two of what?
+        and v_span <= interval '100 years' and (v_span > interval '0' or new.name = 'digest_min_gap')
         and least(
           extract(year from v_span), extract(month from v_span), extract(day from v_span),
           extract(hour from v_span), extract(minute from v_span), extract(second from v_span)
@@ -46,7 +48,7 @@ begin
   end if;
   raise exception 'setting "%" does not take the value "%"', new.name, new.value using
     errcode = 'invalid_parameter_value',
-    hint = coalesce('It means: ' || new.meaning, 'select name, value, meaning from headway.setting lists what there is.');
+    hint = coalesce('It means: ' || new.meaning || case when v_is_span then ' Give it a unit, as in 2 hours.' else '' end, 'select name, value, meaning from headway.setting lists what there is.');
 end
 $$;
 comment on function headway.setting_before_write() is 'Checks a setting before it is written.';
