@@ -11,10 +11,8 @@ import (
 
 const sqlTryLead = `select pg_try_advisory_lock(headway.lock_key('leader'))`
 
-const (
-	// steady is how long a session has to last to be a success.
-	steady = 10 * time.Second
-)
+// steady is how long a session has to last to be a success.
+const steady = 10 * time.Second
 
 // progress is the loop that keeps progress folded, in whatever way works: leading, standing by, or polling. The first
 // session is one that Run has opened.
