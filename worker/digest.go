@@ -82,14 +82,22 @@ func (m *Mailer) Reserve(ctx context.Context) (reserved int, err error) {
 
 const sqlToSend = `select headway.digests_to_send()`
 
+// waiting returns how many digests wait to be sent now.
+func (m *Mailer) waiting(ctx context.Context) (digests int, err error) {
+	if err := m.quickly(ctx, &digests, lazily, sqlToSend); err != nil {
+		return 0, fmt.Errorf("digests to send: %w", err)
+	}
+	return digests, nil
+}
+
 // Send sends whatever waits to be sent now, several at a time, and returns how many a server took. What a server
 // refuses is in the ledger and in the log; an error is trouble with the database, or with the server as such. Once ctx
 // is done no further digest is begun, and those in hand are finished.
 func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 	// The server is bothered only if there is something for it.
-	var waiting int
-	if err := m.quickly(ctx, &waiting, lazily, sqlToSend); err != nil {
-		return 0, fmt.Errorf("digests to send: %w", err)
+	waiting, err := m.waiting(ctx)
+	if err != nil {
+		return 0, err
 	}
 	senders := min(m.Concurrency, waiting)
 	var taken, ahead atomic.Int64

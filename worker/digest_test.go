@@ -667,3 +667,12 @@ func TestTheMailInHandIsFinished(t *testing.T) {
 	}
 	p.ledger(2, `d.state = 'reserved' and d.attempts = 0 and d.claimed_by is null`)
 }
+
+func TestNobodyWaitsUntilOneMoreMayBeSentWhereThereIsNone(t *testing.T) {
+	t.Parallel()
+	p := correspond(t, 1, smtptest.Options{})
+	p.connectTo(p.server.URL() + "&rate=1/h")
+	done := make(chan struct{})
+	go func() { defer close(done); p.send(1) }()
+	await(t, "the end", done)
+}
