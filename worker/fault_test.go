@@ -10,7 +10,7 @@
 //	 1  a half-open connection
 //	    worker/fault_test.go: TestAHalfOpenConnection, TestAHalfOpenConnectionInTheMiddleOfAFold, TestTheListeningAddressIsDown
 //	    worker/fault_test.go: TestAHalfOpenConnectionToAPooler
-//	    worker/poll_test.go: TestWhoVanishesWhileItPollsKeepsNobodyWaiting
+//	    worker/poll_test.go: TestWhoVanishesWhileItPollsKeepsNobodyWaiting, TestAListeningAddressThatSaysNothing
 //	    worker/schedule_test.go: TestMailGoesOnAfterASilence
 //	 2  a subscription that is gone though the connection lives
 //	    worker/doorbell_test.go: TestALostSubscriptionIsNoticedAndMadeAnew, TestTheSafetyPollFindsWhatWasNotHeard

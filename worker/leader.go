@@ -19,14 +19,28 @@ const steady = 10 * time.Second
 func (w *Worker) progress(ctx context.Context, s *session) error {
 	reconnect := backoff{first: 50 * time.Millisecond, max: 5 * time.Second}
 	wasDeaf := false
+	wait, slow := time.Duration(0), false
 	for {
 		var err error
-		if wasDeaf {
+		tried := time.Now()
+		switch {
+		case wasDeaf:
 			s, err = w.pollOnly(ctx)
-		} else {
-			s, err = w.hearing(ctx, s)
+		case wait < time.Second && !slow:
+			if pause(ctx, wait) {
+				s, err = w.hearing(ctx, s)
+			}
+		default:
+			s, err = w.pollMeanwhile(ctx, wait) // where DATABASE_URL still works, facts need not wait
+		}
+		if ctx.Err() != nil {
+			if s != nil {
+				s.close()
+			}
+			return nil
 		}
 		began := time.Now()
+		slow = err != nil && began.Sub(tried) > time.Second // as where an address says nothing at all
 		if err == nil {
 			err = w.serve(ctx, s)
 		}
@@ -49,17 +63,10 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 		if time.Since(began) > steady {
 			reconnect.reset()
 		}
-		wait := reconnect.pause()
+		wait = reconnect.pause()
 		w.Log.Warn("the listening connection was lost and is made anew", slog.Any("error", err), slog.Duration("after", wait))
 		w.observe(Lost)
 		w.pool.Reset() // what ended the one has probably ended the others
-		if wait < time.Second {
-			pause(ctx, wait)
-		} else {
-			until, cancel := context.WithTimeout(ctx, wait)
-			w.poll(ctx, until) // where DATABASE_URL still works, facts need not wait
-			cancel()
-		}
 	}
 }
 
@@ -79,20 +86,22 @@ func (w *Worker) hearing(ctx context.Context, s *session) (*session, error) {
 }
 
 // pollOnly polls until it is time to try again whether LISTEN works, and while that is tried.
-func (w *Worker) pollOnly(ctx context.Context) (s *session, err error) {
+func (w *Worker) pollOnly(ctx context.Context) (*session, error) {
 	// It folds, so to people it is the leader, even if others are too.
 	w.status.update(func(c *condition) { c.leader = true })
 	defer w.status.update(func(c *condition) { c.leader = false })
 	w.observe(Deaf)
+	return w.pollMeanwhile(ctx, w.RelistenInterval)
+}
 
+// pollMeanwhile waits and then opens a session that hears, and polls all the while.
+func (w *Worker) pollMeanwhile(ctx context.Context, wait time.Duration) (s *session, err error) {
 	tried, done := context.WithCancel(ctx)
 	var trying sync.WaitGroup
 	trying.Go(func() {
 		defer done()
-		if pause(ctx, w.RelistenInterval) {
+		if pause(ctx, wait) {
 			s, err = w.hearing(ctx, nil)
-		} else {
-			err = ctx.Err()
 		}
 	})
 	w.poll(ctx, tried)

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"testing"
 	"time"
@@ -68,4 +69,24 @@ func TestADeafWorkerPollsWhileItTriesToHear(t *testing.T) {
 	if len(between) < 3 {
 		t.Errorf("between its tries, or while it tries, it only did %v", between)
 	}
+}
+
+// TestAListeningAddressThatSaysNothing has it accept connections and never answer: each try takes until its timeout.
+func TestAListeningAddressThatSaysNothing(t *testing.T) {
+	t.Parallel()
+	db := seeded(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	proxy := newProxy(t, db.URL)
+	w := start(t, config(t, db.URL, "HEADWAY_LISTEN_URL", proxy.url(db.URL)))
+	w.await(worker.Leading, worker.Asleep)
+	conn := db.Conn(t)
+	proxy.turn("postgres://" + silent.Addr().String())
+	pgtest.Execute(t, conn, fmt.Sprintf("select pg_terminate_backend(%d)", leader(t, conn)))
+	w.await(worker.Lost)
+	pgtest.Execute(t, conn, complete(1))
+	w.await(worker.Polled, worker.Folded)
 }
