@@ -6,8 +6,9 @@ declare
   v_missing bigint;
 begin
   select p.id into v_missing
-  from unnest(check_people.ids) p (id)
+  from unnest(check_people.ids) with ordinality p (id, n)
   where not exists (select from headway.appuser u where u.id = p.id)
+  order by p.n
   limit 1;
   if found then
     raise exception 'there is no person %', v_missing using
