@@ -54,12 +54,16 @@ func connectTo(ctx context.Context, variable, url string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// refused names the role that a login lacks, where that is why something failed. Another login is to have it: a worker's may
-// do no more than a worker.
+// lacking names the role that a login lacks. Another login is to have it: a worker's may do no more than a worker.
+func lacking(login, what, role string) error {
+	return fmt.Errorf("%s may not %s: connect as a login of %s (`create role … login in role %[3]s`)", login, what, role)
+}
+
+// refused names the role that a login lacks, where that is why something failed.
 func refused(err error, login, what, role string) error {
 	var pgErr *pgconn.PgError
 	if errors.Is(err, live.ErrHidden) || errors.As(err, &pgErr) && pgErr.Code == "42501" { // insufficient_privilege
-		return fmt.Errorf("%s may not %s: connect as a login of %s (`create role … login in role %[3]s`): %w", login, what, role, err)
+		return fmt.Errorf("%w: %w", lacking(login, what, role), err)
 	}
 	return err
 }

@@ -84,7 +84,7 @@ func previewDigest(ctx context.Context, e env, args []string) error {
 		return fmt.Errorf("ask what the login may do: %w", err)
 	}
 	if login := conn.Config().User; !may {
-		return fmt.Errorf("%s may not see what a person would be mailed: connect as a login of headway_admin (`create role … login in role headway_admin`)", login)
+		return lacking(login, "see what a person would be mailed", "headway_admin")
 	}
 	id, err := findPerson(ctx, conn, who)
 	if err != nil {

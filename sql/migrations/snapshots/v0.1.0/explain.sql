@@ -40,9 +40,7 @@ declare
 begin
   select u.* into v_user from headway.appuser u where u.id = explain_digest.user_id;
   if not found then
-    raise exception 'there is no person %', explain_digest.user_id using
-      errcode = 'no_data_found',
-      hint = 'select id, fullname from headway.appuser lists them.';
+    perform headway.check_people(array[explain_digest.user_id]);
   end if;
   v_zone := headway.known_time_zone(v_user.time_zone);
   select p.* into v_preference from headway.mail_preference p where p.user_id = v_user.id;

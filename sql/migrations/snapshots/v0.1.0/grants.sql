@@ -40,6 +40,7 @@ grant execute on function
   headway.is_for(bigint, text, bigint),
   headway.is_complete(bigint, boolean, bigint),
   headway.is_blocked_by(bigint, boolean, text, bigint),
+  headway.check_people(bigint[]),
   headway.setting(text)
 to headway_app, headway_user, headway_admin;
 
@@ -53,8 +54,7 @@ grant execute on function
   headway.advance_cursor(bigint, text, bigint),
   headway.notify_mode(),
   headway.mute(bigint, text, boolean),
-  headway.refuse_stranger(bigint, text),
-  headway.check_people(bigint[])
+  headway.refuse_stranger(bigint, text)
 to headway_app, headway_user;
 
 grant execute on function headway.open_channel(text, bigint, bigint[]) to headway_app;

@@ -125,9 +125,7 @@ begin
     quiet_from = null, quiet_until = null, mail_suspended_at = null, mail_suspended_reason = null
   where u.id = forget_user.user_id;
   if not found then
-    raise exception 'there is no person %', forget_user.user_id using
-      errcode = 'no_data_found',
-      hint = 'select id, fullname from headway.appuser lists them.';
+    perform headway.check_people(array[forget_user.user_id]);
   end if;
   -- What is being sent just now is past recall, and erased when that ends; everything else with the name or address
   -- in it goes.
