@@ -22,7 +22,7 @@ var calls = map[string]string{
 	"check_people":        "headway.check_people(array[1])",
 	"complete_task":       "headway.complete_task(2, 1)",
 	"current_bar":         "headway.current_bar(1, 1)",
-	"describe_digest":     "headway.describe_digest(d, 'UTC') from headway.digest d",
+	"describe_digest":     "headway.describe_digest(d, u) from headway.digest d join headway.appuser u on u.id = d.user_id",
 	"digest_content":      "headway.digest_content(1002)",
 	"digest_failed":       "headway.digest_failed(1002, '22222222-2222-2222-2222-222222222222', 'retry', 'later')",
 	"digest_run_finished": "headway.digest_run_finished('2026-01-02')",

@@ -29,6 +29,9 @@ begin
   update headway.appuser u
   set quiet_from = (now() at time zone 'UTC' - interval '1 hour')::time, quiet_until = (now() at time zone 'UTC' + interval '1 hour')::time
   where u.id = 2;
+  assert (select e.explanation from headway.explain_digest(2) e where e.channel = 'broadcast') like '%is to be tried again at '
+    || to_char(now() at time zone 'UTC' + interval '1 hour', 'YYYY-MM-DD HH24:MI') || ', when quiet hours end (450 later)',
+    (select e.explanation from headway.explain_digest(2) e where e.channel = 'broadcast');
   assert headway.claim_digest(v_worker) is null, 'Bob sleeps, since before it was reserved as it turns out';
   assert (select d.state = 'reserved' and d.next_attempt_at = now() + interval '1 hour' and d.attempts = 1 and d.mail = 'mail' and d.claimed_by is null from headway.digest d),
     (select d::text from headway.digest d);
@@ -47,6 +50,12 @@ begin
   set quiet_from = (now() at time zone 'UTC' - interval '1 hour')::time, quiet_until = (now() at time zone 'UTC' + interval '1 hour')::time
   where u.id = 2;
   v_id := headway.reserve_digest(2);
+  assert (
+    select headway.describe_digest(d, u) like '% goes out with the next run %'
+    from headway.digest d
+    join headway.appuser u on u.id = d.user_id
+    where d.id = v_id
+  );
   assert (headway.claim_digest(v_worker) ->> 'digest_id')::bigint = v_id, 'somebody asked for it';
 end
 $$;

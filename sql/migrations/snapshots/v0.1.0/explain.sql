@@ -1,25 +1,34 @@
-create function headway.describe_digest(digest headway.digest, time_zone text) returns text
+create function headway.describe_digest(digest headway.digest, person headway.appuser) returns text
 language sql
 stable
 as $$
-  select format('digest %s, which ', (describe_digest.digest).id) || case (describe_digest.digest).state
+  select format('digest %s, which ', d.id) || case d.state
     when 'reserved' then case
-      when (describe_digest.digest).next_attempt_at > now() then 'is to be ' || case when (describe_digest.digest).attempts > 0 then 'tried again at ' else 'sent at ' end
-        || to_char((describe_digest.digest).next_attempt_at at time zone describe_digest.time_zone, 'YYYY-MM-DD HH24:MI')
+      when g.goes_out_at > now() then
+        'is to be ' || case when d.attempts > 0 then 'tried again at ' else 'sent at ' end || to_char(g.goes_out_at at time zone z.name, z.format)
+        || case when g.goes_out_at > g.next_attempt_at then ', when quiet hours end' else '' end
       else 'goes out with the next run of a worker'
     end
     when 'sending' then 'is being sent'
-    when 'sent' then 'was sent at ' || to_char((describe_digest.digest).sent_at at time zone describe_digest.time_zone, 'YYYY-MM-DD HH24:MI')
+    when 'sent' then 'was sent at ' || to_char(d.sent_at at time zone z.name, z.format)
     when 'read_before_sending' then 'was dropped: what was in it had been read or muted by then, or is no longer theirs to see'
     when 'held' then 'is held: nobody knows whether it arrived'
-    else format('was not sent (%s)', (describe_digest.digest).state)
-  end || coalesce(' (' || (describe_digest.digest).error || ')', '') || case
-    when (describe_digest.digest).state in ('failed', 'held', 'cancelled')
-      then format('; select headway.retry_digest(%s) tries again', (describe_digest.digest).id)
+    else format('was not sent (%s)', d.state)
+  end || coalesce(' (' || d.error || ')', '') || case
+    when d.state in ('failed', 'held', 'cancelled') then format('; select headway.retry_digest(%s) tries again', d.id)
     else ''
   end
+  from (select (describe_digest.digest).*) d
+  cross join (select (describe_digest.person).*) u
+  cross join lateral (select headway.known_time_zone(u.time_zone), 'YYYY-MM-DD HH24:MI') z (name, format)
+  cross join lateral (select greatest(d.next_attempt_at, now())) n (next_attempt_at)
+  cross join lateral (
+    select n.next_attempt_at,
+      case when d.by_hand then n.next_attempt_at else headway.quiet_end(u.quiet_from, u.quiet_until, u.time_zone, n.next_attempt_at) end
+  ) g (next_attempt_at, goes_out_at)
 $$;
-comment on function headway.describe_digest(headway.digest, text) is 'Says in words what became of a digest, or when it will; times are in the time zone.';
+comment on function headway.describe_digest(headway.digest, headway.appuser) is
+  'Says in words what became of a person''s digest, or when it will go out; times are in their time zone.';
 
 create function headway.explain_digest(user_id bigint)
 returns table (channel text, unread integer, explanation text)
@@ -57,7 +66,7 @@ begin
       'no mail: %s is suspended since %s (%s); select headway.resume_mail(%s) lifts it',
       v_user.email, to_char(v_user.mail_suspended_at at time zone v_zone, v_local_time), v_user.mail_suspended_reason, v_user.id
     )
-    when v_digest.id is not null then 'waits until ' || headway.describe_digest(v_digest, v_zone) || ', is done'
+    when v_digest.id is not null then 'waits until ' || headway.describe_digest(v_digest, v_user) || ', is done'
   end;
 
   -- The oldest message of all decides when, and takes along whatever else there is.
@@ -98,7 +107,7 @@ begin
   left join headway.unread r on r.user_id = s.user_id and r.channel = s.channel
   left join headway.unmailed n on n.user_id = s.user_id and n.channel = s.channel
   left join lateral (
-    select headway.describe_digest(d, v_zone) as words, d.id = max(d.id) over () as newest
+    select headway.describe_digest(d, v_user) as words, d.id = max(d.id) over () as newest
     from headway.digest_item i
     join headway.digest d on d.id = i.digest_id
     where i.channel = s.channel and d.user_id = s.user_id

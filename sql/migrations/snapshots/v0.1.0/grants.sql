@@ -100,7 +100,7 @@ grant execute on function
   headway.fold(integer),
   headway.due_digests(timestamptz),
   headway.explain_digest(bigint),
-  headway.describe_digest(headway.digest, text),
+  headway.describe_digest(headway.digest, headway.appuser),
   headway.known_time_zone(text),
   headway.is_quiet(time, time, text, timestamptz),
   headway.quiet_end(time, time, text, timestamptz),

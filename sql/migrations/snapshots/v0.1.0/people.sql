@@ -23,12 +23,16 @@ create function headway.appuser_before_write() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 begin
   if tg_op = 'UPDATE' and new.time_zone = old.time_zone then
     return new;
   end if;
-  if headway.known_time_zone(new.time_zone) <> new.time_zone then
+  begin
+    -- For as long as this function runs.
+    perform set_config('TimeZone', new.time_zone, true);
+  exception when invalid_parameter_value then
     raise exception 'there is no time zone "%"', new.time_zone using
       errcode = 'check_violation',
       schema = 'headway',
@@ -36,11 +40,13 @@ begin
       column = 'time_zone',
       constraint = 'appuser_time_zone_known',
       hint = 'select name from pg_timezone_names lists them, as in Europe/Lisbon.';
-  end if;
+  end;
+  new.time_zone := current_setting('TimeZone');
   return new;
 end
 $$;
-comment on function headway.appuser_before_write() is 'Refuses a time zone that PostgreSQL does not know.';
+comment on function headway.appuser_before_write() is
+  'Refuses a time zone that PostgreSQL does not know, and writes its name as the IANA database does, whose case other programs may heed.';
 
 create trigger appuser_before_write before insert or update of time_zone on headway.appuser
 for each row when (new.time_zone <> 'UTC') execute function headway.appuser_before_write();
