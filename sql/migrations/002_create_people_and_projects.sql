@@ -92,7 +92,7 @@ create table headway.member (
   joined_at timestamptz not null default now(),
   constraint member_pkey primary key (project_id, user_id),
   -- Staff look after a project, customers complete it.
-  constraint member_role_known check (role in ('staff', 'customer'))
+  constraint member_role_staff_or_customer check (role in ('staff', 'customer'))
 );
 -- Whatever an end user reads asks first for their projects, and which of these they look after: this answers alone.
 create index member_user_id_idx on headway.member (user_id, project_id) include (role);

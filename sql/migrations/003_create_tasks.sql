@@ -18,7 +18,7 @@ create table headway.task (
   -- A task that weighs nothing could be done without moving the bar.
   constraint task_weight_positive check (weight >= 1),
   -- Either all customers of the project, or those who are assigned.
-  constraint task_audience_known check (audience in ('everyone', 'assigned'))
+  constraint task_audience_everyone_or_assigned check (audience in ('everyone', 'assigned'))
 );
 create index task_project_id_idx on headway.task (project_id);
 -- One person's recount reads the tasks that each customer completes alone, and no others.
