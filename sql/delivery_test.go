@@ -343,3 +343,30 @@ func TestCopy(t *testing.T) {
 	pgtest.Execute(t, conn, "select headway.fold()")
 	exact(t, conn, "after psql, folded")
 }
+
+// TestWhatIsReadIsToldOnce has the same read again, which changes nothing and is told to nobody.
+func TestWhatIsReadIsToldOnce(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	pgtest.Execute(t, conn, aProject)
+	pgtest.Execute(t, conn, `select headway.post(1, 'project_1', 'Hello') from generate_series(1, 3)`)
+	l := listen(t, db, "headway_events")
+	for _, c := range []struct {
+		statement string
+		told      int
+	}{
+		{`select headway.mark_seen(2, array(select id from headway.message where seq = 2))`, 1}, // the cursor stays
+		{`select headway.mark_seen(2, array(select id from headway.message where seq = 2))`, 0},
+		{`select headway.mark_read(2, 'project_1', 1)`, 1}, // over the mark
+		{`select headway.mark_read(2, 'project_1', 1)`, 0},
+		{`select headway.mark_read(2, 'project_1')`, 1},
+		{`select headway.mark_read(2, 'project_1')`, 0},
+		{`select headway.mark_seen(2, array(select id from headway.message))`, 0},
+	} {
+		pgtest.Execute(t, conn, c.statement)
+		if heard := l.heard(); len(heard) != c.told {
+			t.Errorf("%s is told %d times, want %d", c.statement, len(heard), c.told)
+		}
+	}
+}

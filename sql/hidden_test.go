@@ -68,8 +68,8 @@ var pairs = []struct {
 
 // probes are statements that might tell what is hidden from what is not there. {me} is who looks.
 var probes = []string{
-	"select headway.advance_cursor({me}, {channel}, 1)",
-	"select headway.advance_cursor({person}, {channel}, 1)",
+	"select headway.advance_cursor({me}, {channel}, 1, true)",
+	"select headway.advance_cursor({person}, {channel}, 1, true)",
 	"select headway.check_identity()",
 	"select headway.check_people(array[{me}, {person}])",
 	"select headway.complete_task({task}, {me})",

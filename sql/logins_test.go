@@ -3,6 +3,8 @@ package sql_test
 import (
 	"context"
 	"errors"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -230,6 +232,28 @@ func TestTheOwnerKeepsWhatIsNotHeadways(t *testing.T) {
 		if strings.Join(owners, " ") != "headway_owner" {
 			t.Errorf("at version %d they belong to %q", target, owners)
 		}
+	}
+}
+
+// TestApplicationsKeepTheirTriggers has the functions of headway dropped, as every later release does before it installs its
+// own, where an application has a trigger on one of its tables.
+func TestApplicationsKeepTheirTriggers(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	pgtest.Execute(t, conn, `
+		create function public.note() returns trigger language plpgsql as 'begin return null; end';
+		create trigger note after insert on headway.message for each row execute function public.note()`)
+	uninstall, err := os.ReadFile("migrations/snapshots/v0.1.0/uninstall.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Execute(t, conn, string(uninstall))
+	left := column(t, conn, `
+		select t.tgname from pg_trigger t join pg_class c on c.oid = t.tgrelid
+		where c.relnamespace = 'headway'::regnamespace and not t.tgisinternal`)
+	if !slices.Equal(left, []string{"note"}) {
+		t.Errorf("left are the triggers %q, want the one of the application", left)
 	}
 }
 

@@ -50,7 +50,8 @@ func Latest() int32 {
 	return int32(len(names))
 }
 
-// Check returns nil if the schema is the one this binary was built with, else a [*VersionError].
+// Check returns nil if the schema is the one this binary was built with, else a [*VersionError], an [*AccessError] or
+// [*TableError] where that cannot be known, or what went wrong with the connection.
 func Check(ctx context.Context, conn *pgx.Conn) error {
 	version, err := Version(ctx, conn)
 	if err != nil {

@@ -23,6 +23,7 @@ create table headway.digest (
   recipient text,
   mail bytea,
   channels text[] collate "C",
+  projects bigint[],
   sent_at timestamptz,
   unknown_at timestamptz,
   error text,
@@ -35,7 +36,7 @@ create table headway.digest (
   -- Sent is sent at a time.
   constraint digest_sent_has_time check ((state = 'sent') = (sent_at is not null))
 );
-create index digest_user_id_idx on headway.digest (user_id, created_at);
+create index digest_user_id_idx on headway.digest (user_id);
 -- In the order in which they are claimed: those of one reservation all have one time.
 create index digest_open_idx on headway.digest (next_attempt_at, id) where state in ('reserved', 'sending');
 -- For counting by state, and for what is old enough to go.
@@ -46,7 +47,7 @@ comment on column headway.digest.state is
   'reserved: waits to be sent, or to be tried again. sending: a server may have it. sent: a server took it. read_before_sending: nothing was left to say. failed: refused for good, or given up. held: nobody knows, and digest_when_unknown says hold. cancelled: the person has no address any more.';
 comment on column headway.digest.by_hand is 'Whether headway.reserve_digest() was asked for it, so that it minds no quiet hours.';
 comment on column headway.digest.token is 'Unguessable; stands in the unsubscribe link, and its SHA-256 in the Message-ID.';
-comment on column headway.digest.attempts is 'How often a mail server was spoken to, or was about to be.';
+comment on column headway.digest.attempts is 'How often a mail server was spoken to, or was about to be, since it was reserved or headway.retry_digest() was called.';
 comment on column headway.digest.next_attempt_at is 'Not before this time.';
 comment on column headway.digest.claimed_by is 'The claim that has it: a worker''s id as far as its last group, which is the claim''s own.';
 comment on column headway.digest.lease_until is 'Until when that claim has it to itself.';
@@ -54,7 +55,8 @@ comment on column headway.digest.recipient is 'The address it goes to, as it was
 comment on column headway.digest.sent_at is 'When a server took it; null: none has.';
 comment on column headway.digest.mail is
   'The exact bytes of the mail (RFC 5322), the same for every attempt from when a server may have taken them; null: not rendered yet.';
-comment on column headway.digest.channels is 'What the mail is about: the channels of its items, and project_<id> for what happened in a project.';
+comment on column headway.digest.channels is 'The channels whose messages the mail tells, as it was claimed last.';
+comment on column headway.digest.projects is 'The projects whose progress it tells, and what happened in them, as it was claimed last.';
 comment on column headway.digest.unknown_at is
   'When an attempt ended without anybody knowing whether the server took the mail; the person may have got it twice, or on hold not at all. Null: every attempt''s end is known.';
 comment on column headway.digest.error is 'What went wrong last, in the mail server''s words where it said something.';

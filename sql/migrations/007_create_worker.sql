@@ -11,7 +11,7 @@ create table headway.worker (
   leader boolean not null default false
 ) with (fillfactor = 50);
 comment on table headway.worker is 'Heartbeats. A worker that was not seen for a minute is gone; its row stays for a day.';
-comment on column headway.worker.leader is 'true: it is the one that listens and folds.';
+comment on column headway.worker.leader is 'true: it listens and folds, or, where it hears nothing, polls; several may poll.';
 
 create table headway.ticket (
   id uuid default gen_random_uuid() constraint ticket_pkey primary key,

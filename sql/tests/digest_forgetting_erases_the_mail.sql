@@ -37,7 +37,8 @@ begin
   assert (select array_agg(d.state order by d.id) from headway.digest d) = '{sent,cancelled,sending,sending,sending,sending,cancelled}';
   assert headway.digest_sent(v_ids[3]) and headway.digest_sent(v_ids[2]), 'after';
   assert headway.digest_failed(v_ids[4], v_worker, 'refused', '550 <person5@example.com> who?') = 'failed';
-  assert headway.digest_failed(v_ids[5], v_worker, 'retry', '450 <person6@example.com> later') = 'reserved';
+  assert headway.digest_failed(v_ids[5], v_worker, 'retry', '450 <person6@example.com> later') = 'cancelled';
+  assert (select d.mail is null and d.recipient is null and d.error is null from headway.digest d where d.id = v_ids[5]), 'at once';
   update headway.digest set next_attempt_at = now(), lease_until = now() - interval '1 second' where state in ('reserved', 'sending');
   assert headway.claim_digest(v_worker) is null;
   assert (select array_agg(d.state order by d.id) from headway.digest d) = '{sent,sent,sent,failed,cancelled,cancelled,cancelled}';

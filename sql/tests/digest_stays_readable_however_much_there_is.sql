@@ -21,7 +21,7 @@ begin
   assert (select sum(json_array_length(p -> 'lines')) from json_array_elements(v_content -> 'projects') p) = 50;
   assert v_content #>> '{projects,0,lines,0,messages}' = '7' and v_content ->> 'more' = (10000 - 7 - 49)::text, v_content ->> 'more';
   assert v_content ->> 'counts' = '{"chat" : 9993, "completed" : 7, "reopened" : 0, "assigned" : 0}', v_content ->> 'counts';
-  assert (select l ->> 'content' from json_array_elements(v_content #> '{projects,0,lines}') l where l ->> 'content' like 'é%') = repeat('é', 500), 'an excerpt';
+  assert (select l ->> 'content' from json_array_elements(v_content #> '{projects,0,lines}') l where l ->> 'content' like 'é%') = repeat('é', 501), 'an excerpt, and one more, which says that it goes on';
   assert octet_length(v_content::text) < 50000, octet_length(v_content::text)::text;
   perform headway.set_setting('digest_max_items', '1');
   v_content := headway.digest_content(v_id);

@@ -13,9 +13,9 @@ do $$
 declare
   v_try text;
 begin
-  perform headway.complete_task(1, 1), headway.reopen_task(1, 1, 4, 'Again');
+  perform headway.complete_task(1, 1), headway.reopen_task(1, 1, null, 'Again');
   foreach v_try in array array[
-    'insert into headway.completion (task_id, user_id, completed_by) values (1, 1, 4)', 'select headway.complete_task(1, 1, 4)',
+    'insert into headway.completion (task_id, user_id, completed_by) values (1, 1, 4)', 'select headway.complete_task(1, 1, 4)', 'select headway.reopen_task(1, 1, 4)',
     'insert into headway.message (sender, channel, content) values (4, ''project_1'', ''I quit.'')', 'select headway.post(4, ''project_1'', ''I quit.'')',
     'insert into headway.message (sender, channel, content) values (null, ''project_1'', ''I quit.'')',
     'insert into headway.message (sender, channel, content, kind) values (1, ''project_1'', ''completed'', ''task_completed'')',

@@ -251,7 +251,7 @@ func titles(line Line, limit limit) string {
 // excerpt is the beginning of what somebody said.
 func excerpt(said string, limit limit) string {
 	text := clean(said, limit.excerpt)
-	if len([]rune(said)) == cutAt && !strings.HasSuffix(text, "…") {
+	if len([]rune(said)) > cutAt && !strings.HasSuffix(text, "…") {
 		text += "…"
 	}
 	return defuse(text)

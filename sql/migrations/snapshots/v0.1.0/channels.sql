@@ -239,6 +239,7 @@ begin
       end if;
       update headway.channel c set last_seq = v_new.through where c.name = v_new.channel;
     end if;
+    continue when v_new.first_said is null;
     -- Whoever posts and has read everything else has read their own messages too, up to the first of another. Where the
     -- cursor is being moved just now, that does.
     update headway.subscription s

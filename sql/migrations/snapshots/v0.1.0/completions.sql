@@ -1,13 +1,3 @@
-create function headway.actor() returns bigint
-language sql
-stable
-as $$
-  -- An end user acts for nobody else.
-  select coalesce(headway.uid(), nullif(pg_catalog.current_setting('headway.actor', true), '')::bigint)
-$$;
-comment on function headway.actor() is
-  'Who is acting in this transaction, where a plain delete or insert has no column for it: headway.uid(), or else what a backend says with select set_config(''headway.actor'', ''4'', true). Null: unknown.';
-
 create function headway.is_for(task_id bigint, audience text, user_id bigint) returns boolean
 language sql
 stable
@@ -230,6 +220,11 @@ declare
   v_found boolean;
 begin
   v_shared := headway.is_shared(reopen_task.task_id);
+  if reopen_task.reopened_by <> headway.uid() then
+    raise exception 'person % cannot reopen a task in the name of person %', headway.uid(), reopen_task.reopened_by using
+      errcode = 'insufficient_privilege',
+      hint = 'An end user, who acts where headway.user_id is set, is who reopens it: leave reopened_by out.';
+  end if;
   -- A policy would pass over what somebody else completed, and the task would be said to be open.
   if (
     reopen_task.user_id <> headway.uid()
@@ -260,4 +255,4 @@ begin
 end
 $$;
 comment on function headway.reopen_task(bigint, bigint, bigint, text) is
-  'Reopens a task for a customer, a shared one for all, and says who did and why: select headway.reopen_task(3, 2, 4, ''The logo is missing''). A reason has at most 10000 characters. True: it is open now; false: it was already. Errors: no_data_found, insufficient_privilege, invalid_parameter_value.';
+  'Reopens a task for a customer, a shared one for all, and says who did, by default the end user who acts, or else the customer, and why: select headway.reopen_task(3, 2, 4, ''The logo is missing''). A reason has at most 10000 characters. True: it is open now; false: it was already. Errors: no_data_found, insufficient_privilege, invalid_parameter_value.';

@@ -11,6 +11,16 @@ $$;
 comment on function headway.check_identity() is
   'Refuses an end user who has not said who they are. Errors: invalid_authorization_specification.';
 
+create function headway.actor() returns bigint
+language sql
+stable
+as $$
+  -- An end user acts for nobody else.
+  select coalesce(headway.uid(), nullif(pg_catalog.current_setting('headway.actor', true), '')::bigint)
+$$;
+comment on function headway.actor() is
+  'Who is acting in this transaction, where a plain delete or insert has no column for it: headway.uid(), or else what a backend says with select set_config(''headway.actor'', ''4'', true). Null: unknown.';
+
 create function headway.require_identity() returns trigger
 language plpgsql
 as $$

@@ -191,27 +191,6 @@ comment on function headway.project_before_delete() is 'Waits for whoever is pos
 create trigger project_before_delete before delete on headway.project
 for each row execute function headway.project_before_delete();
 
-create function headway.recompute_together(facts bigint) returns void
-language plpgsql
-volatile
-as $$
-begin
-  if recompute_together.facts > 100 then
-    insert into headway.pending_fact (kind, project_id)
-    select 'recompute', g.project_id
-    from (
-      select w.project_id, count(w.user_id) as people, count(*) as waiting from headway.pending_recompute w group by w.project_id
-    ) g
-    -- Not where that waits already. No more of the members are counted than it takes to know.
-    where g.people = g.waiting and g.people > 100 and g.people * 10 > (
-      select count(*) from (select from headway.member m where m.project_id = g.project_id limit g.people * 10) m
-    );
-  end if;
-end
-$$;
-comment on function headway.recompute_together(bigint) is
-  'After a statement that queued so many facts: where more than 100 people of a project wait to be recounted, and more than a tenth of it, has the project recounted, which is less work than one after the other.';
-
 create function headway.member_after_write() returns trigger
 language plpgsql
 security definer

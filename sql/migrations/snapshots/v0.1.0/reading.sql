@@ -49,11 +49,12 @@ comment on view headway.unread is 'Per person and channel, how many messages are
 comment on column headway.unread.messages is 'At most 1000, which means 1000 or more: a badge needs no exact number above that.';
 comment on column headway.unread.oldest_at is 'When the oldest unread message was sent.';
 
-create function headway.advance_cursor(user_id bigint, channel text, through_seq bigint) returns bigint
+create function headway.advance_cursor(user_id bigint, channel text, through_seq bigint, marked boolean) returns bigint
 language plpgsql
 as $$
 declare
   v_read_seq bigint;
+  v_changed boolean;
 begin
   -- From through_seq on, over one's own messages and those marked one by one, up to the first gap; by windows, as
   -- headway.unread counts.
@@ -89,13 +90,16 @@ begin
     0
   )
   into v_read_seq;
-  update headway.subscription s set read_seq = greatest(s.read_seq, v_read_seq)
-  where s.channel = advance_cursor.channel and s.user_id = advance_cursor.user_id
-  returning s.read_seq into v_read_seq;
+  update headway.subscription s set read_seq = v_read_seq
+  where s.channel = advance_cursor.channel and s.user_id = advance_cursor.user_id and s.read_seq < v_read_seq;
+  v_changed := found or advance_cursor.marked;
+  select s.read_seq into v_read_seq
+  from headway.subscription s
+  where s.channel = advance_cursor.channel and s.user_id = advance_cursor.user_id;
   delete from headway.seen e
   where e.channel = advance_cursor.channel and e.user_id = advance_cursor.user_id and e.seq <= v_read_seq;
   -- The same person may look at it in another window.
-  if headway.notify_mode() <> 'off' then
+  if v_changed and headway.notify_mode() <> 'off' then
     perform pg_notify(
       'headway_events',
       json_build_object('kind', 'read', 'channel', advance_cursor.channel, 'user_id', advance_cursor.user_id)::text
@@ -104,8 +108,8 @@ begin
   return v_read_seq;
 end
 $$;
-comment on function headway.advance_cursor(bigint, text, bigint) is
-  'Moves a cursor to through_seq and on over what is contiguous; returns where it is. The caller holds the subscription''s row lock.';
+comment on function headway.advance_cursor(bigint, text, bigint, boolean) is
+  'Moves a cursor to through_seq, never back, and on over what is contiguous; returns where it is then, and notifies if it moved or messages were marked. The caller holds the subscription''s row lock.';
 
 create function headway.mark_read(user_id bigint, channel text, through_seq bigint default null) returns bigint
 language plpgsql
@@ -128,7 +132,8 @@ begin
       select greatest(v_read_seq, least(coalesce(mark_read.through_seq, c.last_seq), c.last_seq))
       from headway.channel c
       where c.name = mark_read.channel
-    )
+    ),
+    marked => false
   );
 end
 $$;
@@ -140,6 +145,7 @@ language plpgsql
 as $$
 declare
   v_channel record;
+  v_new integer;
   v_marked integer := 0;
 begin
   for v_channel in
@@ -151,16 +157,14 @@ begin
     order by s.channel
     for no key update
   loop
-    with marked as (
-      insert into headway.seen (channel, user_id, seq)
-      select m.channel, mark_seen.user_id, m.seq
-      from headway.message m
-      where m.id = any (mark_seen.message_ids) and m.channel = v_channel.channel and m.seq > v_channel.read_seq
-      on conflict do nothing
-      returning 1
-    )
-    select v_marked + count(*) into v_marked from marked;
-    perform headway.advance_cursor(mark_seen.user_id, v_channel.channel, v_channel.read_seq);
+    insert into headway.seen (channel, user_id, seq)
+    select m.channel, mark_seen.user_id, m.seq
+    from headway.message m
+    where m.id = any (mark_seen.message_ids) and m.channel = v_channel.channel and m.seq > v_channel.read_seq
+    on conflict do nothing;
+    get diagnostics v_new = row_count;
+    v_marked := v_marked + v_new;
+    perform headway.advance_cursor(mark_seen.user_id, v_channel.channel, v_channel.read_seq, marked => v_new > 0);
   end loop;
   if v_marked = 0 then
     perform headway.check_identity();

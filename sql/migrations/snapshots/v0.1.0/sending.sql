@@ -137,11 +137,11 @@ begin
           select l.*, row_number() over (order by l.project_id nulls last, l.kind = 'chat', l.channel, l.sent_at) as number
           from line l
         ) l
-        -- The words only of what is shown, and no more of them than fit.
+        -- The words only of what is shown, and no more of them than fit and one, which says that there are more.
         cross join lateral (
           select array_agg(left(m.data ->> 'title', 500) order by m.seq) filter (where m.data ->> 'title' is not null) as titles,
-            max(left(m.content, 500)) filter (where m.kind = 'chat') as content,
-            max(left(m.data ->> 'reason', 500)) filter (where m.kind = 'task_reopened') as reason
+            max(left(m.content, 501)) filter (where m.kind = 'chat') as content,
+            max(left(m.data ->> 'reason', 501)) filter (where m.kind = 'task_reopened') as reason
           from headway.message m
           where m.id = any (l.ids)
         ) w
@@ -237,16 +237,21 @@ language sql
 stable
 as $$
   select not exists (
-    select from headway.digest_item i
-    where i.digest_id = (still_told.digest).id and i.channel = any ((still_told.digest).channels)
-      and not exists (
-        select from headway.subscription s
-        where s.channel = i.channel and s.user_id = (still_told.digest).user_id and not s.muted
-      )
+    select from unnest((still_told.digest).channels) a (channel)
+    where not exists (
+      select from headway.subscription s
+      where s.channel = a.channel and s.user_id = (still_told.digest).user_id and not s.muted
+    )
+  ) and not exists (
+    select from unnest((still_told.digest).projects) p (id)
+    where not exists (
+      select from headway.member b
+      where b.project_id = p.id and b.user_id = (still_told.digest).user_id
+    )
   )
 $$;
 comment on function headway.still_told(headway.digest) is
-  'Whether its person is still subscribed to every channel whose messages the mail of a digest tells, and has muted none.';
+  'Whether its person is still subscribed to every channel whose messages the mail of a digest tells, has muted none, and is a member of every project that it tells of.';
 
 create function headway.claim_digest(worker_id uuid, lease interval default '5 minutes') returns json
 language plpgsql
@@ -301,12 +306,7 @@ begin
     elsif v_digest.mail is null or v_digest.state = 'reserved' and v_digest.unknown_at is null and (
       -- No server has taken it: it need not go to another address than that of today, nor tell of what is none of
       -- their business any more, or muted by now.
-      v_digest.recipient <> v_user.email
-      or exists (
-        select from unnest(v_digest.channels) a (channel)
-        where not exists (select from headway.subscription s where s.channel = a.channel and s.user_id = v_digest.user_id)
-      )
-      or not headway.still_told(v_digest)
+      v_digest.recipient <> v_user.email or not headway.still_told(v_digest)
     ) then
       -- One digest that cannot be told must not keep all the others back.
       begin
@@ -319,10 +319,11 @@ begin
               from headway.digest_item i
               join headway.subscription s on s.channel = i.channel and s.user_id = d.user_id and not s.muted
               where i.digest_id = d.id
-              union
-              select 'project_' || (p.project ->> 'project_id')
+            ),
+            projects = array(
+              select b.project_id
               from json_array_elements(v_content -> 'projects') p (project)
-              where p.project ->> 'project_id' is not null
+              join headway.member b on b.project_id = (p.project ->> 'project_id')::bigint and b.user_id = d.user_id
             )
           where d.id = v_digest.id;
           return v_content;
@@ -349,7 +350,7 @@ begin
 end
 $$;
 comment on function headway.claim_digest(uuid, interval) is
-  'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze, or, with "mail" (base64), the bytes frozen before; these are dropped where no server has taken them and the address has changed or the person has left a channel. No attempt is begun yet: headway.freeze_digest() does that, and headway.release_digest() gives it back. What was read since it was reserved is left out, or the digest dropped where nothing is left. Null: there is nothing to send now. Errors: invalid_parameter_value.';
+  'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze, or, with "mail" (base64), the bytes frozen before; these are dropped where no server has taken them and the address has changed or the person has left or muted a channel, or left a project. No attempt is begun yet: headway.freeze_digest() does that, and headway.release_digest() gives it back. What was read since it was reserved is left out, or the digest dropped where nothing is left. Null: there is nothing to send now. Errors: invalid_parameter_value.';
 
 create function headway.close_digest(digest_id bigint, state text, error text) returns void
 language plpgsql
@@ -408,7 +409,7 @@ begin
 end
 $$;
 comment on function headway.freeze_digest(bigint, uuid, text, bytea, interval) is
-  'Puts an attempt on record and the exact mail with it, or, with recipient and mail null, one with the bytes frozen before; to be committed before any mail server hears of it. From here on the lease counts anew. False: the lease ran out, or the person takes no mail any more, or has another address, or has left or muted a channel that it tells of; do not send.';
+  'Puts an attempt on record and the exact mail with it, or, with recipient and mail null, one with the bytes frozen before; to be committed before any mail server hears of it. From here on the lease counts anew. False: the lease ran out, or the person takes no mail any more, or has another address, or has left or muted a channel, or left a project, that it tells of; do not send.';
 
 create function headway.digest_sent(digest_id bigint) returns boolean
 language plpgsql
@@ -470,6 +471,10 @@ begin
   elsif v_digest.attempts >= headway.setting('digest_max_attempts')::integer then
     perform headway.close_digest(v_digest.id, 'failed', concat_ws(': ', format('given up after %s attempts', v_digest.attempts), digest_failed.error));
     return 'failed';
+  elsif exists (select from headway.appuser u where u.id = v_digest.user_id and u.email is null) then
+    -- They were forgotten while it was on its way.
+    perform headway.close_digest(v_digest.id, 'cancelled', null);
+    return 'cancelled';
   end if;
   update headway.digest d
   set state = 'reserved', error = digest_failed.error, claimed_by = null, lease_until = null,
@@ -480,4 +485,4 @@ begin
 end
 $$;
 comment on function headway.digest_failed(bigint, uuid, text, text) is
-  'Records why a digest was not sent and returns its state now. outcome retry: tried again with growing delay. refused: failed, and the address is suspended with the error as the reason. rejected: failed. unknown: as the setting digest_when_unknown says. Errors: invalid_parameter_value.';
+  'Records why a digest was not sent and returns its state now. outcome retry: tried again with growing delay, or cancelled where the person has no address any more. refused: failed, and the address is suspended with the error as the reason. rejected: failed. unknown: as the setting digest_when_unknown says. Errors: invalid_parameter_value.';

@@ -1,21 +1,3 @@
-create function headway.recompute_everything() returns void
-language plpgsql
-volatile
-as $$
-begin
-  -- TRUNCATE takes the rows of everybody, also of projects that an older snapshot does not show.
-  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
-    raise exception 'truncate is refused in a % transaction', current_setting('transaction_isolation') using
-      errcode = 'feature_not_supported',
-      hint = 'Truncate in a transaction of its own: begin isolation level read committed.';
-  end if;
-  insert into headway.pending_fact (kind, project_id)
-  select 'recompute', s.project_id from headway.shared_progress s;
-  perform headway.ring();
-end
-$$;
-comment on function headway.recompute_everything() is 'Has every project recounted by the next folds.';
-
 create function headway.task_after_write() returns trigger
 language plpgsql
 security definer

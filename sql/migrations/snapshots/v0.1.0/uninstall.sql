@@ -6,8 +6,9 @@ begin
   for v_drop in
     select format('drop trigger %I on %s', t.tgname, t.tgrelid::regclass)
     from pg_catalog.pg_trigger t
-    join pg_catalog.pg_class c on c.oid = t.tgrelid
-    where c.relnamespace = 'headway'::regnamespace and not t.tgisinternal
+    join pg_catalog.pg_proc p on p.oid = t.tgfoid
+    -- Not those of applications on these tables.
+    where p.pronamespace = 'headway'::regnamespace and not t.tgisinternal
   loop
     execute v_drop;
   end loop;
