@@ -58,7 +58,7 @@ type Config struct {
 	// AppURL is the application's address, for links in mail, without user and password. Nil: mail has no links.
 	AppURL *url.URL `env:"HEADWAY_APP_URL, noinit"`
 
-	// HTTPAddr is where health, metrics and the gateway are served, as host:port or :port. Empty: nowhere.
+	// HTTPAddr is where health, metrics, the unsubscribe page and the gateway are served, as host:port or :port. Empty: nowhere.
 	HTTPAddr string `env:"HEADWAY_HTTP_ADDR"`
 
 	// TokenSecret is the key of the HS256 tokens that the gateway accepts, 32 bytes or more. Empty: no gateway.

@@ -25,7 +25,8 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 		tried := time.Now()
 		switch {
 		case wasDeaf:
-			s, err = w.pollOnly(ctx)
+			w.observe(Deaf)
+			s, err = w.pollMeanwhile(ctx, w.RelistenInterval)
 		case wait < time.Second && !slow:
 			if pause(ctx, wait) {
 				s, err = w.hearing(ctx, s)
@@ -85,17 +86,11 @@ func (w *Worker) hearing(ctx context.Context, s *session) (*session, error) {
 	return s, nil
 }
 
-// pollOnly polls until it is time to try again whether LISTEN works, and while that is tried.
-func (w *Worker) pollOnly(ctx context.Context) (*session, error) {
+// pollMeanwhile waits and then opens a session that hears, and polls all the while.
+func (w *Worker) pollMeanwhile(ctx context.Context, wait time.Duration) (s *session, err error) {
 	// It folds, so to people it is the leader, even if others are too.
 	w.status.update(func(c *condition) { c.leader = true })
 	defer w.status.update(func(c *condition) { c.leader = false })
-	w.observe(Deaf)
-	return w.pollMeanwhile(ctx, w.RelistenInterval)
-}
-
-// pollMeanwhile waits and then opens a session that hears, and polls all the while.
-func (w *Worker) pollMeanwhile(ctx context.Context, wait time.Duration) (s *session, err error) {
 	tried, done := context.WithCancel(ctx)
 	var trying sync.WaitGroup
 	trying.Go(func() {

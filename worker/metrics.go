@@ -61,7 +61,7 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 		facts:         counter("headway_facts_folded_total", "Facts that were folded."),
 		foldErrors:    counter("headway_fold_errors_total", "Folds that failed and were tried again."),
 		foldSeconds:   seconds,
-		reconnects:    counter("headway_reconnects_total", "How often the listening connection was made anew."),
+		reconnects:    counter("headway_reconnects_total", "How often the listening connection was lost, or could not be made."),
 		wakes:         counter("headway_doorbell_wakes_total", "How often the bell ended a sleep."),
 		polls:         counter("headway_polls_total", "How often the worker looked although nobody rang."),
 		probeFailures: counter("headway_probe_failures_total", "Notifications to itself that the worker did not hear."),

@@ -89,4 +89,5 @@ func TestAListeningAddressThatSaysNothing(t *testing.T) {
 	w.await(worker.Lost)
 	pgtest.Execute(t, conn, complete(1))
 	w.await(worker.Polled, worker.Folded)
+	pgtest.Eventually(t, soon, func() bool { return metric(t, w.Worker, "headway_leader") == 1 }, "it folds, and is said not to")
 }

@@ -283,7 +283,8 @@ func (w *Worker) runLoops(ctx context.Context, loops []loop) error {
 }
 
 // keepRunning runs a loop, and starts it again after a panic: a defect in one is no reason to stop the others, and
-// none of them leaves anything half done outside a transaction.
+// none of them leaves anything half done outside a transaction. In the goroutines of the gateway and of what looks after a
+// connection a panic ends the process, as anywhere in Go: whoever runs it starts it again, and what they share is whole.
 func (w *Worker) keepRunning(ctx context.Context, l loop) error {
 	again := backoff{first: time.Second, max: time.Minute}
 	for {

@@ -400,7 +400,6 @@ func plural(n int, one, many string) string {
 	return bar.Count(int64(n)) + " " + many
 }
 
-// sqlQueue leaves out the facts of a moment ago, which nobody can have folded.
 const sqlQueue = `select count(*), coalesce(extract(epoch from clock_timestamp() - min(at)), 0)::float8 from headway.pending_fact`
 
 // staleAfter is how long a fact may wait: the worker's safety poll, and then some.

@@ -23,7 +23,7 @@ func runWorker(ctx context.Context, e env, args []string) error {
 			"\n  HEADWAY_DIGEST_SCHEDULE    cron expression; default */5 * * * *"+
 			"\n  HEADWAY_DIGEST_CONCURRENCY SMTP connections; default 4"+
 			"\n  HEADWAY_APP_URL            for links in mail"+
-			"\n  HEADWAY_HTTP_ADDR          /healthz, /readyz and /metrics, such as :8080; default: nowhere"+
+			"\n  HEADWAY_HTTP_ADDR          health, metrics, unsubscribing and the gateway, such as :8080; default: nowhere"+
 			"\n  HEADWAY_TOKEN_SECRET       key of the gateway's tokens, 32 bytes or more; default: no gateway"+
 			"\n  HEADWAY_TOKEN_JWKS         file with the keys of RS256 or EdDSA tokens, in its place"+
 			"\n  HEADWAY_TOKEN_AUDIENCE     what a token has to name as its audience; default: headway"+

@@ -71,15 +71,14 @@ func (b *Board) Project(id int64) *Project {
 
 // Message is a row of headway.message, as it is notified.
 type Message struct {
-	ID        int64     `json:"id"`
-	Sender    *int64    `json:"sender"`
-	Channel   string    `json:"channel"`
-	Content   *string   `json:"content"` // nil in a reference, and where the notification was cut
-	Seq       int64     `json:"seq"`
-	Kind      string    `json:"kind"`
-	TaskID    *int64    `json:"task_id"`
-	SentAt    time.Time `json:"sent_at"`
-	Truncated bool      `json:"truncated"`
+	ID      int64     `json:"id"`
+	Sender  *int64    `json:"sender"`
+	Channel string    `json:"channel"`
+	Content *string   `json:"content"` // nil in a reference, and where the notification was cut
+	Seq     int64     `json:"seq"`
+	Kind    string    `json:"kind"`
+	TaskID  *int64    `json:"task_id"`
+	SentAt  time.Time `json:"sent_at"`
 
 	ProjectID  int64  `json:"-"` // 0: of none
 	SenderName string `json:"-"`
@@ -94,7 +93,7 @@ func (m *Message) Text() string {
 	switch {
 	case m.Kind == "chat":
 		return m.SenderName + ": " + content
-	case m.SenderName == "" && strings.HasPrefix(content, "You "):
+	case strings.HasPrefix(content, "You "): // as after an assignment, whoever made it
 		return content
 	default:
 		return cmp.Or(m.SenderName, "Somebody") + " " + content

@@ -3,9 +3,9 @@ package live
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -63,29 +63,40 @@ func (f *Follower) hearProgress(ctx context.Context, conn *pgx.Conn, news *progr
 }
 
 func (f *Follower) hearMessage(ctx context.Context, conn *pgx.Conn, m Message) error {
+	if !channelName.MatchString(m.Channel) {
+		return nil
+	}
 	last, known := f.lastSeq[m.Channel]
 	if known && m.Seq <= last {
 		return nil // what was read had it in already
 	}
-	// A message that is not the next one may be nobody's.
-	if m.Content == nil || !known || m.Seq != last+1 {
-		rows, err := conn.Query(ctx, sqlMessage, pgx.QueryExecModeExec, m.ID)
-		if err != nil {
-			return fmt.Errorf("read message %d: %w", m.ID, err)
-		}
-		m, err = pgx.CollectExactlyOneRow(rows, scanMessage)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil // it went with its project, or was never there
-		} else if err != nil {
-			return fmt.Errorf("read message: %w", err)
-		}
-		if m.Seq <= f.lastSeq[m.Channel] {
-			return nil
+	if m.Content != nil && known && m.Seq == last+1 {
+		f.lastSeq[m.Channel] = m.Seq
+		return f.say(ctx, conn, m)
+	}
+	// A message that is not the next one may be nobody's, or come after some that were not notified.
+	if !known {
+		last = m.Seq - 1
+	}
+	rows, err := conn.Query(ctx, sqlBetween, pgx.QueryExecModeExec, m.Channel, last, m.Seq, keep)
+	if err != nil {
+		return fmt.Errorf("read messages of %s: %w", m.Channel, err)
+	}
+	missed, err := pgx.CollectRows(rows, scanMessage)
+	if err != nil {
+		return fmt.Errorf("read messages of %s: %w", m.Channel, err)
+	}
+	for _, m := range slices.Backward(missed) {
+		f.lastSeq[m.Channel] = m.Seq
+		if err := f.say(ctx, conn, m); err != nil {
+			return err
 		}
 	}
-	f.lastSeq[m.Channel] = m.Seq
-	return f.say(ctx, conn, m)
+	return nil
 }
+
+// channelName is what a channel may be called.
+var channelName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
 var projectChannel = regexp.MustCompile(`^project_([0-9]+)(_staff)?$`)
 

@@ -83,6 +83,7 @@ type Follower struct {
 	names   map[int64]string // of people
 	homes   map[string]int64 // channel to project
 	lastSeq map[string]int64 // by channel
+	firstID int64            // of the newest message that was there at first
 	started bool             // something was read
 }
 

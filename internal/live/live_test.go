@@ -287,6 +287,81 @@ func TestAMessageThatWasCutIsRead(t *testing.T) {
 	f.awaitText("Abe: " + strings.Repeat("long ", 200))
 }
 
+// TestWhatWasNotNotifiedIsToldWithTheNext has one post with notifications off for a transaction, and another after it.
+func TestWhatWasNotNotifiedIsToldWithTheNext(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	pgtest.Execute(t, conn, `select headway.post(1, 'project_1', 'first')`)
+	f := follow(t, db)
+	f.await(Listening, 1)
+	pgtest.Execute(t, conn, `
+begin;
+select headway.set_setting('notify_payload', 'off');
+select headway.post(1, 'project_1', 'silent');
+select headway.set_setting('notify_payload', 'row');
+commit;
+select headway.post(1, 'project_1', 'loud')`)
+	f.awaitText("Abe: loud")
+	f.awaitText("Abe: silent")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if want := []string{"Abe: silent", "Abe: loud"}; !slices.Equal(f.texts, want) {
+		t.Errorf("told %q, want %q", f.texts, want)
+	}
+}
+
+// TestWhatIsOldIsNotTold has what was said last deleted with its project, so that what was said before, elsewhere, is the last.
+func TestWhatIsOldIsNotTold(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	pgtest.Execute(t, conn, `
+select headway.post(1, 'project_2', 'old');
+select headway.post(1, 'project_1', n::text) from generate_series(1, 50) n`)
+	f := follow(t, db, func(f *Follower) { f.ReadInterval = 100 * time.Millisecond })
+	f.await(Listening, 1)
+	pgtest.Execute(t, conn, `delete from headway.project where id = 1`)
+	pgtest.Eventually(t, soon, func() bool { return len(f.bars()) == 2 }, "the project is still there")
+	pgtest.Execute(t, conn, `select headway.post(1, 'project_2', 'new')`)
+	f.awaitText("Abe: new")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if want := []string{"Abe: new"}; !slices.Equal(f.texts, want) {
+		t.Errorf("told %q, want %q", f.texts, want)
+	}
+}
+
+// TestAnArchivedProjectIsFollowedByWhoeverAsksForIt has something change in one.
+func TestAnArchivedProjectIsFollowedByWhoeverAsksForIt(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	pgtest.Execute(t, conn, `update headway.project set archived_at = now() where id = 2`)
+	all, one := follow(t, db), follow(t, db, func(f *Follower) { f.Project = 2 })
+	all.await(Listening, 1)
+	one.await(Listening, 1)
+	pgtest.Execute(t, conn, `
+update headway.task set weight = 5 where id = 5; select headway.fold();
+select headway.post(1, 'project_1', 'done')`)
+	one.awaitTruthOf("Brand guide", Part{0, 5})
+	all.awaitText("Abe: done")
+	if _, shown := all.bars()["Brand guide"]; shown {
+		t.Error("it shows an archived project")
+	}
+}
+
+func (f *followed) awaitTruthOf(project string, want Part) {
+	f.t.Helper()
+	pgtest.Eventually(f.t, soon, func() bool { return f.bars()[project] == want }, "the bar of %s is not %v", project, want)
+}
+
+func TestAnAssignmentIsTold(t *testing.T) {
+	t.Parallel()
+	content, by := `You were assigned "Roof"`, int64(4)
+	m := Message{Kind: "task_assigned", Sender: &by, SenderName: "Dora", Content: &content}
+	if got := m.Text(); got != content {
+		t.Errorf("told %q", got)
+	}
+}
+
 func TestWhatAnybodyMayNotifyDoesNoHarm(t *testing.T) {
 	t.Parallel()
 	db, conn := seeded(t)

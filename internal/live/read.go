@@ -29,7 +29,7 @@ const (
 select p.id, p.name, s.version
 from headway.project p
 join headway.shared_progress s on s.project_id = p.id
-where p.id = any ($1) or $1 is null and p.archived_at is null
+where (p.id = any ($1) or $1 is null) and (p.archived_at is null or $2)
 order by p.id`
 
 	sqlCustomers = `
@@ -47,7 +47,12 @@ where c.project_id = any ($1)`
 
 	messageColumns = `m.id, m.sender, m.channel, left(m.content, 1000), m.seq, m.kind, m.task_id, m.sent_at`
 
-	sqlMessage = `select ` + messageColumns + ` from headway.message m where m.id = $1`
+	sqlBetween = `
+select ` + messageColumns + `
+from headway.message m
+where m.channel = $1 and m.seq > $2 and m.seq <= $3
+order by m.seq desc
+limit $4`
 
 	sqlRecent = `
 select ` + messageColumns + `
@@ -83,7 +88,7 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 	var projects []*Project
 	var recent []Message
 	err = inSnapshot(ctx, conn, func(ctx context.Context, tx pgx.Tx) error {
-		if projects, err = readProjects(ctx, tx, only); err != nil {
+		if projects, err = f.readProjects(ctx, tx, only); err != nil {
 			return err
 		}
 		query, args := sqlRecent, []any{pgx.QueryExecModeExec, keep}
@@ -120,16 +125,13 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 	f.mu.Lock()
 	moves := f.board.replace(projects)
 	f.mu.Unlock()
-	first := !f.started
-	f.started = true
-	if !first {
-		f.emit(Event{Kind: Read, Moves: moves})
-	}
 	slices.Reverse(recent)
-	if !first {
-		// What was missed meanwhile.
+	if f.started {
+		f.emit(Event{Kind: Read, Moves: moves})
+		// What was missed meanwhile. Of a channel that was quiet it may be an old one, where newer ones of others are gone.
 		for _, m := range recent {
-			if m.Seq > f.lastSeq[m.Channel] {
+			last, known := f.lastSeq[m.Channel]
+			if known && m.Seq > last || !known && m.ID > f.firstID {
 				f.lastSeq[m.Channel] = m.Seq
 				if err := f.say(ctx, conn, m); err != nil {
 					return false, err
@@ -141,6 +143,7 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 	for i := range recent {
 		m := &recent[i]
 		f.lastSeq[m.Channel] = max(f.lastSeq[m.Channel], m.Seq)
+		f.firstID = max(f.firstID, m.ID)
 		if m.ProjectID, err = f.home(ctx, conn, m.Channel); err != nil {
 			return false, err
 		}
@@ -151,6 +154,7 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 	f.mu.Lock()
 	f.board.Recent = recent
 	f.mu.Unlock()
+	f.started = true
 	f.emit(Event{Kind: Read})
 	return loud, nil
 }
@@ -159,7 +163,7 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 func (f *Follower) readProject(ctx context.Context, conn *pgx.Conn, id int64) error {
 	var projects []*Project
 	err := inSnapshot(ctx, conn, func(ctx context.Context, tx pgx.Tx) (err error) {
-		projects, err = readProjects(ctx, tx, []int64{id})
+		projects, err = f.readProjects(ctx, tx, []int64{id})
 		return err
 	})
 	if err != nil {
@@ -175,8 +179,9 @@ func (f *Follower) readProject(ctx context.Context, conn *pgx.Conn, id int64) er
 	return nil
 }
 
-func readProjects(ctx context.Context, tx pgx.Tx, only []int64) ([]*Project, error) {
-	rows, err := tx.Query(ctx, sqlProjects, pgx.QueryExecModeExec, only)
+// readProjects reads projects, by default all. One that is archived is followed only by who asks for it alone.
+func (f *Follower) readProjects(ctx context.Context, tx pgx.Tx, only []int64) ([]*Project, error) {
+	rows, err := tx.Query(ctx, sqlProjects, pgx.QueryExecModeExec, only, f.Project != 0)
 	if err != nil {
 		return nil, fmt.Errorf("read projects: %w", err)
 	}

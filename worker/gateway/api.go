@@ -243,7 +243,11 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 	}
 	asked := request{Request: r, user: identity.UserID}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&asked.body); err != nil && !errors.Is(err, io.EOF) {
-		refuse(w, http.StatusBadRequest, "the request cannot be read", "Send JSON, at most 1 MiB of it.")
+		detail := "Send JSON, at most 1 MiB of it."
+		if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) {
+			detail = strconv.Quote(kind.Field) + " cannot be a JSON " + kind.Value + "."
+		}
+		refuse(w, http.StatusBadRequest, "the request cannot be read", detail)
 		return
 	}
 	arguments, err := o.arguments(asked)

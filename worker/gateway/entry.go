@@ -43,9 +43,16 @@ func (h *hub) receive(c *conn, has *Positions) {
 func (h *hub) visit(userID int64) {
 	h.inTurn(errand{userID: userID}, func(ctx context.Context) (func(outdated bool), error) {
 		h.at("visit")
+		before := h.positions(userID)
 		subscribed, err := h.store.channels(ctx, userID)
 		h.at("visited")
 		return func(outdated bool) {
+			for _, p := range subscribed {
+				t, b := h.topics[p.Channel], before[p.Channel]
+				if t != nil && (t.seq == b.Seq && t.seq != unknown && p.Seq < t.seq || t.version == b.Version && t.version != unknown && p.Version < t.version) {
+					h.forget(t)
+				}
+			}
 			for c := range h.people[userID] {
 				for t := range maps.Clone(c.topics) {
 					if !slices.ContainsFunc(subscribed, func(p position) bool { return p.Channel == t.channel }) {
@@ -63,6 +70,19 @@ func (h *hub) visit(userID int64) {
 			}
 		}, err
 	})
+}
+
+// positions returns where the topics are that a person is in.
+func (h *hub) positions(userID int64) map[string]position {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	found := map[string]position{}
+	for c := range h.people[userID] {
+		for t := range c.topics {
+			found[t.channel] = position{t.channel, t.seq, t.version}
+		}
+	}
+	return found
 }
 
 // welcome enters a connection in one more topic, and says so. The lock is held.

@@ -16,6 +16,10 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	identity, err := g.hub.store.redeem(r.Context(), r.URL.Query().Get("ticket"))
+	if err != nil && !errors.Is(err, errNoTicket) {
+		g.explain(w, err, "")
+		return
+	}
 	if err != nil || !g.Now().Before(identity.Expires) {
 		refuse(w, http.StatusUnauthorized, "the ticket is not valid", "A ticket is good once and for half a minute: POST /api/ticket makes one.")
 		return

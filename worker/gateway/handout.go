@@ -73,6 +73,15 @@ func (h *hub) hear(payload string) {
 // everybody stands in topic.changed for all customers.
 const everybody = 0
 
+// forget has those who are in a topic come back without a position, and the topic begin anew: the database has less than it
+// had, as after a failover to a server that had not got the last commits, and gives the same numbers again. The lock is held.
+func (h *hub) forget(t *topic) {
+	t.seq, t.version, t.whole = unknown, unknown, true
+	for c := range t.conns {
+		c.end(errSlow)
+	}
+}
+
 // look has everything read again: for the time in which nothing was heard.
 func (h *hub) look() {
 	h.mu.Lock()
@@ -289,20 +298,24 @@ func (h *hub) owe(t *topic, userID int64) {
 // tellOwn tells one person their progress in a project, as it is when they are told.
 func (h *hub) tellOwn(ctx context.Context, t *topic, userID int64) error {
 	for {
+		h.mu.Lock()
+		before := t.version
+		h.mu.Unlock()
 		all, own, err := h.store.own(ctx, userID, t.project)
 		h.at("own read")
 		h.mu.Lock()
-		switch {
-		case errors.Is(err, pgx.ErrNoRows): // they have just left
-			delete(t.owed, userID)
-			err = nil
-		case err != nil:
-			delete(t.owed, userID)
-		case all.Version < t.version:
+		if err == nil && all.Version < t.version && t.version != before && t.version != unknown {
 			h.mu.Unlock()
 			continue // they may have been told what all share of a later one
+		}
+		delete(t.owed, userID)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows): // they have just left
+			err = nil
+		case err != nil, t.version == unknown: // that it was forgotten, they are told
+		case all.Version < t.version:
+			h.forget(t)
 		default:
-			delete(t.owed, userID)
 			for c := range h.people[userID] {
 				if t.has(c) {
 					c.offer(progressEvent(t.project, all, own))

@@ -242,13 +242,21 @@ func (s *store) shared(ctx context.Context, userID, projectID int64) (share, err
 	return found, nil
 }
 
-// redeem returns whom a ticket is for. A ticket is good once.
+// errNoTicket says that nobody was given this ticket, or that it was good once, or for a while.
+var errNoTicket = errors.New("not a ticket")
+
+// redeem returns whom a ticket is for, or errNoTicket. A ticket is good once.
 func (s *store) redeem(ctx context.Context, ticket string) (found Identity, err error) {
 	var id pgtype.UUID
 	if err := id.Scan(ticket); err != nil {
-		return Identity{}, errors.New("not a ticket")
+		return Identity{}, errNoTicket
 	}
+	ctx, cancel := context.WithTimeout(ctx, reach)
+	defer cancel()
 	err = s.pool.QueryRow(ctx, "select user_id, expires_at from headway.redeem_ticket($1)", id).Scan(&found.UserID, &found.Expires)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = errNoTicket
+	}
 	return found, err
 }
 

@@ -484,7 +484,12 @@ func TestServerSentEventsByTicket(t *testing.T) {
 	if e := stream.want("message"); e.Content != "two" {
 		t.Errorf("told %+v", e)
 	}
-	pgtest.Execute(t, b.conn, "update headway.ticket set issued_at = now() - interval '1 hour'")
+	ticket := b.ticket(t, 2)
+	pgtest.Execute(t, b.conn, "alter function headway.redeem_ticket rename to gone")
+	if status, _ := b.do(t, 0, "GET", "/api/events?ticket="+ticket, ""); status != http.StatusServiceUnavailable {
+		t.Errorf("where the database cannot say whether a ticket is good: %d", status)
+	}
+	pgtest.Execute(t, b.conn, "alter function headway.gone rename to redeem_ticket; update headway.ticket set issued_at = now() - interval '1 hour'")
 	for _, ticket := range []string{"", "x", "00000000-0000-0000-0000-000000000000"} {
 		if status, _ := b.do(t, 0, "GET", "/api/events?ticket="+ticket, ""); status != http.StatusUnauthorized {
 			t.Errorf("ticket %q: %d", ticket, status)
@@ -503,6 +508,60 @@ select pg_terminate_backend(pid) from pg_stat_activity where datname = current_d
 select headway.post(1, 'project_1', 'round %d')`, round))
 		if e := bob.want("message"); e.Content != fmt.Sprintf("round %d", round) {
 			t.Errorf("told %+v", e)
+		}
+	}
+}
+
+// TestWhatAFailoverHasLostIsForgotten takes from the database what was committed last, as when a standby takes over that
+// had not got it.
+func TestWhatAFailoverHasLostIsForgotten(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', n::text) from generate_series(1, 3) n")
+	for bob.want("message").Seq != 3 {
+	}
+	pgtest.Execute(t, b.conn, "select headway.complete_task(2, 2); select headway.fold()")
+	if e := bob.want("progress"); e.Version != 2 {
+		t.Fatalf("told %+v", e)
+	}
+	b.lose(t, "update headway.channel set last_seq = 1 where name = 'project_1'; delete from headway.message where channel = 'project_1' and seq > 1")
+	if _, err := bob.until("resync"); websocket.CloseStatus(err) != websocket.StatusCode(statusResync) {
+		t.Fatalf("messages were lost, and he is told %v", err)
+	}
+	bob = b.dial(t, 2, nil)
+	bob.want("snapshot")
+	b.lose(t, "update headway.shared_progress set version = 0 where project_id = 1")
+	// Whoever is told of their own progress finds it first, or whoever is visited.
+	pgtest.Execute(t, b.conn, "select headway.reopen_task(2, 2); select headway.fold()")
+	if _, err := bob.until("resync"); websocket.CloseStatus(err) != websocket.StatusCode(statusResync) {
+		t.Fatalf("folds were lost, and he is told %v", err)
+	}
+	bob = b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'under a number that was given before'), headway.complete_task(2, 2); select headway.fold()")
+	if e := bob.want("message"); e.Seq != 2 || e.Content != "under a number that was given before" {
+		t.Errorf("told %+v", e)
+	}
+	if e := bob.want("progress"); e.Version != 2 {
+		t.Errorf("told %+v", e)
+	}
+}
+
+// lose has the database forget, and the gateway lose its connections to it.
+func (b *bench) lose(t *testing.T, statements string) {
+	t.Helper()
+	pgtest.Execute(t, b.conn, "begin; set local session_replication_role = replica; "+statements+"; commit")
+	pgtest.Execute(t, b.conn, "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+}
+
+// until reads until an event of a type comes, or the connection ends.
+func (c *client) until(kind string) (told, error) {
+	c.t.Helper()
+	for {
+		if e, err := c.next(); err != nil || e.Type == kind {
+			return e, err
 		}
 	}
 }

@@ -97,7 +97,10 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) greet(s *socket) error {
 	_ = s.conn.SetReadDeadline(time.Now().Add(g.HelloTimeout))
 	first, err := s.hear()
-	if err != nil {
+	switch {
+	case errors.Is(err, errTooLong), errors.Is(err, errProtocol):
+		return err
+	case err != nil:
 		return errNoToken
 	}
 	identity, err := g.Verifier.Verify(first.Token)

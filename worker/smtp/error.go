@@ -43,7 +43,7 @@ const (
 type Error struct {
 	Outcome Outcome
 
-	// Step is what was being done: check, wait, connect, STARTTLS, EHLO, AUTH, MAIL, RCPT, DATA, body or reply.
+	// Step is what was being done: check, wait, connect, TLS, STARTTLS, EHLO, AUTH, MAIL, RCPT, DATA, body or reply.
 	Step string
 
 	// Code and Enhanced are the server's (RFC 5321 and RFC 3463), 0 and empty where it gave none.
