@@ -121,7 +121,7 @@ func TestALoginThatMayOnlyCreateRolesMigrates(t *testing.T) {
 	// It makes the logins, too.
 	pgtest.Execute(t, on(server, "own").Conn(t, pgtest.User("deployer")), "create role courier login in role headway_worker")
 	rights, err := worker.CheckRights(t.Context(), on(server, "own").Conn(t, pgtest.User("courier")))
-	if err != nil || rights.Error(false) != nil {
+	if err != nil || rights.Check(false) != nil {
 		t.Errorf("the worker's login: %+v, %v", rights, err)
 	}
 

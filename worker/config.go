@@ -21,6 +21,7 @@ import (
 	"github.com/sethvargo/go-envconfig"
 
 	"headway/internal/address"
+	"headway/worker/gateway"
 	"headway/worker/smtp"
 )
 
@@ -174,10 +175,10 @@ func (c *Config) check(refused map[string]bool) (problems []error) {
 	}
 
 	if _, err := pgxpool.ParseConfig(c.DatabaseURL); err != nil {
-		report("DATABASE_URL", "", "want postgres://user:password@host:5432/database: "+Unreadable(err).Error())
+		report("DATABASE_URL", "", "want postgres://user:password@host:5432/database: "+unreadable(err).Error())
 	}
 	if _, err := pgxpool.ParseConfig(c.ListenURL); c.ListenURL != "" && err != nil {
-		report("HEADWAY_LISTEN_URL", "", "want postgres://user:password@host:5432/database: "+Unreadable(err).Error())
+		report("HEADWAY_LISTEN_URL", "", "want postgres://user:password@host:5432/database: "+unreadable(err).Error())
 	}
 	if c.PollInterval < 10*time.Millisecond || c.PollInterval > 24*time.Hour {
 		report("HEADWAY_POLL_INTERVAL", c.PollInterval.String(), "want 10ms to 24h")
@@ -203,8 +204,8 @@ func (c *Config) check(refused map[string]bool) (problems []error) {
 			report("HEADWAY_HTTP_ADDR", c.HTTPAddr, "want host:port or :port, such as :8080")
 		}
 	}
-	if n := len(c.TokenSecret); n > 0 && n < 32 {
-		report("HEADWAY_TOKEN_SECRET", "", fmt.Sprintf("it has %d bytes: want 32 or more, as `openssl rand -hex 32` makes", n))
+	if n := len(c.TokenSecret); n > 0 && n < gateway.MinSecret {
+		report("HEADWAY_TOKEN_SECRET", "", fmt.Sprintf("it has %d bytes: want %d or more, as `openssl rand -hex 32` makes", n, gateway.MinSecret))
 	}
 	if len(c.TokenSecret) > 0 && c.HTTPAddr == "" {
 		report("HEADWAY_HTTP_ADDR", "", "HEADWAY_TOKEN_SECRET asks for the gateway: set where it listens, such as :8080")

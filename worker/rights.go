@@ -17,9 +17,9 @@ type Rights struct {
 	Missing []string // what keeps it from folding and sending, each with what to do
 }
 
-// Error returns nil where a worker can run as the login and, unless more is allowed, could do nothing else; otherwise a
+// Check returns nil where a worker can run as the login and, unless more is allowed, could do nothing else; otherwise a
 // [*RightsError].
-func (r Rights) Error(allowMore bool) error {
+func (r Rights) Check(allowMore bool) error {
 	if allowMore {
 		r.More = nil
 	}
@@ -42,13 +42,13 @@ func (e *RightsError) Error() string {
 		if b.Len() > 0 {
 			b.WriteByte('\n')
 		}
-		fmt.Fprintf(&b, "%s may do more than a worker should:\n  %s\n%s", e.Rights.Login, strings.Join(few(more), "\n  "), LoginAdvice)
+		fmt.Fprintf(&b, "%s may do more than a worker should:\n  %s\n%s", e.Rights.Login, strings.Join(few(more), "\n  "), loginAdvice)
 	}
 	return b.String()
 }
 
-// LoginAdvice is what to do about a login that may do too much.
-const LoginAdvice = "give the worker a login of its own, `create role headway_worker_login login password '…' in role headway_worker`, " +
+// loginAdvice is what to do about a login that may do too much.
+const loginAdvice = "give the worker a login of its own, `create role headway_worker_login login password '…' in role headway_worker`, " +
 	"or set HEADWAY_ALLOW_MORE_RIGHTS=true"
 
 // few returns the first of many clauses, and how many there are besides.

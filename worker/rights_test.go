@@ -37,7 +37,7 @@ func rights(t *testing.T, db *pgtest.DB, role string) worker.Rights {
 // fit fails the test unless a role may do what a worker does, and nothing more.
 func fit(t *testing.T, db *pgtest.DB, role string) {
 	t.Helper()
-	if r := rights(t, db, role); r.Login != role || r.Error(false) != nil {
+	if r := rights(t, db, role); r.Login != role || r.Check(false) != nil {
 		t.Errorf("%+v", r)
 	}
 }
@@ -93,7 +93,7 @@ func TestALoginThatMayDoMoreIsRefused(t *testing.T) {
 			if strings.Join(got.More, "\n") != strings.ReplaceAll(strings.Join(want, "\n"), "database db", "database "+db.Name) {
 				t.Errorf("%q, want %q", got.More, want)
 			}
-			if err := got.Error(true); err != nil && !strings.Contains(more, "owner to it") {
+			if err := got.Check(true); err != nil && !strings.Contains(more, "owner to it") {
 				t.Errorf("refused though it is allowed: %v", err)
 			}
 			if len(want) == 0 {

@@ -78,31 +78,6 @@ func (r *runs) keepTime(ctx context.Context) {
 	}
 }
 
-// timetable finds the times of a schedule as they come. It looks at the clock on the wall again and again, which may be
-// put back or forward at any moment, also by hours: [cron.Cron] sleeps until a time comes, however far away it is by now.
-type timetable struct {
-	schedule cron.Schedule
-	looked   time.Time // when it was looked at last
-	next     time.Time // the time that comes next, zero: none does
-}
-
-// look returns the time of the schedule that has come, the zero time if none has since the last look, and how long to
-// wait before the next look, most at the most.
-func (t *timetable) look(now time.Time, most time.Duration) (slot time.Time, wait time.Duration) {
-	now = now.Round(0) // what follows goes by the clock on the wall alone
-	if t.looked.IsZero() || now.Before(t.looked) {
-		t.next = t.schedule.Next(now)
-	}
-	t.looked = now
-	if !t.next.IsZero() && !t.next.After(now) {
-		slot, t.next = t.next, t.schedule.Next(now)
-	}
-	if wait = most; !t.next.IsZero() {
-		wait = min(t.next.Sub(now), most)
-	}
-	return slot, wait
-}
-
 // run does the run that is owed. If it fails it stays owed.
 func (r *runs) run(ctx context.Context) {
 	slot := r.owed.Load()
@@ -186,64 +161,4 @@ func (w *Worker) lastRun(ctx context.Context) (last time.Time, err error) {
 		last = *slot
 	}
 	return last, nil
-}
-
-// lastSlot returns the last time of a schedule after one moment and up to another, the zero time if there is none. The
-// schedule looks forward only, so it is asked from further and further back.
-func lastSlot(schedule cron.Schedule, after, until time.Time) (slot time.Time) {
-	for back := time.Second; slot.IsZero(); back *= 2 {
-		from := until.Add(-back)
-		if from.Before(after) {
-			from = after
-		}
-		for next := schedule.Next(from); !next.IsZero() && !next.After(until); next = schedule.Next(slot) {
-			slot = next
-		}
-		if !from.After(after) {
-			break
-		}
-	}
-	return slot
-}
-
-// wallClock is a schedule whose times come although clocks are put forward and leave them out: at that moment then, all
-// of them at once. One that clocks put back show twice comes twice.
-type wallClock struct{ *cron.SpecSchedule }
-
-// Next implements [cron.Schedule].
-func (s wallClock) Next(after time.Time) time.Time {
-	next := s.SpecSchedule.Next(after)
-	at := after
-	if s.Location != time.Local {
-		at = after.In(s.Location)
-	}
-	for {
-		_, change := at.ZoneBounds()
-		if change.IsZero() || !change.Before(next) {
-			return next
-		}
-		before := change.Add(-time.Second)
-		_, old := before.Zone()
-		_, offset := change.Zone()
-		// What the clocks leave out is what would come by the old clock before the new one is where it begins.
-		unchanged := *s.SpecSchedule
-		unchanged.Location = time.FixedZone("", old)
-		if forward := time.Duration(offset-old) * time.Second; unchanged.Next(before).Before(change.Add(forward)) {
-			return change.In(after.Location())
-		}
-		at = change
-	}
-}
-
-// cronLogger hands on what the schedule has to say: its routine is nobody's business, a panic in a run is.
-type cronLogger struct{ log *slog.Logger }
-
-// Info implements [cron.Logger].
-func (l cronLogger) Info(msg string, keysAndValues ...any) {
-	l.log.Debug("the schedule", slog.String("event", msg), slog.Group("details", keysAndValues...))
-}
-
-// Error implements [cron.Logger].
-func (l cronLogger) Error(err error, msg string, keysAndValues ...any) {
-	l.log.Error("the schedule", slog.String("event", msg), slog.Any("error", err), slog.Group("details", keysAndValues...))
 }

@@ -56,17 +56,12 @@ func (w *Worker) open(ctx context.Context) (*session, error) {
 // connect connects to where LISTEN works, or is said to. hear takes what is notified; nil: it waits in the connection
 // for [pgx.Conn.WaitForNotification].
 func (w *Worker) connect(ctx context.Context, hear pgconn.NotificationHandler) (*pgx.Conn, error) {
-	// As the pool reads it: what is for a pool in it is no parameter of the server.
-	pool, err := pgxpool.ParseConfig(cmp.Or(w.Config.ListenURL, w.Config.DatabaseURL))
+	pool, err := ParseDatabaseURL(cmp.Or(w.Config.ListenURL, w.Config.DatabaseURL), "headway worker")
 	if err != nil {
-		return nil, fmt.Errorf("listening connection: %w", Unreadable(err))
+		return nil, fmt.Errorf("listening connection: %w", err)
 	}
 	config := pool.ConnConfig
-	config.RuntimeParams["application_name"] = cmp.Or(config.RuntimeParams["application_name"], "headway worker")
-	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, queryTimeout)
-	config.DefaultQueryExecMode = execMode(config.DefaultQueryExecMode)
 	config.StatementCacheCapacity = max(config.StatementCacheCapacity, 16) // the session prepares what it runs, whatever the pool may
-	config.DialFunc = dial
 	config.OnNotification = hear
 	closeReadOnly(&config.Config)
 	conn, err := pgx.ConnectConfig(ctx, config)
@@ -74,6 +69,25 @@ func (w *Worker) connect(ctx context.Context, hear pgconn.NotificationHandler) (
 		return nil, fmt.Errorf("listening connection: %w", err)
 	}
 	return conn, nil
+}
+
+// ParseDatabaseURL reads how to connect to a database, for an application of this name unless the URL has another: a URL or
+// libpq's keywords, or where it is empty, libpq's variables. It may say how large a pool is, also where one connection is
+// made. Queries are sent without prepared statements, which a pooler may not know, unless it says otherwise. The error
+// shows no password.
+func ParseDatabaseURL(url, application string) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	conn := config.ConnConfig
+	conn.RuntimeParams["application_name"] = cmp.Or(conn.RuntimeParams["application_name"], application)
+	conn.ConnectTimeout = cmp.Or(conn.ConnectTimeout, queryTimeout)
+	if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // the zero value: nobody chose
+		conn.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	conn.DialFunc = dial
+	return config, nil
 }
 
 // dial connects so that the kernel notices when the other side is gone.
@@ -89,14 +103,6 @@ func closeReadOnly(config *pgconn.Config) {
 	config.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 		return err.Code != "25006" && fallback(conn, err) // read_only_sql_transaction
 	}
-}
-
-// execMode is how queries are sent where nobody chose: without prepared statements, which a pooler may not know.
-func execMode(chosen pgx.QueryExecMode) pgx.QueryExecMode {
-	if chosen == pgx.QueryExecModeCacheStatement { // the zero value
-		return pgx.QueryExecModeExec
-	}
-	return chosen
 }
 
 // sqlSettle makes a session fit to be idle for long, to count a large project anew, and to hold locks: the server must

@@ -7,9 +7,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Unreadable says on one line why pgx could not parse a connection string, without the string: pgx leaves out a
+// unreadable says on one line why pgx could not parse a connection string, without the string: pgx leaves out a
 // password only where it recognizes one.
-func Unreadable(err error) error {
+func unreadable(err error) error {
 	var unparsed *pgconn.ParseConfigError
 	if !errors.As(err, &unparsed) {
 		return errors.New("it cannot be read")

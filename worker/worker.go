@@ -182,7 +182,7 @@ func (w *Worker) checkRights(ctx context.Context, db sql.Beginner) error {
 		w.Log.Info("the login may do more than a worker should, and is allowed to", slog.String("login", rights.Login),
 			slog.Any("more", rights.More))
 	}
-	return rights.Error(w.Config.AllowMoreRights)
+	return rights.Check(w.Config.AllowMoreRights)
 }
 
 // closePool closes the connections, and leaves those whose other end is silent to themselves: they give up after a
@@ -200,16 +200,11 @@ func (w *Worker) closePool() {
 // the error is a [*sql.VersionError] where it is not this binary's, and a [*RightsError] where the login may not even
 // look. The caller closes the pool.
 func Connect(ctx context.Context, databaseURL, application string) (*pgxpool.Pool, error) {
-	config, err := pgxpool.ParseConfig(databaseURL)
+	config, err := ParseDatabaseURL(databaseURL, application)
 	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL: %w", Unreadable(err))
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	config.PingTimeout = cmp.Or(config.PingTimeout, queryTimeout)
-	params := config.ConnConfig.RuntimeParams
-	params["application_name"] = cmp.Or(params["application_name"], application)
-	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, queryTimeout)
-	config.ConnConfig.DefaultQueryExecMode = execMode(config.ConnConfig.DefaultQueryExecMode)
-	config.ConnConfig.DialFunc = dial
 	closeReadOnly(&config.ConnConfig.Config)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -235,7 +230,7 @@ func check(ctx context.Context, pool *pgxpool.Pool) error {
 		return err
 	case errors.As(err, new(*sql.AccessError)):
 		if rights, checkErr := CheckRights(ctx, conn); checkErr == nil && len(rights.Missing) > 0 {
-			return rights.Error(true)
+			return rights.Check(true)
 		}
 	}
 	return fmt.Errorf("look at the schema as %s: %w", conn.Conn().Config().User, err)

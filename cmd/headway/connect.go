@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"headway/internal/live"
 	"headway/worker"
@@ -17,11 +15,7 @@ import (
 
 // connect connects to the database that DATABASE_URL names, or else libpq's variables. The caller closes it.
 func connect(ctx context.Context, e env) (*pgx.Conn, error) {
-	conn, err := connectTo(ctx, "DATABASE_URL", e.getenv("DATABASE_URL"))
-	if err != nil {
-		return nil, err
-	}
-	return conn, nil
+	return connectTo(ctx, "DATABASE_URL", e.getenv("DATABASE_URL"))
 }
 
 // connectListen connects to where LISTEN works: HEADWAY_LISTEN_URL, or else as [connect] does.
@@ -34,18 +28,11 @@ func connectListen(ctx context.Context, e env) (*pgx.Conn, error) {
 
 // connectTo connects to the database that a variable names. The caller closes it.
 func connectTo(ctx context.Context, variable, url string) (*pgx.Conn, error) {
-	// As the worker reads it, for which it may say how large its pool is.
-	pool, err := pgxpool.ParseConfig(url)
+	pool, err := worker.ParseDatabaseURL(url, "headway")
 	if err != nil {
-		return nil, fmt.Errorf("%s: want postgres://user:password@host:5432/database: %w", variable, worker.Unreadable(err))
+		return nil, fmt.Errorf("%s: want postgres://user:password@host:5432/database: %w", variable, err)
 	}
-	config := pool.ConnConfig
-	config.RuntimeParams["application_name"] = cmp.Or(config.RuntimeParams["application_name"], "headway")
-	if config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // nobody chose
-		config.DefaultQueryExecMode = pgx.QueryExecModeExec // a pooler may not know prepared statements
-	}
-	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, 10*time.Second)
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := pgx.ConnectConfig(ctx, pool.ConnConfig)
 	if err != nil && variable == "DATABASE_URL" {
 		return nil, fmt.Errorf("connect to the database (DATABASE_URL, or PGHOST and its relatives, say which): %w", err)
 	} else if err != nil {

@@ -36,7 +36,7 @@ func mailed(t *testing.T) (db *pgtest.DB, conn *pgx.Conn) {
 func digestCommand(t *testing.T, variables map[string]string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	e := env{stdin: strings.NewReader(""), stdout: &out, stderr: &errs, getenv: func(name string) string { return variables[name] }}
+	e := env{stdout: &out, stderr: &errs, getenv: func(name string) string { return variables[name] }}
 	err = run(t.Context(), e, append([]string{"digest"}, args...))
 	return out.String(), errs.String(), err
 }

@@ -328,7 +328,7 @@ func (d *doctor) rights(ctx context.Context) finding {
 }
 
 func (d *doctor) rightsOf(rights worker.Rights) finding {
-	refusal := rights.Error(false)
+	refusal := rights.Check(false)
 	switch {
 	case refusal == nil:
 		return found(ok, "%s may do what a worker does, and nothing more", rights.Login)

@@ -20,7 +20,7 @@ import (
 func examine(t *testing.T, variables map[string]string) (findings map[string]string, err error) {
 	t.Helper()
 	var out bytes.Buffer
-	e := env{stdin: strings.NewReader(""), stdout: &out, stderr: &out, getenv: func(name string) string { return variables[name] }}
+	e := env{stdout: &out, stderr: &out, getenv: func(name string) string { return variables[name] }}
 	for name, value := range variables {
 		e.environ = append(e.environ, name+"="+value)
 	}

@@ -17,7 +17,7 @@ import (
 func checkHealth(t *testing.T, addr string, args ...string) (stdout string, err error) {
 	t.Helper()
 	var out bytes.Buffer
-	e := env{stdin: strings.NewReader(""), stdout: &out, stderr: &out, getenv: func(name string) string {
+	e := env{stdout: &out, stderr: &out, getenv: func(name string) string {
 		if name == "HEADWAY_HTTP_ADDR" {
 			return addr
 		}

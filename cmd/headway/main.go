@@ -15,7 +15,6 @@ import (
 
 // env is what a command has of the world, so that a test can give it another.
 type env struct {
-	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	environ        []string // all variables, as in "NAME=value"
@@ -26,7 +25,7 @@ func main() {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for the first to be done with
 
-	err := run(ctx, env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ()}, os.Args[1:])
+	err := run(ctx, env{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ()}, os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "headway:", err)
 		if errors.As(err, new(*usageError)) {

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 func headway(t *testing.T, databaseURL string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	e := env{stdin: strings.NewReader(""), stdout: &out, stderr: &errs, getenv: func(name string) string {
+	e := env{stdout: &out, stderr: &errs, getenv: func(name string) string {
 		if name == "DATABASE_URL" {
 			return databaseURL
 		}

@@ -159,7 +159,7 @@ func TestEveryCommandNamesTheRoleThatItNeeds(t *testing.T) {
 	} {
 		for _, role := range c.roles {
 			variables := map[string]string{"DATABASE_URL": logins[role], "HEADWAY_SMTP_URL": "smtp://localhost:1", "HEADWAY_MAIL_FROM": "headway@example.com"}
-			e := env{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard, getenv: func(name string) string { return variables[name] }}
+			e := env{stdout: io.Discard, stderr: io.Discard, getenv: func(name string) string { return variables[name] }}
 			if err := run(t.Context(), e, c.args); err == nil || !strings.HasPrefix(err.Error(), role+"_"+db.Name+" "+c.want) {
 				t.Errorf("%q as %s: it says %v", c.args, role, err)
 			}

@@ -245,7 +245,7 @@ func testHalt(t *testing.T, program string) {
 func TestTheWorkerRefusesToStart(t *testing.T) {
 	t.Parallel()
 	getenv := func(pairs map[string]string) env {
-		return env{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard, getenv: func(name string) string { return pairs[name] }}
+		return env{stdout: io.Discard, stderr: io.Discard, getenv: func(name string) string { return pairs[name] }}
 	}
 	err := run(t.Context(), getenv(map[string]string{"HEADWAY_LOG_FORMAT": "xml", "HEADWAY_HTTP_ADDR": "here"}), []string{"worker"})
 	for _, want := range []string{`HEADWAY_LOG_FORMAT is "xml"`, `HEADWAY_HTTP_ADDR is "here"`} {

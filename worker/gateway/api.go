@@ -245,7 +245,10 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&asked.body); err != nil && !errors.Is(err, io.EOF) {
 		detail := "Send JSON, at most 1 MiB of it."
 		if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) {
-			detail = strconv.Quote(kind.Field) + " cannot be a JSON " + kind.Value + "."
+			detail = "Send a JSON object, not an " + kind.Value + "."
+			if kind.Field != "" {
+				detail = strconv.Quote(kind.Field) + " cannot be a JSON " + kind.Value + "."
+			}
 		}
 		refuse(w, http.StatusBadRequest, "the request cannot be read", detail)
 		return

@@ -291,6 +291,41 @@ func TestNobodyElseGetsIn(t *testing.T) {
 	}
 }
 
+// TestAFirstMessageThatIsTooLongIsNoBadToken has a client come with the positions of too many channels, which no other token
+// would make fewer.
+func TestAFirstMessageThatIsTooLongIsNoBadToken(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ws, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", nil) //nolint:bodyclose // the library closes it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ws.CloseNow() }()
+	if err := ws.Write(t.Context(), websocket.MessageText, make([]byte, maxHello+1)); err != nil {
+		t.Fatal(err)
+	}
+	c := &client{t: t, ws: ws}
+	if _, err := c.next(); websocket.CloseStatus(err) != websocket.StatusMessageTooBig {
+		t.Errorf("told %v", err)
+	}
+}
+
+func TestWhatCannotBeReadIsNamed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for body, want := range map[string]string{
+		`{"user_id": "2"}`: `"user_id" cannot be a JSON string.`,
+		`{"user_id": `:     "Send JSON, at most 1 MiB of it.",
+		`[1]`:              "Send a JSON object, not an array.",
+	} {
+		status, answer := b.do(t, 4, "POST", "/api/tasks/1/complete", body)
+		var problem struct{ Detail string }
+		if err := json.Unmarshal([]byte(answer), &problem); err != nil || status != http.StatusBadRequest || problem.Detail != want {
+			t.Errorf("%s is answered with %d %s, want %q", body, status, answer, want)
+		}
+	}
+}
+
 // TestPreferencesThatCannotBeAreRefused has each answered with what to do, which is what the four take where the database
 // has nothing to say, and none half taken.
 func TestPreferencesThatCannotBeAreRefused(t *testing.T) {

@@ -527,16 +527,16 @@ func TestWhatAFailoverHasLostIsForgotten(t *testing.T) {
 		t.Fatalf("told %+v", e)
 	}
 	b.lose(t, "update headway.channel set last_seq = 1 where name = 'project_1'; delete from headway.message where channel = 'project_1' and seq > 1")
-	if _, err := bob.until("resync"); websocket.CloseStatus(err) != websocket.StatusCode(statusResync) {
-		t.Fatalf("messages were lost, and he is told %v", err)
+	if code := bob.ending(); code != websocket.StatusCode(statusResync) {
+		t.Fatalf("messages were lost, and his connection ends with %d", code)
 	}
 	bob = b.dial(t, 2, nil)
 	bob.want("snapshot")
 	b.lose(t, "update headway.shared_progress set version = 0 where project_id = 1")
 	// Whoever is told of their own progress finds it first, or whoever is visited.
 	pgtest.Execute(t, b.conn, "select headway.reopen_task(2, 2); select headway.fold()")
-	if _, err := bob.until("resync"); websocket.CloseStatus(err) != websocket.StatusCode(statusResync) {
-		t.Fatalf("folds were lost, and he is told %v", err)
+	if code := bob.ending(); code != websocket.StatusCode(statusResync) {
+		t.Fatalf("folds were lost, and his connection ends with %d", code)
 	}
 	bob = b.dial(t, 2, nil)
 	bob.want("snapshot")
@@ -556,12 +556,12 @@ func (b *bench) lose(t *testing.T, statements string) {
 	pgtest.Execute(t, b.conn, "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
 }
 
-// until reads until an event of a type comes, or the connection ends.
-func (c *client) until(kind string) (told, error) {
+// ending reads until the connection ends, and returns with what code.
+func (c *client) ending() websocket.StatusCode {
 	c.t.Helper()
 	for {
-		if e, err := c.next(); err != nil || e.Type == kind {
-			return e, err
+		if _, err := c.next(); err != nil {
+			return websocket.CloseStatus(err)
 		}
 	}
 }

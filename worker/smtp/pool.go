@@ -80,16 +80,6 @@ func (p *Pool) Close() {
 	p.closing.Wait()
 }
 
-// Send sends one mail, as [Pool.Acquire] and [Conn.Send] do together.
-func (p *Pool) Send(ctx context.Context, from, to string, mail []byte) error {
-	c, err := p.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.Release()
-	return c.Send(ctx, from, to, mail)
-}
-
 // Acquire waits until a mail may be sent and returns a connection for it, logged in. It waits for one of the pool's
 // connections, for the end of a pause that the server asked for, and for [Server.Rate]. The error is an [*Error] with
 // the outcome [Retry]: it is no mail's fault, so acquire first, and claim a mail then.

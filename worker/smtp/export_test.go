@@ -1,0 +1,13 @@
+package smtp
+
+import "context"
+
+// Send sends one mail, as [Pool.Acquire] and [Conn.Send] do together.
+func (p *Pool) Send(ctx context.Context, from, to string, mail []byte) error {
+	c, err := p.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	return c.Send(ctx, from, to, mail)
+}
