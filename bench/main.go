@@ -281,11 +281,15 @@ func (b bench) conditions(ctx context.Context) ([]report.Condition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask for the version of PostgreSQL: %w", err)
 	}
-	return []report.Condition{
+	conditions := []report.Condition{
 		{Name: "PostgreSQL", Value: version + ", the settings of its makers, durable; through its Unix socket"},
 		{Name: "clients", Value: "prepared statements, one insert a transaction; warmed up, a checkpoint before each measurement, a fresh copy of the database for each"},
 		{Name: "machine", Value: fmt.Sprintf("%d cores that clients, server and worker share; %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())},
-	}, nil
+	}
+	if b.quick {
+		conditions = append(conditions, report.Condition{Name: "pass", Value: "a quick one: one round, little of everything; it shows that all works, and compares nothing"})
+	}
+	return conditions, nil
 }
 
 // newRace returns how the rivals are measured.

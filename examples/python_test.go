@@ -82,7 +82,9 @@ func TestAListenerShowsEachMessageOnce(t *testing.T) {
 		}
 
 		// What is not headway's is passed over; what a notification cannot carry is read.
-		execute(t, conn, "notify broadcast, 'Hello, world'")
+		for _, payload := range []string{"Hello, world", "[1]", `{"kind": "x"}`, `{"kind": "progress"}`, `{"kind": "chat", "seq": "x"}`} {
+			execute(t, conn, "select pg_notify('broadcast', $1)", payload)
+		}
 		long := strings.Repeat("häßlich ", 2000)
 		execute(t, conn, "select headway.post(2, 'broadcast', $1)", long)
 		l.expectMessage("READ from channel broadcast:", long)

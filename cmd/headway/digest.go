@@ -91,7 +91,10 @@ func previewDigest(ctx context.Context, e env, args []string) error {
 		return err
 	}
 	raw, err := worker.Preview(ctx, conn, composer, id)
-	if err != nil {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && pgErr.Code == "25006" { // read_only_sql_transaction
+		return fmt.Errorf("it takes back what it writes, but needs a primary and a session that may write: %w", err)
+	} else if err != nil {
 		return withHint(err)
 	}
 	read, err := mail.Read(bytes.NewReader(raw))

@@ -228,6 +228,9 @@ func (d *doctor) clock(ctx context.Context) finding {
 	return found(ok, "the server's differs from this machine's by less than %v", max(difference.Abs(), took).Round(time.Millisecond)+time.Millisecond)
 }
 
+// sqlPolicies counts the policies of row-level security. Every version of the schema has some.
+const sqlPolicies = `select count(*) from pg_policies where schemaname = 'headway'`
+
 func (d *doctor) checkSchema(ctx context.Context) finding {
 	if d.conn == nil {
 		return found(skipped, "there is no connection")
@@ -238,6 +241,14 @@ func (d *doctor) checkSchema(ctx context.Context) finding {
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
 	d.schema = true
+	var policies int
+	if err := ask(ctx, d.conn, sqlPolicies, &policies); err != nil {
+		return d.hidden(err)
+	}
+	if policies == 0 {
+		return found(failed, "it has no policies, as after a restore onto a server without its roles: bring the roles first, then restore it again "+
+			"(docs/backup.md)")
+	}
 	return found(ok, "version %d, the one of this headway", sql.Latest())
 }
 

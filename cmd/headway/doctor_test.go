@@ -80,6 +80,27 @@ func TestDoctorFindsNothingWrongWhereNothingIs(t *testing.T) {
 	})
 }
 
+// TestDoctorFindsWhatARestoreWithoutRolesLeaves drops the policies, which pg_restore cannot make for roles that are not there.
+func TestDoctorFindsWhatARestoreWithoutRolesLeaves(t *testing.T) {
+	t.Parallel()
+	db, conn := watched(t)
+	pgtest.Execute(t, conn, `
+do $$
+declare
+  v_policy record;
+begin
+  for v_policy in select * from pg_policies where schemaname = 'headway' loop
+    execute format('drop policy %I on headway.%I', v_policy.policyname, v_policy.tablename);
+  end loop;
+end
+$$`)
+	findings, err := examine(t, map[string]string{"DATABASE_URL": db.URL})
+	if err == nil {
+		t.Error("nothing is wrong")
+	}
+	expect(t, findings, map[string]string{"schema": "failed: it has no policies"})
+}
+
 func TestDoctorFindsTheSchemaMissingStaleOrNewer(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Empty(t)

@@ -122,21 +122,22 @@ class Listener:
         """Show what a notification brings, unless it was shown already."""
         try:
             event = json.loads(notification.payload)
-            kind = event["kind"]
+            progress = event["kind"] == "progress"
+            position = int(event["version" if progress else "seq"])
         except (ValueError, TypeError, KeyError):
             return  # not headway's: any role may NOTIFY any channel
         title = (
             f"RECEIVED notification from {self.connection}"
             f"[pid: {notification.pid}] on channel {notification.channel}:"
         )
-        if kind == "progress":
-            if event["version"] > self.version:
+        if progress:
+            if position > self.version:
                 show(title, event)
-                self.version = event["version"]
-        elif event["seq"] == self.seq + 1 and "content" in event:
+                self.version = position
+        elif position == self.seq + 1 and "content" in event:
             show(title, event)
-            self.seq = event["seq"]
-        elif event["seq"] > self.seq:
+            self.seq = position
+        elif position > self.seq:
             # Too long for a notification, or one before it did not come.
             self.read_messages()
 

@@ -244,10 +244,13 @@ var errSilent = errors.New("the setting notify_payload is off, or the server's n
 var ErrDeaf = errors.New("a notification that was sent did not come back")
 
 // Hears returns nil if what is notified by way of sender arrives at listener, ErrDeaf if it does not within the
-// timeout, as behind a pooler in transaction mode.
+// timeout, as behind a pooler in transaction mode, or cannot, on a standby.
 func Hears(ctx context.Context, listener, sender *pgx.Conn, timeout time.Duration) error {
 	channel := fmt.Sprintf("headway_probe_%016x", rand.Uint64())
-	if err := listen(ctx, listener, channel); err != nil {
+	err := listen(ctx, listener, channel)
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "25006" { // read_only_sql_transaction
+		return fmt.Errorf("%w: %w", ErrDeaf, err)
+	} else if err != nil {
 		return err
 	}
 	if _, err := sender.Exec(ctx, `select pg_notify($1, '')`, pgx.QueryExecModeExec, channel); err != nil {

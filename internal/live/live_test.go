@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"headway/internal/pgtest"
+	"headway/internal/postgres"
+	"headway/sql"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -276,6 +278,33 @@ func TestWhereNothingIsNotifiedItReads(t *testing.T) {
 		f.awaitTruth(conn)
 		f.awaitText("Bob: pooled")
 	})
+}
+
+// TestAStandbyIsFollowedToo has somebody follow a hot standby, which takes no LISTEN.
+func TestAStandbyIsFollowedToo(t *testing.T) {
+	t.Parallel()
+	primary := pgtest.Server(t, postgres.Options{})
+	db := &pgtest.DB{URL: primary.URL("postgres"), Name: "postgres"}
+	conn := db.Conn(t)
+	if err := sql.Migrate(t.Context(), conn, sql.Latest(), nil); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Execute(t, conn, sqlPeople)
+	standby, err := primary.Standby(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := standby.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	f := follow(t, &pgtest.DB{URL: standby.URL("postgres"), Name: "postgres"})
+	f.await(Deaf, 1)
+	conn = db.Conn(t) // the primary was restarted to be followed
+	pgtest.Execute(t, conn, `select headway.complete_task(1, 3), headway.post(2, 'project_1', 'over there')`)
+	f.awaitTruth(conn)
+	f.awaitText("Bob: over there")
 }
 
 func TestAMessageThatWasCutIsRead(t *testing.T) {

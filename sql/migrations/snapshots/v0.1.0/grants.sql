@@ -106,6 +106,7 @@ grant execute on function
   headway.quiet_end(time, time, text, timestamptz),
   headway.reserve_digest(bigint),
   headway.retry_digest(bigint),
+  headway.prune_digests(),
   headway.digest_content(bigint),
   headway.bar_since(bigint, bigint, text, timestamptz),
   headway.id_in(jsonb, text)
