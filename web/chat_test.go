@@ -30,12 +30,52 @@ func TestWhatIsTypedWhileAMessageIsSentIsKept(t *testing.T) {
 	webtest.Evaluate[any](v.Tab, "held[0]()")
 	v.Shows("chat", "first")
 	field("second")
-	v.Until("it cannot be sent", func() bool { return webtest.Evaluate[bool](v.Tab, "!"+webtest.In("chat", ".send")+".disabled") })
+	v.Until("it cannot be sent", func() bool {
+		return webtest.Evaluate[bool](v.Tab, webtest.In("chat", ".send")+`.ariaDisabled !== "true"`)
+	})
 	v.Type(webtest.In("chat", "textarea"), kb.Enter)
 	v.Until("nothing is sent", func() bool { return webtest.Evaluate[int](v.Tab, "held.length") == 2 })
 	v.Type(webtest.In("chat", "textarea"), "third")
 	webtest.Evaluate[any](v.Tab, `held[1](new Response("{}", { status: 503 }))`)
 	field("second third")
+}
+
+// TestWhatIsOnTheScreenIsReadInTheEnd has the gateway be away when a message that somebody sees is to be marked read.
+func TestWhatIsOnTheScreenIsReadInTheEnd(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	webtest.Evaluate[any](bob.Tab, `(() => { const real = fetch; window.refused = 0; window.fetch = (url, options) =>
+		String(url).endsWith("/read") && window.refused++ === 0 ? Promise.resolve(new Response("{}", { status: 503 })) : real(url, options); })()`)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'Seen')")
+	bob.Shows("chat", "Seen")
+	s.does(t, bob, "it stays unread", "read_seq = 1 from headway.subscription where user_id = 2 and channel = 'project_1'")
+	if webtest.Evaluate[int](bob.Tab, "refused") < 2 {
+		t.Error("nothing was refused")
+	}
+}
+
+// TestWhatWasBegunIsThereAfterALookElsewhere has somebody write, look at another channel, and come back.
+func TestWhatWasBegunIsThereAfterALookElsewhere(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	field := webtest.In("chat", "textarea")
+	bob.Type(field, "begun")
+	for _, c := range []struct{ channel, want string }{{"broadcast", ""}, {"project_1", "begun"}} {
+		webtest.Evaluate[any](bob.Tab, `document.getElementById("chat").setAttribute("channel", "`+c.channel+`")`)
+		bob.Until("the field of "+c.channel+" does not say "+c.want, func() bool {
+			return webtest.Evaluate[string](bob.Tab, field+"?.value ?? 'none'") == c.want
+		})
+	}
+	bob.Type(field, " and done"+kb.Enter)
+	bob.Shows("chat", "begun and done")
+	webtest.Evaluate[any](bob.Tab, `document.getElementById("chat").setAttribute("channel", "broadcast"); document.getElementById("chat").setAttribute("channel", "project_1")`)
+	if left := webtest.Evaluate[string](bob.Tab, field+".value.trim()"); left != "" {
+		t.Errorf("%q is to be sent again", left)
+	}
 }
 
 // TestWhatIsSaidWhileAChatLoadsIsShown keeps back what a chat has asked for until somebody has said something more.

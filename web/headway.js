@@ -84,6 +84,7 @@ export class Headway extends EventTarget {
   /** @type {Map<number, string>} */ #names = new Map();
   /** @type {Map<number, Promise<void>>} */ #people = new Map();
   /** @type {Set<number>} */ #strangers = new Set();
+  /** By channel, how far the last snapshot has counted. @type {Map<string, number>} */ #counted = new Map();
   /** By channel, what others said that one has not read. @type {Map<string, number[]>} */ #others = new Map();
 
   /** @param {Options} options */
@@ -197,7 +198,7 @@ export class Headway extends EventTarget {
   /** The token in use, or a new one. @returns {Promise<?string>} */
   #current() {
     if (!this.#token) {
-      const asked = Promise.resolve(this.#ask());
+      const asked = (async () => this.#ask())(); // it may throw, too
       this.#token = asked;
       asked.catch(() => {
         if (this.#token === asked) this.#token = null;
@@ -284,6 +285,7 @@ export class Headway extends EventTarget {
     this.fullname = snapshot.fullname;
     this.projects = new Map(snapshot.projects.map((/** @type {Project} */ p) => [p.project_id, p]));
     this.channels = new Map(snapshot.channels.map((/** @type {Channel} */ c) => [c.channel, c]));
+    this.#counted = new Map(snapshot.channels.map((/** @type {Channel} */ c) => [c.channel, c.last_seq]));
     this.#people.clear(); // somebody new may be among them
     this.#strangers.clear();
   }
@@ -361,16 +363,15 @@ export class Headway extends EventTarget {
   }
 
   // The cursor was read at another moment than the last message: what was told since is unread, too, and what has not been
-  // told yet is not unread yet.
+  // told yet is counted already. One that was read before the snapshot is in it.
   /** @param {{channel: string, last_seq: number, read_seq: number, unread: number}} event */
   #takeCursor(event) {
     const channel = this.channels.get(event.channel);
-    if (!channel || event.read_seq < channel.read_seq) return;
+    if (!channel || event.read_seq < channel.read_seq || event.last_seq < (this.#counted.get(event.channel) ?? 0)) return;
     const others = (this.#others.get(event.channel) ?? []).filter((seq) => seq > event.read_seq);
     this.#others.set(event.channel, others);
-    const later = others.filter((seq) => seq > event.last_seq).length;
-    const unread = Math.min(event.unread + later, Math.max(0, channel.last_seq - event.read_seq));
-    this.#change(event.channel, { read_seq: event.read_seq, unread });
+    const unread = event.unread + others.filter((seq) => seq > event.last_seq).length;
+    this.#change(event.channel, { read_seq: event.read_seq, last_seq: Math.max(channel.last_seq, event.last_seq), unread });
   }
 
   /** @param {string} name @param {Partial<Channel>} change */

@@ -23,6 +23,7 @@ const page = {
   customer: "Customer",
   staff: "Staff",
 
+  archived: "{name} (archived)",
   nothing: "Nothing here yet",
   nothing_hint: "You are not in any project. This page changes when you are.",
 
@@ -59,6 +60,7 @@ const seite = {
   customer: "Kunde",
   staff: "Team",
 
+  archived: "{name} (archiviert)",
   nothing: "Hier ist noch nichts",
   nothing_hint: "Sie sind in keinem Projekt. Sobald sich das ändert, erscheint es hier.",
 

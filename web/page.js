@@ -125,7 +125,8 @@ function draw(client) {
   const staff = found.role === "staff";
   const unread = [...client.channels.values()].reduce((sum, c) => sum + c.unread, 0);
   document.title = `${unread ? `(${unread}) ` : ""}${found.name}`;
-  by("title").textContent = found.name;
+  if (!client.channels.has(channel)) choose(project); // they were taken out of it
+  by("title").textContent = named(found);
   by("greeting").textContent = staff ? say("greeting_staff") : say("greeting", { name: client.fullname });
   by("tasks-title").textContent = say(staff ? "tasks_staff" : "tasks");
   document.body.classList.toggle("staff", staff);
@@ -135,11 +136,16 @@ function draw(client) {
 
   const select = /** @type {HTMLSelectElement} */ (by("project"));
   // Only what is other than it was: a list that is open would close.
-  const projects = [...client.projects.values()].map((p) => new Option(p.name, String(p.project_id)));
+  const projects = [...client.projects.values()].map((p) => new Option(named(p), String(p.project_id)));
   if (projects.map((o) => o.outerHTML).join() !== [...select.options].map((o) => o.outerHTML).join()) select.replaceChildren(...projects);
   select.value = String(project);
   by("switcher").hidden = client.projects.size < 2;
   show("view");
+}
+
+/** What a project is called. @param {import("./headway.js").Project} project */
+function named({ name, archived_at }) {
+  return archived_at ? say("archived", { name }) : name;
 }
 
 /** Shows a project, and a channel, by default its own. @param {number} id @param {string} [name] */
@@ -173,7 +179,7 @@ by("project").addEventListener("change", (event) => {
 });
 by("inbox").addEventListener("headway-open", (event) => {
   const { channel: name, project_id } = /** @type {CustomEvent} */ (event).detail;
-  const activity = name.endsWith("_staff") && name !== "project_staff";
+  const activity = name === `project_${project_id}_staff`;
   choose(project_id ?? project, activity ? undefined : name);
   if (headway) draw(headway);
   by(activity ? "activity" : "chat").scrollIntoView({ block: "nearest" });

@@ -332,9 +332,15 @@ func TestPreferencesAreKept(t *testing.T) {
 	s.does(t, bob, "the quiet hours are not kept", "(quiet_from, quiet_until) = ('22:00', '07:00') from headway.appuser where id = 2")
 	says("Saved.")
 	set("[type=time] ~ [type=time]", "22:00")
-	says("That did not work")
+	says("That cannot be saved as it is.")
 	bob.Click(preferences + `.querySelector(".link")`)
 	s.does(t, bob, "the quiet hours stay", "quiet_from is null and quiet_until is null from headway.appuser where id = 2")
+	set("[type=time]", "21:00")
+	set("[type=time] ~ [type=time]", "06:00")
+	s.does(t, bob, "the quiet hours are not kept", "(quiet_from, quiet_until) = ('21:00', '06:00') from headway.appuser where id = 2")
+	set("[type=time]", "")
+	set("[type=time] ~ [type=time]", "")
+	s.does(t, bob, "quiet hours that were cleared stay", "quiet_from is null and quiet_until is null from headway.appuser where id = 2")
 
 	bob.Type(preferences+`.querySelector("[type=checkbox]")`, " ")
 	s.does(t, bob, "the channel is not muted", "muted from headway.subscription where user_id = 2 and channel = 'broadcast'")
@@ -352,6 +358,58 @@ func TestThePageSpeaksGerman(t *testing.T) {
 	bob.Hears("heading Ihre Aufgaben", "list Zu erledigen", "progressbar Fortschritt von Website", "button Eingang", "button Bob: Mail, Abmelden")
 	if language := webtest.Evaluate[string](bob.Tab, `document.documentElement.lang`); language != "de" {
 		t.Errorf("a screen reader takes the page for %q", language)
+	}
+}
+
+// TestALanguageThatIsNoTagIsNoHarm has a page be in what a backend calls a language.
+func TestALanguageThatIsNoTagIsNoHarm(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	for _, lang := range []string{"de_DE", "no language"} {
+		webtest.Evaluate[any](bob.Tab, `(() => {
+			document.documentElement.lang = "`+lang+`";
+			const e = document.createElement("headway-tasks");
+			e.id = "more";
+			e.setAttribute("project", "1");
+			document.getElementById("more")?.remove();
+			document.body.append(e);
+		})()`)
+		bob.Until("in "+lang+" it says nothing", func() bool {
+			return strings.Contains(webtest.Evaluate[string](bob.Tab, `document.getElementById("more").shadowRoot.textContent`), "To do")
+		})
+	}
+}
+
+// TestChannelsAreToldApart opens further ones in a project, looks into one, and is taken out of it.
+func TestChannelsAreToldApart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, `
+select headway.open_channel('design', 1, array[1, 2]), headway.open_channel('office_staff', 1, array[1, 2]);
+select headway.post(1, 'office_staff', 'The coffee is out')`)
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	bob.Click(webtest.In("inbox", "button"))
+	bob.Hears("button Website · design")
+	bob.Click(webtest.In("inbox", "[data-channel=office_staff]"))
+	bob.Shows("chat", "The coffee is out")
+	pgtest.Execute(t, s.conn, "delete from headway.subscription where channel = 'office_staff' and user_id = 2; select headway.post(1, 'project_1', 'Back here')")
+	bob.Shows("chat", "Back here")
+	bob.Shows("chat-title", "Conversation")
+}
+
+// TestAnArchivedProjectSaysSo archives a project that somebody looks at.
+func TestAnArchivedProjectSaysSo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "update headway.project set archived_at = now() where id = 1")
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website (archived)")
+	bob.Shows("tasks", "Domain")
+	if webtest.Evaluate[int](bob.Tab, `document.getElementById("tasks").shadowRoot.querySelectorAll("input:enabled").length`) != 0 {
+		t.Error("something can be ticked off")
 	}
 }
 
@@ -484,8 +542,11 @@ func TestWhatIsUnreadStaysSo(t *testing.T) {
 			await after(said(8), said(9, 2), said(10), read(8, 7, 1)), // Bob's own is not unread
 			await after(said(8), said(9), read(9, 8, 1), read(8, 8, 0)),
 			await after(said(8), read(8, 8, 0)),
+			await after(said(8), said(9, 2), read(10, 8, 1), said(10)), // what is counted before it is told
+			await after({ type: "snapshot", snapshot: { user_id: 2, fullname: "Bob", projects: [],
+				channels: [{ channel: "project_1", project_id: 1, last_seq: 9, read_seq: 8, unread: 1, muted: false }] } }, read(8, 8, 0)),
 		];`)
-	if got != "[1,1,1,2,1,0]" {
+	if got != "[1,1,1,2,1,0,1,1]" {
 		t.Errorf("unread are %s", got)
 	}
 }

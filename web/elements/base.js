@@ -222,7 +222,12 @@ export class HeadwayElement extends HTMLElement {
   /** The language that the element is in. */
   get language() {
     const lang = /** @type {?HTMLElement} */ (this.closest("[lang]"))?.lang;
-    const [known] = Intl.DateTimeFormat.supportedLocalesOf(lang ? [lang] : []);
+    let known = "";
+    try {
+      [known = ""] = Intl.DateTimeFormat.supportedLocalesOf(lang ? [lang.replaceAll("_", "-")] : []);
+    } catch {
+      // no language tag (BCP 47)
+    }
     // Whoever has set their browser to en-GB reads a page in en with their own dates.
     return known && !navigator.language.startsWith(`${known}-`) ? known : navigator.language;
   }
@@ -234,8 +239,13 @@ export class HeadwayElement extends HTMLElement {
 
   /** Why something failed, to be said. @param {unknown} error */
   failure(error) {
-    const told = error instanceof Error && error.name === "HeadwayError";
-    return told ? this.say("failed", { reason: error.message }) : this.say("offline");
+    if (!(error instanceof Error) || error.name !== "HeadwayError") return this.say("offline");
+    console.warn(error); // the database's words are for whoever made the page
+    const { status } = /** @type {import("../headway.js").HeadwayError} */ (error);
+    if (status === 401 || status === 403) return this.say("not_allowed");
+    if (status === 404) return this.say("not_there");
+    if (status === 409) return this.say("not_now");
+    return this.say(status === 429 || status >= 500 ? "busy" : "not_so");
   }
 
   /** @param {string | number | Date} when @param {Intl.DateTimeFormatOptions} options */
@@ -256,9 +266,11 @@ export class HeadwayElement extends HTMLElement {
 
   /** What a channel is called. @param {import("../headway.js").Channel} channel */
   nameOf(channel) {
-    const name = (channel.project_id && this.headway?.projects.get(channel.project_id)?.name) || channel.channel;
+    const name = channel.project_id && this.headway?.projects.get(channel.project_id)?.name;
     if (channel.channel === "broadcast") return this.say("announcements");
     if (channel.channel.startsWith("user_")) return this.say("for_you");
-    return /^project_\d+_staff$/.test(channel.channel) ? this.say("activity", { name }) : name;
+    if (!name) return channel.channel;
+    if (channel.channel === `project_${channel.project_id}`) return name;
+    return channel.channel === `project_${channel.project_id}_staff` ? this.say("activity", { name }) : `${name} · ${channel.channel}`;
   }
 }

@@ -14,6 +14,9 @@ const KEEP = 300;
 // How often to look whether what was said today is of yesterday by now, in milliseconds.
 const DAY_CHECK = 60_000;
 
+// After how long what could not be marked read is tried again, in milliseconds.
+const MARK_AGAIN = 5_000;
+
 // How near its end a conversation counts as read to the end, in pixels.
 const NEAR = 48;
 
@@ -49,9 +52,11 @@ export class HeadwayChat extends HeadwayElement {
       textarea { background: var(--surface); border: 1px solid var(--field); border-radius: var(--radius); field-sizing: content; flex: 1; max-block-size: 10rem; min-block-size: 2.75rem; min-inline-size: 0; padding: 0.5625rem 0.8125rem; resize: none; }
       textarea::placeholder { color: var(--quiet); opacity: 1; }
       .send { background: var(--accent); color: var(--on-accent); font-weight: 600; min-block-size: 2.75rem; padding-inline: 1rem; }
-      .send:disabled { opacity: 0.6; }
+      .send[aria-disabled="true"] { opacity: 0.6; }
     `),
   ];
+
+  /** By channel, what was begun and not sent. @type {Map<string, string>} */ #drafts = new Map();
 
   /** @type {HeadwayElement["start"]} */
   start(headway, { signal, on }) {
@@ -120,8 +125,10 @@ export class HeadwayChat extends HeadwayElement {
       form.hidden = this.hasAttribute("readonly") || !headway.channels.has(channel);
     };
 
+    let reading = false;
     older.addEventListener("click", async () => {
-      older.disabled = true;
+      if (reading) return; // a button that is disabled would lose the focus
+      reading = true;
       try {
         const page = await headway.messages(channel, { before: known[0].seq, limit: PAGE });
         await this.#learn(names, headway, channel, page);
@@ -134,18 +141,26 @@ export class HeadwayChat extends HeadwayElement {
       } catch (error) {
         alert.textContent = this.failure(error);
       }
-      older.disabled = false;
+      reading = false;
     });
 
     let inView = false;
     let marking = false;
+    let marked = 0;
     const markRead = async () => {
       const state = headway.channels.get(channel);
       const seen = inView && document.visibilityState === "visible" && document.hasFocus() && atEnd();
-      if (!seen || !state || marking || state.unread === 0 || last() <= state.read_seq) return;
+      const through = last();
+      if (!seen || !state || marking || signal.aborted || state.unread === 0 || through <= Math.max(state.read_seq, marked)) return;
       marking = true;
-      // The gateway tells all windows, this one included.
-      await headway.markRead(channel, last()).catch(() => {});
+      try {
+        // The gateway tells all windows, this one included.
+        await headway.markRead(channel, through);
+        marked = through;
+        queueMicrotask(markRead); // something may have come meanwhile
+      } catch {
+        setTimeout(markRead, MARK_AGAIN);
+      }
       marking = false;
     };
     const watching = new IntersectionObserver((entries) => {
@@ -182,6 +197,7 @@ export class HeadwayChat extends HeadwayElement {
     let queue = Promise.resolve();
     on("snapshot", () => {
       frame();
+      markRead();
       if (headway.channels.has(channel) && (!loaded || (headway.channels.get(channel)?.last_seq ?? 0) > last())) catchUp();
     });
     on("message", ({ message }) => {
@@ -197,10 +213,17 @@ export class HeadwayChat extends HeadwayElement {
 
   /** @param {import("./base.js").Headway} headway @param {string} channel */
   #composer(headway, channel) {
-    const field = make("textarea", { rows: 1, placeholder: this.say("write"), "aria-label": this.say("message") });
+    const field = make("textarea", { rows: 1, value: this.#drafts.get(channel) ?? "", placeholder: this.say("write"), "aria-label": this.say("message") });
     const send = make("button", { class: "send" }, this.say("send"));
     const form = make("form", {}, field, send);
     const alert = make("p", { class: "alert", role: "alert" });
+    let sending = false;
+    /** @param {string} text */
+    const write = (text) => {
+      field.value = text;
+      this.#drafts.set(channel, text);
+    };
+    field.addEventListener("input", () => this.#drafts.set(channel, field.value));
     field.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
@@ -209,17 +232,19 @@ export class HeadwayChat extends HeadwayElement {
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const content = field.value.trim();
-      if (!content || send.disabled) return;
-      send.disabled = true;
+      if (!content || sending) return;
+      sending = true;
+      send.ariaDisabled = "true";
       alert.textContent = "";
-      field.value = ""; // what is typed while this is sent is the next message
+      write(""); // what is typed while this is sent is the next message
       try {
         await headway.post(channel, content);
       } catch (error) {
-        field.value = [content, field.value].filter(Boolean).join("\n");
+        write([content, field.value].filter(Boolean).join("\n"));
         alert.textContent = this.failure(error);
       }
-      send.disabled = false;
+      sending = false;
+      send.ariaDisabled = "false";
     });
     return { form, alert };
   }

@@ -18,7 +18,7 @@ export class HeadwayPreferences extends HeadwayElement {
       fieldset { border: 0; margin: 0; min-inline-size: 0; padding: 0; }
       select, input[type="time"] { background: var(--surface); border: 1px solid var(--field); border-radius: var(--radius); inline-size: 100%; min-block-size: 2.75rem; min-inline-size: 0; padding-inline: 0.75rem; }
       .hours { align-items: center; display: flex; flex-wrap: wrap; gap: 0.625rem; margin-block-start: 0.375rem; }
-      .hours input { flex: 1 1 8.5rem; inline-size: auto; }
+      .hours input { flex: 1 1 6.5rem; inline-size: auto; }
       .link { color: var(--accent); font-size: 0.875em; margin-block-start: 0.375rem; padding-block: 0.25rem; }
       .link:hover { text-decoration: underline; }
       li label { align-items: center; cursor: pointer; display: flex; font-weight: 400; gap: 0.75rem; min-block-size: 2.5rem; }
@@ -83,7 +83,7 @@ export class HeadwayPreferences extends HeadwayElement {
     after.addEventListener("change", () => prefer({ digest_after: after.value || null }));
     zone.addEventListener("change", () => prefer({ time_zone: zone.value }));
     // Either without the other says nothing yet.
-    const hours = () => from.value && until.value && prefer({ quiet_from: from.value, quiet_until: until.value });
+    const hours = () => Boolean(from.value) === Boolean(until.value) && prefer({ quiet_from: from.value || null, quiet_until: until.value || null });
     from.addEventListener("change", hours);
     until.addEventListener("change", hours);
     always.addEventListener("click", () => {

@@ -96,7 +96,7 @@ export class HeadwayTasks extends HeadwayElement {
       for (const task of tasks) {
         let row = rows.get(task.id);
         if (!row) rows.set(task.id, (row = this.row(`${user ?? 0}-${task.id}`, change)));
-        row.draw(task, titles);
+        row.draw(task, titles, Boolean(headway.projects.get(project)?.archived_at));
       }
       /** @param {boolean} complete */
       const those = (complete) => tasks.filter((t) => t.complete === complete).map((t) => /** @type {any} */ (rows.get(t.id)).item);
@@ -159,15 +159,15 @@ export class HeadwayTasks extends HeadwayElement {
       busy = false;
     });
 
-    /** @param {import("../headway.js").Task} task @param {Map<number, string>} titles */
-    const draw = (task, titles) => {
+    /** @param {import("../headway.js").Task} task @param {Map<number, string>} titles @param {boolean} archived */
+    const draw = (task, titles, archived) => {
       shown = task;
       const blocked = !task.complete && task.blocked_by.length > 0;
       item.className = task.complete ? "done" : blocked ? "blocked" : "";
       title.textContent = task.title;
       detail.textContent = task.complete ? "" : (task.detail ?? "");
       box.checked = task.complete;
-      box.disabled = blocked;
+      box.disabled = blocked || archived;
       /** @type {HTMLElement[]} */ const said = [];
       if (blocked) {
         const quoted = task.blocked_by.map((id) => this.say("quoted", { title: titles.get(id) ?? `#${id}` }));

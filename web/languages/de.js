@@ -66,6 +66,10 @@ export const german = {
   mail_about: "Mail über",
   saved: "Gespeichert.",
 
-  failed: "Das hat nicht geklappt: {reason}",
+  not_allowed: "Das dürfen Sie nicht.",
+  not_there: "Das gibt es nicht mehr.",
+  not_now: "Das geht im Moment nicht.",
+  not_so: "Das lässt sich so nicht speichern.",
+  busy: "Der Server ist beschäftigt. Versuchen Sie es gleich noch einmal.",
   offline: "Der Server ist nicht erreichbar.",
 };

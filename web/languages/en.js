@@ -76,6 +76,10 @@ export const english = {
   saved: "Saved.",
 
   // all
-  failed: "That did not work: {reason}",
+  not_allowed: "You may not do that.",
+  not_there: "That is not there any more.",
+  not_now: "That cannot be done as things are now.",
+  not_so: "That cannot be saved as it is.",
+  busy: "The server is busy. Try again in a moment.",
   offline: "The server cannot be reached.",
 };
