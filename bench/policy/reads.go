@@ -42,8 +42,9 @@ func reads(r readers) []thing {
 		{
 			"what came while they were away",
 			`select * from headway.messages_since('project_' || @project::bigint, @seq, 100)`,
-			`select * from headway.messages_since('project_' || @project::bigint, @seq, 100) m
-			where exists (select from headway.subscription s where s.channel = m.channel and s.user_id = @user)`, all,
+			`select m.* from headway.subscription s join headway.message m on m.channel = s.channel and m.seq > @seq
+			where s.channel = 'project_' || @project::bigint and s.user_id = @user
+			order by m.seq limit 100`, all,
 		},
 		{
 			"the chat of a channel, page by page",

@@ -18,7 +18,6 @@ import (
 
 // Gateway serves browsers. [New] makes one with its defaults; fields may be changed until it is used.
 type Gateway struct {
-	Pool     *pgxpool.Pool
 	Verifier *Verifier
 	Log      *slog.Logger
 
@@ -60,7 +59,6 @@ type Gateway struct {
 // New makes a gateway.
 func New(pool *pgxpool.Pool, connect func(ctx context.Context) (*pgx.Conn, error), verifier *Verifier, log *slog.Logger) *Gateway {
 	return &Gateway{
-		Pool:           pool,
 		Verifier:       verifier,
 		Log:            log,
 		Connect:        connect,
@@ -78,6 +76,7 @@ func New(pool *pgxpool.Pool, connect func(ctx context.Context) (*pgx.Conn, error
 
 // Run listens for what happens until ctx is done, which is no error, and then ends all connections.
 func (g *Gateway) Run(ctx context.Context) error {
+	g.hub.log = g.Log
 	g.hub.open(ctx)
 	defer g.hub.close()
 	var beating sync.WaitGroup

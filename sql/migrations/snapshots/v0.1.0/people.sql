@@ -71,6 +71,26 @@ create trigger appuser_after_insert after insert on headway.appuser
 referencing new table as new_rows
 for each statement execute function headway.appuser_after_insert();
 
+create function headway.appuser_before_delete() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The foreign keys would refuse it, too, without saying what to do.
+  if exists (select from headway.completion c where c.user_id = old.id or c.completed_by = old.id) then
+    raise exception 'person % has completed tasks, which stay complete', old.id using
+      errcode = 'foreign_key_violation',
+      hint = format('Erase their name and address instead: select headway.forget_user(%s).', old.id);
+  end if;
+  return old;
+end
+$$;
+comment on function headway.appuser_before_delete() is 'Keeps those who have completed something.';
+
+create trigger appuser_before_delete before delete on headway.appuser
+for each row execute function headway.appuser_before_delete();
+
 create function headway.appuser_after_delete() returns trigger
 language plpgsql
 security definer
