@@ -76,6 +76,12 @@ func TestWhatWasBegunIsThereAfterALookElsewhere(t *testing.T) {
 	if left := webtest.Evaluate[string](bob.Tab, field+".value.trim()"); left != "" {
 		t.Errorf("%q is to be sent again", left)
 	}
+	bob.Type(field, "mine")
+	webtest.Evaluate[any](bob.Tab, `location.hash = "#3"`)
+	bob.Shows("who", "Charlie")
+	if left := webtest.Evaluate[string](bob.Tab, field+".value.trim()"); left != "" {
+		t.Errorf("Charlie is shown %q", left)
+	}
 }
 
 // TestWhatIsSaidWhileAChatLoadsIsShown keeps back what a chat has asked for until somebody has said something more.

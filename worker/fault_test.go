@@ -323,15 +323,7 @@ func polling(t *testing.T, db *pgtest.DB, more ...string) *running {
 func TestAFailover(t *testing.T) {
 	t.Parallel()
 	primary, db := ownCluster(t, nil)
-	standby, err := primary.Standby(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := standby.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	standby := pgtest.Standby(t, primary)
 	proxy := newProxy(t, db.URL)
 	probing := func(w *worker.Worker) { w.ProbeInterval, w.ProbeTimeout = 200*time.Millisecond, time.Second }
 	w := start(t, config(t, proxy.url(db.URL)), probing)

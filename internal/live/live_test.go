@@ -290,15 +290,7 @@ func TestAStandbyIsFollowedToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	pgtest.Execute(t, conn, sqlPeople)
-	standby, err := primary.Standby(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := standby.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	standby := pgtest.Standby(t, primary)
 	f := follow(t, &pgtest.DB{URL: standby.URL("postgres"), Name: "postgres"})
 	f.await(Deaf, 1)
 	conn = db.Conn(t) // the primary was restarted to be followed

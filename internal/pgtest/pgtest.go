@@ -272,6 +272,21 @@ func Server(t testing.TB, options postgres.Options) *postgres.Cluster {
 	return cluster
 }
 
+// Standby returns a hot standby of a cluster, which is restarted for that. It is stopped when the test ends.
+func Standby(t testing.TB, primary *postgres.Cluster) *postgres.Cluster {
+	t.Helper()
+	standby, err := primary.Standby(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := standby.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return standby
+}
+
 // Rehearse calls do in a transaction that is rolled back.
 func Rehearse(t testing.TB, conn *pgx.Conn, do func(pgx.Tx)) {
 	t.Helper()

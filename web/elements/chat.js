@@ -56,7 +56,7 @@ export class HeadwayChat extends HeadwayElement {
     `),
   ];
 
-  /** By channel, what was begun and not sent. @type {Map<string, string>} */ #drafts = new Map();
+  /** What somebody has begun in a channel and not sent. @type {WeakMap<import("./base.js").Headway, Map<string, string>>} */ #drafts = new WeakMap();
 
   /** @type {HeadwayElement["start"]} */
   start(headway, { signal, on }) {
@@ -213,7 +213,9 @@ export class HeadwayChat extends HeadwayElement {
 
   /** @param {import("./base.js").Headway} headway @param {string} channel */
   #composer(headway, channel) {
-    const field = make("textarea", { rows: 1, value: this.#drafts.get(channel) ?? "", placeholder: this.say("write"), "aria-label": this.say("message") });
+    const drafts = this.#drafts.get(headway) ?? new Map();
+    this.#drafts.set(headway, drafts);
+    const field = make("textarea", { rows: 1, value: drafts.get(channel) ?? "", placeholder: this.say("write"), "aria-label": this.say("message") });
     const send = make("button", { class: "send" }, this.say("send"));
     const form = make("form", {}, field, send);
     const alert = make("p", { class: "alert", role: "alert" });
@@ -221,9 +223,9 @@ export class HeadwayChat extends HeadwayElement {
     /** @param {string} text */
     const write = (text) => {
       field.value = text;
-      this.#drafts.set(channel, text);
+      drafts.set(channel, text);
     };
-    field.addEventListener("input", () => this.#drafts.set(channel, field.value));
+    field.addEventListener("input", () => drafts.set(channel, field.value));
     field.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();

@@ -245,7 +245,7 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&asked.body); err != nil && !errors.Is(err, io.EOF) {
 		detail := "Send JSON, at most 1 MiB of it."
 		if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) {
-			detail = "Send a JSON object, not an " + kind.Value + "."
+			detail = "Send a JSON object instead of a JSON " + kind.Value + "."
 			if kind.Field != "" {
 				detail = strconv.Quote(kind.Field) + " cannot be a JSON " + kind.Value + "."
 			}

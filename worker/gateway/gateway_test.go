@@ -316,7 +316,7 @@ func TestWhatCannotBeReadIsNamed(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"user_id": "2"}`: `"user_id" cannot be a JSON string.`,
 		`{"user_id": `:     "Send JSON, at most 1 MiB of it.",
-		`[1]`:              "Send a JSON object, not an array.",
+		`[1]`:              "Send a JSON object instead of a JSON array.",
 	} {
 		status, answer := b.do(t, 4, "POST", "/api/tasks/1/complete", body)
 		var problem struct{ Detail string }

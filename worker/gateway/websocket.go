@@ -26,7 +26,7 @@ type hello struct {
 // Codes with which a WebSocket is closed (RFC 6455, section 7.4.2: 4000 to 4999 are the application's).
 const (
 	statusUnauthorized ws.StatusCode = 4401 // get a new token
-	statusResync       ws.StatusCode = 4409 // read too slowly: come back without a position
+	statusResync       ws.StatusCode = 4409 // read too slowly, or was told what a failover has lost: come back without a position
 	statusTooMany      ws.StatusCode = 4429 // come back later
 	statusRestart      ws.StatusCode = 1012 // IANA's registry: the service restarts
 	statusTryAgain     ws.StatusCode = 1013 // IANA's registry: try again later
