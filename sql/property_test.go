@@ -29,7 +29,7 @@ func TestProgressIsExactAtAnyMoment(t *testing.T) {
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	for name, value := range map[string]string{
-		"rapid.checks":     "25",
+		"rapid.checks":     "40",
 		"rapid.seed":       fmt.Sprint(time.Now().UnixNano()),
 		"rapid.shrinktime": "20s",
 		"rapid.nofailfile": "true",
