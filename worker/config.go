@@ -16,7 +16,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/robfig/cron/v3"
 	"github.com/sethvargo/go-envconfig"
 
@@ -174,11 +173,11 @@ func (c *Config) check(refused map[string]bool) (problems []error) {
 		}
 	}
 
-	if _, err := pgxpool.ParseConfig(c.DatabaseURL); err != nil {
-		report("DATABASE_URL", "", "want postgres://user:password@host:5432/database: "+unreadable(err).Error())
+	if _, err := ParseDatabaseURL(c.DatabaseURL, ""); err != nil {
+		report("DATABASE_URL", "", "want postgres://user:password@host:5432/database: "+err.Error())
 	}
-	if _, err := pgxpool.ParseConfig(c.ListenURL); c.ListenURL != "" && err != nil {
-		report("HEADWAY_LISTEN_URL", "", "want postgres://user:password@host:5432/database: "+unreadable(err).Error())
+	if _, err := ParseDatabaseURL(c.ListenURL, ""); c.ListenURL != "" && err != nil {
+		report("HEADWAY_LISTEN_URL", "", "want postgres://user:password@host:5432/database: "+err.Error())
 	}
 	if c.PollInterval < 10*time.Millisecond || c.PollInterval > 24*time.Hour {
 		report("HEADWAY_POLL_INTERVAL", c.PollInterval.String(), "want 10ms to 24h")
