@@ -30,14 +30,19 @@
  *   has run out or was refused. Null: nobody is signed in.
  */
 
+// Why a WebSocket ended: the gateway's codes, and that nobody said why (RFC 6455, section 7.1.5).
 const UNAUTHORIZED = 4401;
 const RESYNC = 4409;
+const ABNORMAL = 1006;
 
 // How often in a row new tokens may be refused.
 const MAX_REFUSED = 3;
 
 // After so many milliseconds in which nothing came a connection is lost, though nobody said so: the gateway beats every 25 s.
 const SILENCE = 60_000;
+
+// A position longer than this many characters goes into no address: proxies take some 8,000.
+const MAX_POSITION = 6_000;
 
 /** What a request to the gateway was refused for. */
 export class HeadwayError extends Error {
@@ -70,7 +75,8 @@ export class Headway extends EventTarget {
   #url;
   #ask;
   /** @type {?Promise<?string>} */ #token = null;
-  /** @type {?WebSocket} */ #socket = null;
+  /** @type {?(WebSocket | EventSource)} */ #line = null;
+  /** Whether anything came through the last WebSocket. */ #through = true;
   /** @type {?{channels: Record<string, number>, projects: Record<number, number>}} */ #position = null;
   /** @type {?symbol} */ #opening = null;
   #attempts = 0;
@@ -124,9 +130,9 @@ export class Headway extends EventTarget {
   #drop() {
     clearTimeout(this.#renewal ?? undefined);
     clearTimeout(this.#silence ?? undefined);
-    const socket = this.#socket;
-    this.#socket = null;
-    socket?.close(1000);
+    const line = this.#line;
+    this.#line = null;
+    line?.close();
   }
 
   // The network is back, or somebody looks, perhaps after the machine slept.
@@ -135,19 +141,20 @@ export class Headway extends EventTarget {
     if (this.state === "waiting") {
       clearTimeout(this.#timer ?? undefined);
       this.#open();
-    } else if (this.#socket && Date.now() - this.#heard > SILENCE) this.#lose();
+    } else if (this.#line && Date.now() - this.#heard > SILENCE) this.#lose();
   };
 
-  /** @param {WebSocket} socket */
-  #hear(socket) {
+  /** @param {WebSocket | EventSource} line */
+  #hear(line) {
     this.#heard = Date.now();
     clearTimeout(this.#silence ?? undefined);
-    this.#silence = setTimeout(() => socket === this.#socket && this.#lose(), SILENCE);
+    this.#silence = setTimeout(() => line === this.#line && this.#lose(), SILENCE);
   }
 
   #lose() {
     this.#drop();
-    this.#again();
+    if (this.#through) this.#again();
+    else this.#openEvents();
   }
 
   async #open() {
@@ -157,29 +164,71 @@ export class Headway extends EventTarget {
     if (opening !== this.#opening) return; // closed meanwhile
     if (token === null) return this.#refuse();
     if (token === undefined) return this.#again(); // the backend is out of reach
+    this.#openSocket(token);
+  }
+
+  /** @param {string} token */
+  #openSocket(token) {
     const address = new URL("api/ws", this.#url);
     address.protocol = address.protocol.replace("http", "ws");
     const socket = new WebSocket(address);
-    this.#socket = socket;
+    this.#through = false;
+    this.#line = socket;
     this.#hear(socket);
     socket.onopen = () => {
       socket.send(JSON.stringify({ token, position: this.#position }));
       this.#renewLater(socket, token);
     };
     socket.onmessage = (event) => {
-      if (socket !== this.#socket) return;
+      if (socket !== this.#line) return;
+      this.#through = true;
       this.#hear(socket);
       this.#take(JSON.parse(event.data));
     };
     socket.onclose = (event) => {
-      if (socket !== this.#socket) return;
+      if (socket !== this.#line) return;
+      if (event.code !== ABNORMAL) this.#through = true;
       if (event.code === RESYNC) this.#position = null;
-      if (event.code === UNAUTHORIZED) {
-        this.#token = null;
-        if (++this.#refused >= MAX_REFUSED) return this.#refuse();
-      }
-      this.#lose();
+      if (event.code === UNAUTHORIZED) this.#unwelcome();
+      else this.#lose();
     };
+  }
+
+  // Nothing came through a WebSocket, which some proxies do not let through. If the gateway is within reach, it tells the
+  // same as Server-Sent Events. They end with their token; then a WebSocket is tried again.
+  async #openEvents() {
+    this.#through = true;
+    this.#tell("connecting");
+    const opening = (this.#opening = Symbol("opening"));
+    try {
+      const { ticket } = await this.request("POST", "api/ticket");
+      if (opening !== this.#opening) return; // closed meanwhile
+      const address = new URL("api/events", this.#url);
+      address.searchParams.set("ticket", ticket);
+      if (this.#position) address.searchParams.set("position", JSON.stringify(this.#position));
+      if (address.search.length > MAX_POSITION) address.searchParams.delete("position");
+      const source = new EventSource(address);
+      this.#line = source;
+      this.#hear(source);
+      source.onmessage = (event) => {
+        if (source !== this.#line) return;
+        this.#hear(source);
+        this.#take(JSON.parse(event.data));
+      };
+      source.onerror = () => source === this.#line && this.#lose(); // its ticket is used up
+    } catch (error) {
+      if (opening !== this.#opening) return;
+      if (error instanceof HeadwayError && error.status === 401) this.#unwelcome();
+      else this.#again();
+    }
+  }
+
+  // Another token may do, but not for ever.
+  #unwelcome() {
+    this.#drop();
+    this.#token = null;
+    if (++this.#refused < MAX_REFUSED) this.#again();
+    else this.#refuse();
   }
 
   #refuse() {
@@ -216,7 +265,7 @@ export class Headway extends EventTarget {
     this.#renewal = setTimeout(async () => {
       this.#token = null;
       const next = await this.#current().catch(() => undefined);
-      if (socket !== this.#socket) return;
+      if (socket !== this.#line) return;
       if (next === null) return this.#refuse();
       if (next) socket.send(JSON.stringify({ token: next }));
       this.#renewLater(socket, next ?? token);
@@ -295,12 +344,12 @@ export class Headway extends EventTarget {
     this.#stale = true;
     if (this.#refreshing) return;
     this.#refreshing = true;
-    const socket = this.#socket;
+    const line = this.#line;
     try {
-      while (this.#stale && socket === this.#socket) {
+      while (this.#stale && line === this.#line) {
         this.#stale = false;
         const snapshot = await this.snapshot();
-        if (socket !== this.#socket) break; // the next connection brings its own
+        if (line !== this.#line) break; // the next connection brings its own
         if (this.#overtook(snapshot)) this.#stale = true;
         else if (!this.#stale) {
           this.#know(snapshot);
@@ -309,7 +358,7 @@ export class Headway extends EventTarget {
         }
       }
     } catch {
-      socket?.close(4000); // comes back with a snapshot
+      if (line && line === this.#line) this.#lose(); // comes back with a snapshot
     } finally {
       this.#refreshing = false;
     }

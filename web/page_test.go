@@ -40,7 +40,9 @@ type site struct {
 	conns  map[net.Conn]struct{}
 	mint   func(userID int64) string
 	minted int
-	opened int // WebSockets
+	opened int  // WebSockets
+	closed bool // lets no WebSocket through
+	events int  // streams of Server-Sent Events
 }
 
 func newSite(t *testing.T, change ...func(*gateway.Gateway)) *site {
@@ -56,10 +58,18 @@ func newSite(t *testing.T, change ...func(*gateway.Gateway)) *site {
 	mux := http.NewServeMux()
 	mux.Handle("/", Handler())
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/api/ws" {
-			s.mu.Lock()
+		s.mu.Lock()
+		closed := s.closed && r.URL.Path == "/api/ws"
+		switch r.URL.Path {
+		case "/api/ws":
 			s.opened++
-			s.mu.Unlock()
+		case "/api/events":
+			s.events++
+		}
+		s.mu.Unlock()
+		if closed {
+			http.Error(w, "no protocols are switched here", http.StatusForbidden)
+			return
 		}
 		s.gateway.Config.Handler.ServeHTTP(w, r)
 	})
@@ -214,6 +224,54 @@ select headway.fold();`)
 		if n := strings.Count(said, text); n != 1 {
 			t.Errorf("%q is shown %d times", text, n)
 		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.events > 0 {
+		t.Error("a server that was away was taken for one behind a proxy without WebSockets")
+	}
+}
+
+// TestAProxyLetsNoWebSocketThrough has a page listen to Server-Sent Events where nothing else comes through, and to a
+// WebSocket as soon as one does.
+func TestAProxyLetsNoWebSocketThrough(t *testing.T) {
+	t.Parallel()
+	var c gatewaytest.Clock
+	s := newSite(t, func(g *gateway.Gateway) { g.Now = c.Now })
+	s.mint = func(userID int64) string { return gatewaytest.Token(t, userID, c.Now().Add(time.Hour)) }
+	s.closed = true
+	bob := s.open(t, webtest.Chromium(t), "#2", "WebSocket connection to", "ERR_", "401")
+	bob.Shows("title", "Website")
+	bob.write("Hello")
+	bob.Shows("chat", "Hello")
+	bob.complete("Domain")
+	bob.Until("the bar does not move", s.folded(t, func() bool { return bob.percent() == "50" }))
+
+	// The stream ends with its token, and goes on with the next where it was.
+	c.Forward(2 * time.Hour)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'one'); select headway.post(1, 'project_1', 'two')")
+	bob.Shows("chat", "two")
+	streams := func() (opened, events int) { s.mu.Lock(); defer s.mu.Unlock(); return s.opened, s.events }
+	bob.Until("the stream does not end", func() bool { _, n := streams(); return n >= 2 })
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'three')")
+	bob.Shows("chat", "three")
+	said := bob.Text("chat")
+	for _, text := range []string{"Hello", "one", "two", "three"} {
+		if n := strings.Count(said, text); n != 1 {
+			t.Errorf("%q is shown %d times", text, n)
+		}
+	}
+
+	s.mu.Lock()
+	s.closed = false
+	s.mu.Unlock()
+	_, before := streams()
+	c.Forward(2 * time.Hour)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'four')")
+	bob.Shows("chat", "four")
+	bob.Until("the page is not connected", func() bool { return bob.Text("state") == "" })
+	if _, after := streams(); after != before {
+		t.Errorf("%d streams were opened where a WebSocket comes through", after-before)
 	}
 }
 

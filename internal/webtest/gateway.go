@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"headway/internal/gatewaytest"
 	"headway/internal/pgtest"
@@ -13,11 +14,12 @@ import (
 // Gateway serves a database until the test ends. What changes it does so before it runs.
 func Gateway(t *testing.T, db *pgtest.DB, change ...func(*gateway.Gateway)) *httptest.Server {
 	t.Helper()
-	verifier, err := gateway.NewVerifier([]byte(gatewaytest.Secret), "", "headway", nil)
+	var g *gateway.Gateway
+	verifier, err := gateway.NewVerifier([]byte(gatewaytest.Secret), "", "headway", func() time.Time { return g.Now() })
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := gateway.New(db.Pool(t), gatewaytest.Connect(db), verifier, slog.New(slog.DiscardHandler))
+	g = gateway.New(db.Pool(t), gatewaytest.Connect(db), verifier, slog.New(slog.DiscardHandler))
 	for _, c := range change {
 		c(g)
 	}
