@@ -1,3 +1,5 @@
+/// <reference path="./names.d.ts" preserve="true" />
+
 // Ready-made elements on top of headway.js. Importing this defines them.
 //
 //   import { Headway } from "./headway.js";

@@ -23,6 +23,8 @@
  * @typedef {{digest_after: ?string, time_zone: string, quiet_from: ?string, quiet_until: ?string}} Preferences of mail: after which
  *   interval, null for the usual one; when none is to come, by the clock of that zone
  * @typedef {Preferences & {id: number, fullname: string, email: ?string, mail_suspended_at: ?string, mail_suspended_reason: ?string}} Account
+ * @typedef {{state: State, snapshot: {anew: boolean}, progress: {project: Project}, message: {message: Message}, channel: {channel: Channel}}} Events
+ * @typedef {<K extends keyof Events>(type: K, listener: ?((event: CustomEvent<Events[K]>) => void), options?: boolean | AddEventListenerOptions) => void} Listen
  * @typedef {"connecting" | "open" | "waiting" | "unauthorized" | "closed"} State
  * @typedef {object} Options
  * @property {string} [url] where the gateway is; by default where the page is from
@@ -65,7 +67,7 @@ export class HeadwayError extends Error {
  * - `message`: detail is `{message}`; each message once, in order within its channel
  * - `channel`: detail is `{channel}`, of which the cursor or the number of unread messages has changed, or which came or went
  */
-export class Headway extends EventTarget {
+export class Headway extends /** @type {new () => {addEventListener: Listen, removeEventListener: Listen} & EventTarget} */ (EventTarget) {
   /** @type {?number} */ userId = null;
   /** @type {string} */ fullname = "";
   /** @type {State} */ state = "closed";
@@ -279,7 +281,7 @@ export class Headway extends EventTarget {
     this.#emit("state", state);
   }
 
-  /** @param {string} type @param {any} detail */
+  /** @template {keyof Events} K @param {K} type @param {Events[K]} detail */
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }

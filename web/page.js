@@ -178,7 +178,7 @@ by("project").addEventListener("change", (event) => {
   if (headway) draw(headway);
 });
 by("inbox").addEventListener("headway-open", (event) => {
-  const { channel: name, project_id } = /** @type {CustomEvent} */ (event).detail;
+  const { channel: name, project_id } = event.detail;
   const activity = name === `project_${project_id}_staff`;
   choose(project_id ?? project, activity ? undefined : name);
   if (headway) draw(headway);

@@ -21,11 +21,21 @@ const chat: HTMLElement = new HeadwayChat();
 const projects: Project[] = [...headway.projects.values()];
 headway.prefer({ quiet_from: null }).then(() => chat.remove());
 console.log(projects[0].progress.percent.toFixed());
+headway.addEventListener("message", ({ detail: { message } }) => console.log(message.content.length), { once: true });
+const target: EventTarget = headway;
+target.dispatchEvent(new Event("mine"));
+const inbox = document.querySelector("headway-inbox")!;
+inbox.headway = headway;
+inbox.addEventListener("headway-open", ({ detail }) => console.log(detail.channel.length));
 
 // @ts-expect-error There is nobody without a token.
 new Headway({});
 // @ts-expect-error There is no such word.
 translate({ nonsense: "" });
+// @ts-expect-error A message has no such field.
+headway.addEventListener("message", ({ detail: { message } }) => message.nonsense);
+// @ts-expect-error What is open is a channel.
+inbox.addEventListener("headway-open", ({ detail }) => detail.task);
 // @ts-expect-error It is a number.
 headway.complete("1");
 `

@@ -3,6 +3,7 @@
 import { english } from "../languages/en.js";
 
 /** @typedef {import("../headway.js").Headway} Headway */
+/** @typedef {import("../headway.js").Events} Events */
 /** @typedef {import("../languages/en.js").Phrase} Phrase */
 /** @typedef {import("../languages/en.js").Words} Words */
 
@@ -203,14 +204,14 @@ export class HeadwayElement extends HTMLElement {
     const { signal } = this.#life;
     this.start(headway, {
       signal,
-      on: (type, act) => headway.addEventListener(type, (event) => act(/** @type {CustomEvent} */ (event).detail), { signal }),
+      on: (type, act) => headway.addEventListener(type, (event) => act(event.detail), { signal }),
     });
   };
 
   /**
    * Draws the element, and keeps it so until the signal says that it ends.
    * @param {Headway} _headway
-   * @param {{signal: AbortSignal, on: (type: string, act: (detail: any) => void) => void}} _life
+   * @param {{signal: AbortSignal, on: <K extends keyof Events>(type: K, act: (detail: Events[K]) => void) => void}} _life
    */
   start(_headway, _life) {}
 
