@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -164,8 +165,20 @@ func TestALongConversationIsShortened(t *testing.T) {
 	if n < 300 || n >= said {
 		t.Errorf("of %d messages %d are drawn", said, n)
 	}
+	webtest.Evaluate[bool](bob.Tab, `[...document.getElementById("chat").shadowRoot.querySelectorAll(".entry")].every((e) => (e.kept = true))`)
 	bob.Click(webtest.In("chat", ".older"))
 	bob.Until("what is older is not shown", func() bool { return entries() == n+50 })
+	// Above what was there, which is not drawn again, but for the first, that goes on with what is above it.
+	got := webtest.Evaluate[string](bob.Tab, `(() => {
+		const { children } = document.getElementById("chat").shadowRoot.querySelector(".log > div");
+		const [day, first, ...rest] = [...children];
+		const said = rest.map((e) => Number(/No\. (\d+)/.exec(e.textContent)?.[1]));
+		return [day.className, first.className.trim(), rest.filter((e) => e.kept).length, rest.filter((e) => e.classList.contains("more")).length,
+			said.every((n, i) => n === said[0] + i)].join();
+	})()`)
+	if want := fmt.Sprintf("day,entry,%d,%d,true", n-1, n+49); got != want {
+		t.Errorf("the page has %q, want %q", got, want)
+	}
 	if text := bob.Text("chat"); strings.Count(text, "No. 750") != 1 || strings.Contains(text, "Somebody") {
 		t.Errorf("the chat says %q", text)
 	}

@@ -19,7 +19,7 @@
  * @typedef {{channel: string, project_id: ?number, last_seq: number, read_seq: number, unread: number, muted: boolean}} Channel
  * @typedef {{project_id: number, title: string, user_id?: number, reason?: string}} Told what a message is about that nobody wrote
  * @typedef {{id: number, channel: string, seq: number, kind: string, sender: ?number, fullname?: ?string, content: string, task_id: ?number, data: ?Told, sent_at: string}} Message
- * @typedef {{id: number, title: string, detail: ?string, weight: number, shared: boolean, audience: string, due_at: ?string, position: number, complete: boolean, blocked_by: number[]}} Task
+ * @typedef {{id: number, title: string, detail: ?string, weight: number, shared: boolean, audience: string, due_at: ?string, position: number, complete: boolean, blocked_by: {id: number, title: string}[]}} Task what has to be complete before may be for others only
  * @typedef {{digest_after: ?string, time_zone: string, quiet_from: ?string, quiet_until: ?string}} Preferences of mail: after which
  *   interval, null for the usual one; when none is to come, by the clock of that zone
  * @typedef {Preferences & {id: number, fullname: string, email: ?string, mail_suspended_at: ?string, mail_suspended_reason: ?string}} Account

@@ -334,15 +334,38 @@ update headway.appuser set fullname = fullname || ' `+title+`' where id = 3;`)
 
 func TestAPageSaysWhatItIs(t *testing.T) {
 	s := newSite(t)
-	pgtest.Execute(t, s.conn, "insert into headway.prerequisite (task_id, requires_id) values (2, 1)")
+	pgtest.Execute(t, s.conn, `
+insert into headway.task (id, project_id, title, shared, audience) values (9, 1, 'Contract', true, 'assigned');
+insert into headway.assignment (task_id, user_id) values (9, 1);
+insert into headway.prerequisite (task_id, requires_id) values (2, 1), (2, 9);`)
 	browser := webtest.Chromium(t)
 	bob, dora := s.open(t, browser, "#2"), s.open(t, browser, "#4")
 	pgtest.Execute(t, s.conn, "select headway.post(1, 'broadcast', 'Welcome')")
-	bob.Hears("heading Website", "progressbar Progress of Website", "checkbox Domain", "checkbox Profile: Waits for “Domain”",
+	bob.Hears("heading Website", "progressbar Progress of Website", "checkbox Domain", "checkbox Profile: Waits for “Domain” and “Contract”",
 		"list To do", "log Conversation", "textbox Message", "button Send", "button Inbox, 1 unread message")
 	dora.Hears("progressbar Progress of Website", "list Customers", "button Bob", "log Conversation", "textbox Message")
 	dora.Click(webtest.In("tasks", ".customer"))
 	dora.Hears("group Tasks of Abe", "checkbox Domain")
+}
+
+// TestWhatIsNotMarkedReadSaysSo marks all read while the gateway is out of reach, and once more when it is back.
+func TestWhatIsNotMarkedReadSaysSo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.open(t, webtest.Chromium(t), "#2", "WebSocket connection to", "ERR_CONNECTION")
+	bob.Shows("title", "Website")
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'broadcast', 'News')")
+	bob.Shows("inbox", "1")
+	s.stop()
+	bob.Click(webtest.In("inbox", ".open"))
+	bob.Click(webtest.In("inbox", ".all"))
+	bob.Shows("inbox", "cannot be reached")
+	s.start(t)
+	bob.Click(webtest.In("inbox", ".all"))
+	bob.Shows("inbox", "Everything is read.")
+	if text := bob.Text("inbox"); strings.Contains(text, "cannot be reached") {
+		t.Errorf("the inbox still says %q", text)
+	}
 }
 
 // does waits until the database says so.

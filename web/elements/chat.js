@@ -108,15 +108,26 @@ export class HeadwayChat extends HeadwayElement {
       toEnd();
     };
 
-    // Draws all of it anew, where one is. That is nothing to read out.
-    /** @param {Message[]} messages */
-    const redraw = (messages) => {
+    // Draws some of it anew, where one is. That is nothing to read out.
+    /** @param {Message[]} messages @param {(entries: HTMLElement[]) => void} place */
+    const draw = (messages, place) => {
       const below = log.scrollHeight - log.scrollTop;
-      known = messages;
       log.setAttribute("aria-live", "off");
-      list.replaceChildren(...known.flatMap((m, i) => this.#entry(headway, m, known[i - 1], names)));
+      place(messages.flatMap((m, i) => this.#entry(headway, m, messages[i - 1], names)));
       log.scrollTop = log.scrollHeight - below;
       requestAnimationFrame(() => log.setAttribute("aria-live", "polite"));
+    };
+    /** @param {Message[]} messages */
+    const redraw = (messages) => draw((known = messages), (entries) => list.replaceChildren(...entries));
+
+    // The first of what was there, below its day, may now go on with somebody's piece.
+    /** @param {Message[]} messages */
+    const prepend = (messages) => {
+      draw([...messages, known[0]], (entries) => {
+        for (const old of [...list.children].slice(0, 2)) old.remove();
+        list.prepend(...entries);
+      });
+      known = [...messages, ...known];
     };
 
     const frame = () => {
@@ -133,10 +144,9 @@ export class HeadwayChat extends HeadwayElement {
         const page = await headway.messages(channel, { before: known[0].seq, limit: PAGE });
         await this.#learn(names, headway, channel, page);
         if (signal.aborted) return;
-        // The first of what was there may now go on with somebody's piece.
-        redraw([...page, ...known]);
-        if (page.length === 0) older.hidden = true;
-        else frame();
+        if (page.length) prepend(page);
+        frame();
+        older.hidden ||= page.length === 0;
         if (older.hidden) log.focus();
       } catch (error) {
         alert.textContent = this.failure(error);

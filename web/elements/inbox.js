@@ -18,6 +18,7 @@ export class HeadwayInbox extends HeadwayElement {
       .channel .quiet { white-space: nowrap; }
       .all { color: var(--accent); font-size: 0.875em; }
       .all:disabled { color: var(--quiet); }
+      .alert { padding-inline: 0.75rem; }
     `),
   ];
 
@@ -28,7 +29,8 @@ export class HeadwayInbox extends HeadwayElement {
     button.append(make("span", { "aria-hidden": "true" }, this.say("inbox")), badge);
     const list = make("ul");
     const all = make("button", { type: "button", class: "all" });
-    const panel = make("div", { class: "panel", id: "panel", role: "group", hidden: true }, list, all);
+    const alert = make("p", { class: "alert", role: "alert" });
+    const panel = make("div", { class: "panel", id: "panel", role: "group", hidden: true }, list, all, alert);
     panel.setAttribute("aria-label", this.say("inbox"));
     this.root.append(button, panel);
 
@@ -56,11 +58,15 @@ export class HeadwayInbox extends HeadwayElement {
     };
     button.addEventListener("click", () => {
       toggle(Boolean(panel.hidden));
+      alert.textContent = "";
       draw();
     });
     all.addEventListener("click", async () => {
       button.focus(); // as this one is about to be disabled
-      await Promise.allSettled(unread().map((c) => headway.markRead(c.channel)));
+      alert.textContent = "";
+      const marked = await Promise.allSettled(unread().map((c) => headway.markRead(c.channel)));
+      const failed = marked.find((m) => m.status === "rejected");
+      if (failed) alert.textContent = this.failure(failed.reason);
     });
     this.root.addEventListener("keydown", (event) => {
       if (/** @type {KeyboardEvent} */ (event).key !== "Escape" || panel.hidden) return;

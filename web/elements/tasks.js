@@ -91,12 +91,11 @@ export class HeadwayTasks extends HeadwayElement {
     const read = reader(signal, async () => {
       const tasks = await headway.tasks(project, user);
       if (signal.aborted) return;
-      const titles = new Map(tasks.map((t) => [t.id, t.title]));
       const focused = this.root.activeElement;
       for (const task of tasks) {
         let row = rows.get(task.id);
         if (!row) rows.set(task.id, (row = this.row(`${user ?? 0}-${task.id}`, change)));
-        row.draw(task, titles, Boolean(headway.projects.get(project)?.archived_at));
+        row.draw(task, Boolean(headway.projects.get(project)?.archived_at));
       }
       /** @param {boolean} complete */
       const those = (complete) => tasks.filter((t) => t.complete === complete).map((t) => /** @type {any} */ (rows.get(t.id)).item);
@@ -159,8 +158,8 @@ export class HeadwayTasks extends HeadwayElement {
       busy = false;
     });
 
-    /** @param {import("../headway.js").Task} task @param {Map<number, string>} titles @param {boolean} archived */
-    const draw = (task, titles, archived) => {
+    /** @param {import("../headway.js").Task} task @param {boolean} archived */
+    const draw = (task, archived) => {
       shown = task;
       const blocked = !task.complete && task.blocked_by.length > 0;
       item.className = task.complete ? "done" : blocked ? "blocked" : "";
@@ -170,7 +169,7 @@ export class HeadwayTasks extends HeadwayElement {
       box.disabled = blocked || archived;
       /** @type {HTMLElement[]} */ const said = [];
       if (blocked) {
-        const quoted = task.blocked_by.map((id) => this.say("quoted", { title: titles.get(id) ?? `#${id}` }));
+        const quoted = task.blocked_by.map(({ title }) => this.say("quoted", { title }));
         said.push(make("span", {}, this.say("waits_for", { tasks: new Intl.ListFormat(this.language).format(quoted) })));
       }
       if (task.due_at && !task.complete) {

@@ -88,10 +88,12 @@ select coalesce(json_agg(t order by t.position, t.id), '[]')
 from (
   select t.id, t.title, t.detail, t.weight, t.shared, t.audience, t.due_at, t.position,
     headway.is_complete(t.id, t.shared, u.id) as complete,
-    coalesce((
-      select o.blocked_by from headway.outstanding_task o
+    (
+      select coalesce(json_agg(json_build_object('id', b.id, 'title', b.title) order by b.id), '[]')
+      from headway.outstanding_task o
+      join headway.task b on b.id = any (o.blocked_by)
       where o.task_id = t.id and o.project_id = t.project_id and o.user_id = u.id
-    ), '{}') as blocked_by
+    ) as blocked_by
   from headway.task t
   cross join (select $2::bigint as id) u
   where t.project_id = $1 and headway.is_for(t.id, t.audience, u.id)
