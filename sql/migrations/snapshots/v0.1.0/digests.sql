@@ -13,30 +13,40 @@ $$;
 comment on function headway.known_time_zone(text) is
   'The time zone, or UTC if PostgreSQL does not know it: whose name was right when it was written may be gone with the next version of the time zone data.';
 
+create function headway.is_between(clock time, quiet_from time, quiet_until time) returns boolean
+language sql
+immutable
+as $$
+  select case
+    when is_between.quiet_from < is_between.quiet_until then
+      is_between.clock >= is_between.quiet_from and is_between.clock < is_between.quiet_until
+    when is_between.quiet_from > is_between.quiet_until then
+      is_between.clock >= is_between.quiet_from or is_between.clock < is_between.quiet_until
+    else false
+  end
+$$;
+comment on function headway.is_between(time, time, time) is
+  'Whether a clock shows a time from quiet_from up to but not including quiet_until, over midnight if need be.';
+
 create function headway.is_quiet(quiet_from time, quiet_until time, time_zone text, at timestamptz) returns boolean
 language sql
 stable
 as $$
   -- By the clock on the wall, so a change to or from daylight-saving time moves with it.
-  select case
-    when is_quiet.quiet_from < is_quiet.quiet_until then
-      (is_quiet.at at time zone headway.known_time_zone(is_quiet.time_zone))::time >= is_quiet.quiet_from
-      and (is_quiet.at at time zone headway.known_time_zone(is_quiet.time_zone))::time < is_quiet.quiet_until
-    when is_quiet.quiet_from > is_quiet.quiet_until then
-      (is_quiet.at at time zone headway.known_time_zone(is_quiet.time_zone))::time >= is_quiet.quiet_from
-      or (is_quiet.at at time zone headway.known_time_zone(is_quiet.time_zone))::time < is_quiet.quiet_until
-    else false
-  end
+  select headway.is_between(
+    (is_quiet.at at time zone headway.known_time_zone(is_quiet.time_zone))::time, is_quiet.quiet_from, is_quiet.quiet_until
+  )
 $$;
 comment on function headway.is_quiet(time, time, text, timestamptz) is
-  'Whether a moment lies within quiet hours, from quiet_from up to but not including quiet_until in the time zone, over midnight if need be.';
+  'Whether a moment lies within quiet hours by the clock of the time zone.';
 
 create function headway.quiet_end(quiet_from time, quiet_until time, time_zone text, at timestamptz) returns timestamptz
 language sql
 stable
 as $$
   select min(c.at)
-  from (
+  from (select headway.known_time_zone(quiet_end.time_zone) as name offset 0) z -- asked once, not for every candidate
+  cross join (
     select quiet_end.at
     union all
     -- Clocks change on a quarter of an hour, and quiet hours end some minutes after one. A change may jump over that
@@ -51,7 +61,7 @@ as $$
     ) m (past)
   ) c (at)
   where c.at >= quiet_end.at
-    and not headway.is_quiet(quiet_end.quiet_from, quiet_end.quiet_until, quiet_end.time_zone, c.at)
+    and not headway.is_between((c.at at time zone z.name)::time, quiet_end.quiet_from, quiet_end.quiet_until)
 $$;
 comment on function headway.quiet_end(time, time, text, timestamptz) is
   'The first moment, from at on, that does not lie within quiet hours.';

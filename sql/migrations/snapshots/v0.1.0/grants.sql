@@ -102,6 +102,7 @@ grant execute on function
   headway.explain_digest(bigint),
   headway.describe_digest(headway.digest, headway.appuser),
   headway.known_time_zone(text),
+  headway.is_between(time, time, time),
   headway.is_quiet(time, time, text, timestamptz),
   headway.quiet_end(time, time, text, timestamptz),
   headway.reserve_digest(bigint),
