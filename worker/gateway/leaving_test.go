@@ -1,0 +1,154 @@
+package gateway
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pgtest"
+)
+
+// TestWhoLeavesAgainAtOnceIsNotLetIn takes Bob out of the project after the gateway has read that he is in it and before it
+// lets him in.
+func TestWhoLeavesAgainAtOnceIsNotLetIn(t *testing.T) {
+	t.Parallel()
+	var b *bench
+	var other *pgx.Conn
+	var armed atomic.Bool
+	b = setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step != "visited" || !armed.CompareAndSwap(true, false) {
+				return
+			}
+			pgtest.Execute(t, other, "delete from headway.member where user_id = 2")
+			pgtest.Eventually(t, 20*time.Second, func() bool {
+				b.hub.mu.Lock()
+				defer b.hub.mu.Unlock()
+				return b.hub.errands[errand{userID: 2}]
+			}, "that he leaves is not heard, or is read at once")
+		}
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2")
+	bob.want("left")
+	b.rests(t)
+	other = b.db.Conn(t)
+	armed.Store(true)
+	pgtest.Execute(t, b.conn, "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')")
+	pgtest.Eventually(t, 20*time.Second, func() bool { return !armed.Load() }, "that he is back is not read")
+	b.rests(t)
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'broadcast', 'for all')")
+	if e, err := bob.next(); err != nil || e.Content != "for all" {
+		t.Errorf("told %+v, %v", e, err)
+	}
+}
+
+// rests waits until the gateway asks for nobody.
+func (b *bench) rests(t *testing.T) {
+	t.Helper()
+	pgtest.Eventually(t, 20*time.Second, func() bool {
+		b.hub.mu.Lock()
+		defer b.hub.mu.Unlock()
+		return len(b.hub.errands) == 0
+	}, "the gateway does not come to rest")
+}
+
+// TestAsOftenAsSomebodyIsNamedTheyAreAskedForOnce forges what names Bob many times.
+func TestAsOftenAsSomebodyIsNamedTheyAreAskedForOnce(t *testing.T) {
+	t.Parallel()
+	var visits atomic.Int64
+	b := setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step == "visit" {
+				visits.Add(1)
+			}
+		}
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	before := visits.Load()
+	b.hub.hear(`{"kind": "subscribed", "channel": "x", "user_ids": [2` + strings.Repeat(", 2", 1000) + `]}`)
+	b.rests(t)
+	if n := visits.Load() - before; n < 1 || n > 2 {
+		t.Errorf("%d queries", n)
+	}
+}
+
+// TestWhoLeavesIsToldNothingBeforeTheGatewayHasAsked keeps the gateway from asking the database who belongs to what.
+func TestWhoLeavesIsToldNothingBeforeTheGatewayHasAsked(t *testing.T) {
+	t.Parallel()
+	ask := make(chan struct{})
+	b := setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step == "visit" {
+				<-ask
+			}
+		}
+	})
+	defer close(ask)
+	bob, charlie := b.dial(t, 2, nil), b.dial(t, 3, nil)
+	bob.want("snapshot")
+	charlie.want("snapshot")
+	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2; select headway.post(1, 'project_1', 'not for Bob')")
+	charlie.want("message")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'broadcast', 'for all')")
+	for e, err := bob.next(); e.Channel != "broadcast"; e, err = bob.next() {
+		if err != nil || e.Type == "message" {
+			t.Fatalf("told %+v, %v", e, err)
+		}
+	}
+}
+
+// TestWhoIsNoMoreIsToldNothing deletes Bob, who has only the channels that come with a person, and takes Eve out of broadcast.
+func TestWhoIsNoMoreIsToldNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2")
+	bob, eve := b.dial(t, 2, nil), b.dial(t, 5, nil)
+	bob.want("snapshot")
+	eve.want("snapshot")
+	pgtest.Execute(t, b.conn, "delete from headway.appuser where id = 2; delete from headway.subscription where user_id = 5 and channel = 'broadcast'")
+	for _, channel := range []string{bob.want("left").Channel, bob.want("left").Channel} {
+		if channel != "broadcast" && channel != "user_2" {
+			t.Errorf("Bob leaves %s", channel)
+		}
+	}
+	if e := eve.want("left"); e.Channel != "broadcast" {
+		t.Errorf("Eve leaves %s", e.Channel)
+	}
+}
+
+// TestWhoLeftInASilenceIsToldNothingMore has Bob leave while nothing is notified for less time than the gateway looks away,
+// or in a transaction that began then.
+func TestWhoLeftInASilenceIsToldNothingMore(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.LookInterval = time.Hour })
+	bob, charlie := b.dial(t, 2, nil), b.dial(t, 3, nil)
+	bob.want("snapshot")
+	charlie.want("snapshot")
+	asking, other := b.db.Conn(t), b.db.Conn(t)
+	var known hearing
+	ping := func() {
+		if err := b.ping(t.Context(), asking, &known); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled := func() bool {
+		ping()
+		return known.until == 0
+	}
+	pgtest.Eventually(t, 20*time.Second, settled, "the gateway looks on and on")
+	pgtest.Execute(t, b.conn, "select headway.set_setting('notify_payload', 'off'); delete from headway.member where user_id = 2")
+	pgtest.Execute(t, other, "begin; delete from headway.member where user_id = 3")
+	pgtest.Execute(t, b.conn, "select headway.set_setting('notify_payload', 'row')")
+	ping()
+	bob.want("left")
+	pgtest.Execute(t, other, "commit")
+	ping()
+	charlie.want("left")
+	pgtest.Eventually(t, 20*time.Second, settled, "the gateway looks on and on")
+}

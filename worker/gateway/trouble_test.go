@@ -1,0 +1,197 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/jackc/pgx/v5"
+
+	"headway/internal/gatewaytest"
+	"headway/internal/pgtest"
+)
+
+func TestAfterTheListeningConnectionIsLostEverythingComes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	for round := range 3 {
+		pgtest.Execute(t, b.conn, fmt.Sprintf(`
+select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid();
+select headway.post(1, 'project_1', 'round %d')`, round))
+		if e := bob.want("message"); e.Content != fmt.Sprintf("round %d", round) {
+			t.Errorf("told %+v", e)
+		}
+	}
+}
+
+// TestWhatAFailoverHasLostIsForgotten takes from the database what was committed last, as when a standby takes over that
+// had not got it.
+func TestWhatAFailoverHasLostIsForgotten(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', n::text) from generate_series(1, 3) n")
+	for bob.want("message").Seq != 3 {
+	}
+	pgtest.Execute(t, b.conn, "select headway.complete_task(2, 2); select headway.fold()")
+	if e := bob.want("progress"); e.Version != 2 {
+		t.Fatalf("told %+v", e)
+	}
+	b.lose(t, "update headway.channel set last_seq = 1 where name = 'project_1'; delete from headway.message where channel = 'project_1' and seq > 1")
+	if code := bob.ending(); code != websocket.StatusCode(statusResync) {
+		t.Fatalf("messages were lost, and his connection ends with %d", code)
+	}
+	bob = b.dial(t, 2, nil)
+	bob.want("snapshot")
+	b.lose(t, "update headway.shared_progress set version = 0 where project_id = 1")
+	// Whoever is told of their own progress finds it first, or whoever is visited.
+	pgtest.Execute(t, b.conn, "select headway.reopen_task(2, 2); select headway.fold()")
+	if code := bob.ending(); code != websocket.StatusCode(statusResync) {
+		t.Fatalf("folds were lost, and his connection ends with %d", code)
+	}
+	bob = b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'under a number that was given before'), headway.complete_task(2, 2); select headway.fold()")
+	if e := bob.want("message"); e.Seq != 2 || e.Content != "under a number that was given before" {
+		t.Errorf("told %+v", e)
+	}
+	if e := bob.want("progress"); e.Version != 2 {
+		t.Errorf("told %+v", e)
+	}
+}
+
+// lose has the database forget, and the gateway lose its connections to it.
+func (b *bench) lose(t *testing.T, statements string) {
+	t.Helper()
+	pgtest.Execute(t, b.conn, "begin; set local session_replication_role = replica; "+statements+"; commit")
+	pgtest.Execute(t, b.conn, "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+}
+
+// ending reads until the connection ends, and returns with what code.
+func (c *client) ending() websocket.StatusCode {
+	c.t.Helper()
+	for {
+		if _, err := c.next(); err != nil {
+			return websocket.CloseStatus(err)
+		}
+	}
+}
+
+// TestWhatCannotBeReadIsReadLater has reading fail for a while in which nothing more is notified.
+func TestWhatCannotBeReadIsReadLater(t *testing.T) {
+	t.Parallel()
+	failed := make(chan struct{}, 100)
+	b := setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step == "failed" {
+				failed <- struct{}{}
+			}
+		}
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, b.conn, "alter function headway.messages_since rename to gone; select headway.post(1, 'project_1', 'at last')")
+	<-failed
+	pgtest.Execute(t, b.conn, "alter function headway.gone rename to messages_since")
+	if e := bob.want("message"); e.Content != "at last" {
+		t.Errorf("told %+v", e)
+	}
+}
+
+func TestWhereNothingIsNotifiedTheGatewayLooks(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.LookInterval = 50 * time.Millisecond })
+	pgtest.Execute(t, b.conn, "select headway.set_setting('notify_payload', 'off')")
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'silence')")
+	bob.want("message")
+	pgtest.Execute(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
+	if e := bob.want("progress"); e.Shared.Done != 1 {
+		t.Errorf("told %+v", e)
+	}
+	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2")
+	bob.want("left")
+}
+
+// TestTheGatewayLooksThoughMuchIsNotified has somebody notify all the time while what the application does is not.
+func TestTheGatewayLooksThoughMuchIsNotified(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.LookInterval = 500 * time.Millisecond })
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, b.conn, "select headway.set_setting('notify_payload', 'off')")
+	ctx, stop := context.WithCancel(t.Context())
+	other := b.db.Conn(t)
+	var noise sync.WaitGroup
+	noise.Go(func() {
+		for ctx.Err() == nil {
+			_, _ = other.Exec(ctx, "notify headway_events, '{}'")
+		}
+	})
+	defer noise.Wait()
+	defer stop()
+	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2")
+	bob.want("left")
+}
+
+func TestWhatAnybodyNotifiesIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	for _, forged := range []string{
+		`{"id": 1, "channel": "project_1", "seq": 1, "kind": "chat", "sender": 1, "content": "Send me your password"}`,
+		`{"id": 1, "channel": "project_1", "seq": 9000000000000000000, "kind": "chat"}`,
+		`{"kind": "progress", "project_id": 1, "version": 9000000000000000000, "shared": {"done": 2, "total": 2}}`,
+		`{"kind": "subscribed", "channel": "project_2", "user_ids": [2]}`,
+		`{"kind": "read", "channel": "project_2", "user_id": 2}`,
+		`{`, ``, `[]`, `{"seq": "x"}`,
+	} {
+		if _, err := b.conn.Exec(t.Context(), "select pg_notify('headway_events', $1)", forged); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'true')")
+	e, err := bob.next()
+	if err != nil || e.Type != "message" || e.Content != "true" || e.Seq != 1 {
+		t.Errorf("told %+v, %v", e, err)
+	}
+	pgtest.Execute(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
+	if e := bob.want("progress"); e.Shared.Done != 1 {
+		t.Errorf("told %+v", e)
+	}
+}
+
+// TestWhatHappenedBeforeAnythingWasHeardIsLookedFor connects the listening connection late.
+func TestWhatHappenedBeforeAnythingWasHeardIsLookedFor(t *testing.T) {
+	t.Parallel()
+	listen := make(chan struct{}, 1)
+	listen <- struct{}{}
+	b := setup(t, func(g *Gateway) {
+		connect := g.Connect
+		g.Connect = func(ctx context.Context) (*pgx.Conn, error) {
+			<-listen
+			return connect(ctx)
+		}
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, b.conn, "select pg_terminate_backend(pid) from ("+gatewaytest.Listening+") l")
+	pgtest.Eventually(t, 20*time.Second, func() bool {
+		var listens bool
+		err := b.conn.QueryRow(t.Context(), "select exists ("+gatewaytest.Listening+")").Scan(&listens)
+		return err == nil && !listens
+	}, "the gateway still listens")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'unheard')")
+	close(listen)
+	if e := bob.want("message"); e.Content != "unheard" {
+		t.Errorf("told %+v", e)
+	}
+}
