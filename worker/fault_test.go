@@ -161,9 +161,9 @@
 //	48  a token without an end, of another algorithm, that expires, a membership that is lost
 //	    worker/gateway/token_test.go: TestATokenSaysWhoAndUntilWhen, TestNoTokenChoosesItsOwnAlgorithm
 //	    worker/gateway/gateway_test.go: TestATokenThatExpiresEndsTheConnection, TestWhoLosesTheProjectIsToldNothingMore
-//	    worker/gateway/stream_test.go: TestWhoLeavesIsToldNothingBeforeTheGatewayHasAsked
+//	    worker/gateway/leaving_test.go: TestWhoLeavesIsToldNothingBeforeTheGatewayHasAsked
 //	49  clients that read slowly, not at all, or are too many
-//	    worker/gateway/stream_test.go: TestASlowReaderIsToldToResync, TestAReaderWhoStopsReadingIsLetGo, TestConnectionsAreLimited
+//	    worker/gateway/limits_test.go: TestASlowReaderIsToldToResync, TestAReaderWhoStopsReadingIsLetGo, TestConnectionsAreLimited
 //	50  what happens between the snapshot and the subscription, or while a client is away
 //	    worker/gateway/stream_test.go: TestTheUnionOfWhatCameIsWhatThereIs, TestWhatHappensAfterTheSnapshotIsNotLost
 //	    worker/gateway/stream_test.go: TestWhatIsSaidWhileTheGatewayReadsIsNotLost, TestWhatTheSnapshotHasIsNotToldAgain

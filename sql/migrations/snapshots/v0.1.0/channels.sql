@@ -13,9 +13,10 @@ begin
     raise exception 'the channel name "%" is reserved', open_channel.name using
       errcode = 'invalid_parameter_value',
       hint = 'Names that start with headway, project_ or user_ are made by headway itself.';
-  elsif open_channel.project_id is not null and not exists (
-    select from headway.project p where p.id = open_channel.project_id
-  ) then
+  end if;
+  -- Before its members, as whoever deletes it.
+  perform from headway.project p where p.id = open_channel.project_id for key share;
+  if not found and open_channel.project_id is not null then
     raise exception 'there is no project %', open_channel.project_id using
       errcode = 'no_data_found',
       hint = 'select id, name from headway.project lists them.';
@@ -58,6 +59,7 @@ begin
   select c.name, m.user_id, c.last_seq, c.last_seq
   from unnest(open_channel.members) m (user_id)
   join headway.channel c on c.name = open_channel.name
+  order by m.user_id
   on conflict do nothing;
   return open_channel.name;
 end

@@ -175,10 +175,11 @@ as $$
       join headway.channel c on c.name = s.channel
       join headway.appuser u on u.id = s.user_id
       order by s.user_id, s.channel
-      -- Nobody waits for a cursor that is being moved, nor for a channel or a person that is being deleted, and
-      -- nobody who deletes one ever waits for somebody who waits here.
+      -- Nobody waits for a cursor that is being moved, for a channel that is being deleted or a person who is being
+      -- changed, as one who is forgotten, and nobody who does that ever waits for somebody who waits here.
       for no key update of s skip locked
-      for key share of c, u skip locked
+      for key share of c skip locked
+      for share of u skip locked
     ),
     item as (
       -- All that a person has or nothing: the rest alone may not have waited long enough.
@@ -210,7 +211,7 @@ as $$
   select count(*)::integer from digest
 $$;
 comment on function headway.reserve(bigint[], boolean) is
-  'Writes a digest of everything unread and unmailed for each of these people and returns how many; whoever has a cursor that is being moved just now is left for the next time. The caller holds the lock that keeps reservations apart.';
+  'Writes a digest of everything unread and unmailed for each of these people and returns how many; whoever is being changed just now, or has a cursor that is being moved, is left for the next time. The caller holds the lock that keeps reservations apart.';
 
 create function headway.reserve_digests(max_digests integer default 1000) returns integer
 language plpgsql
@@ -243,7 +244,7 @@ begin
   end if;
   if headway.reserve(array[reserve_digest.user_id], by_hand => true) = 0 then
     if exists (select from headway.unmailed n where n.user_id = reserve_digest.user_id) then
-      raise exception 'somebody is marking messages of person % read just now', reserve_digest.user_id using
+      raise exception 'person %, or what they have read, is being changed just now', reserve_digest.user_id using
         errcode = 'lock_not_available',
         hint = 'Call it again.';
     end if;

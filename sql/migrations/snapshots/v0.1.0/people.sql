@@ -122,6 +122,23 @@ create trigger appuser_after_delete after delete on headway.appuser
 referencing old table as old_rows
 for each statement execute function headway.appuser_after_delete();
 
+create function headway.appuser_before_update_id() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception 'person % cannot become person %', old.id, new.id using
+    errcode = 'feature_not_supported',
+    hint = 'What they said and their own channel stay with the id that they have.';
+end
+$$;
+comment on function headway.appuser_before_update_id() is 'Keeps the ids of people, to which their messages and their channel refer without a foreign key.';
+
+create trigger appuser_before_update_id before update of id on headway.appuser
+for each row when (new.id <> old.id)
+execute function headway.appuser_before_update_id();
+
 create function headway.appuser_before_truncate() returns trigger
 language plpgsql
 security definer
@@ -144,8 +161,12 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Whoever is saying what became of a mail has said it, or sees below that there is nobody to keep it for.
-  perform from headway.digest d where d.user_id = forget_user.user_id order by d.id for update;
+  -- An older snapshot does not show what has been reserved since.
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'forgetting a person is refused in a % transaction', current_setting('transaction_isolation') using
+      errcode = 'feature_not_supported',
+      hint = 'Forget them in a transaction of its own: begin isolation level read committed.';
+  end if;
   update headway.appuser u
   set fullname = 'Former user', email = null, digest_after = null, time_zone = 'UTC',
     quiet_from = null, quiet_until = null, mail_suspended_at = null, mail_suspended_reason = null
@@ -153,6 +174,8 @@ begin
   if not found then
     perform headway.check_people(array[forget_user.user_id]);
   end if;
+  -- Whoever is saying what became of a mail has said it, or sees that there is nobody to keep it for.
+  perform from headway.digest d where d.user_id = forget_user.user_id order by d.id for update;
   -- What is being sent just now is past recall, and erased when that ends; everything else with the name or address
   -- in it goes.
   update headway.digest d
@@ -162,7 +185,7 @@ begin
 end
 $$;
 comment on function headway.forget_user(bigint) is
-  'Erases a person''s name, address and preferences; what they wrote and completed stays, under "Former user". Errors: no_data_found.';
+  'Erases a person''s name, address and preferences; what they wrote and completed stays, under "Former user". Errors: no_data_found, and feature_not_supported where transactions are not read committed.';
 
 create function headway.project_after_insert() returns trigger
 language plpgsql
@@ -198,6 +221,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- As whoever leaves does: the membership before what comes with it.
+  perform from headway.member m where m.project_id = old.id order by m.user_id for update;
   -- As whoever posts does: the subscription before the channel, which goes first with its project.
   perform from headway.subscription s
   where s.channel in (select c.name from headway.channel c where c.project_id = old.id)
@@ -206,7 +231,7 @@ begin
   return old;
 end
 $$;
-comment on function headway.project_before_delete() is 'Waits for whoever is posting to a project before it is deleted.';
+comment on function headway.project_before_delete() is 'Waits for whoever is leaving a project or posting to it before it is deleted.';
 
 create trigger project_before_delete before delete on headway.project
 for each row execute function headway.project_before_delete();

@@ -264,6 +264,8 @@ as $$
 declare
   v_digest headway.digest;
   v_user headway.appuser;
+  v_channels text[];
+  v_projects bigint[];
   v_content json;
 begin
   if claim_digest.worker_id is null or not coalesce(claim_digest.lease > interval '0', false) then
@@ -310,20 +312,23 @@ begin
     ) then
       -- One digest that cannot be told must not keep all the others back.
       begin
+        -- What may be told, before it is: whoever loses it meanwhile is sent nothing of it.
+        v_channels := array(
+          select i.channel
+          from headway.digest_item i
+          join headway.subscription s on s.channel = i.channel and s.user_id = v_digest.user_id and not s.muted
+          where i.digest_id = v_digest.id
+        );
+        v_projects := array(select b.project_id from headway.member b where b.user_id = v_digest.user_id);
         v_content := headway.digest_content(v_digest.id);
         if json_array_length(v_content -> 'projects') > 0 then
           update headway.digest d
           set claimed_by = claim_digest.worker_id, lease_until = now() + claim_digest.lease, recipient = null, mail = null,
-            channels = array(
-              select i.channel
-              from headway.digest_item i
-              join headway.subscription s on s.channel = i.channel and s.user_id = d.user_id and not s.muted
-              where i.digest_id = d.id
-            ),
+            channels = v_channels,
             projects = array(
               select b.project_id
               from json_array_elements(v_content -> 'projects') p (project)
-              join headway.member b on b.project_id = (p.project ->> 'project_id')::bigint and b.user_id = d.user_id
+              join unnest(v_projects) b (project_id) on b.project_id = (p.project ->> 'project_id')::bigint
             )
           where d.id = v_digest.id;
           return v_content;
@@ -355,20 +360,26 @@ comment on function headway.claim_digest(uuid, interval) is
 create function headway.close_digest(digest_id bigint, state text, error text) returns void
 language plpgsql
 as $$
+declare
+  v_known boolean;
 begin
+  -- Who has no address any more may have been forgotten while it was on its way, and who is being changed may be just now:
+  -- neither their mail is kept nor what a server said of them.
+  select u.email is not null into v_known
+  from headway.appuser u
+  where u.id = (select d.user_id from headway.digest d where d.id = close_digest.digest_id)
+  for share skip locked;
+  v_known := coalesce(v_known, false);
   update headway.digest d
   set state = close_digest.state, claimed_by = null, lease_until = null,
     sent_at = case when close_digest.state = 'sent' then now() end,
-    -- Who has no address any more may have been forgotten while it was on its way: neither their mail is kept nor
-    -- what a server said of them.
-    error = case when u.email is not null or close_digest.state = 'cancelled' then close_digest.error end,
-    recipient = case when u.email is not null then d.recipient end,
-    mail = case when u.email is not null then d.mail end
-  from headway.appuser u
-  where d.id = close_digest.digest_id and u.id = d.user_id;
+    error = case when v_known or close_digest.state = 'cancelled' then close_digest.error end,
+    recipient = case when v_known then d.recipient end,
+    mail = case when v_known then d.mail end
+  where d.id = close_digest.digest_id;
 end
 $$;
-comment on function headway.close_digest(bigint, text, text) is 'Ends a digest in this state; erases its mail where the person has no address any more.';
+comment on function headway.close_digest(bigint, text, text) is 'Ends a digest in this state; erases its mail where the person has no address any more, or is being changed just now.';
 
 create function headway.release_digest(digest_id bigint, worker_id uuid) returns boolean
 language plpgsql
@@ -443,6 +454,12 @@ begin
     raise exception 'a digest cannot fail with the outcome "%"', coalesce(digest_failed.outcome, 'null') using
       errcode = 'invalid_parameter_value',
       hint = 'retry: not taken, try again later. refused: the address is no good. rejected: this mail is no good. unknown: nobody knows.';
+  end if;
+  if digest_failed.outcome = 'refused' then
+    -- The person before the digest, as whoever forgets or deletes them.
+    perform from headway.appuser u
+    where u.id = (select d.user_id from headway.digest d where d.id = digest_failed.digest_id)
+    for no key update;
   end if;
   -- Only the worker that holds it can say; after its lease another one may.
   select d.* into v_digest
