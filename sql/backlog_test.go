@@ -109,7 +109,8 @@ func TestManyRowsAtOnceCostNoMoreEach(t *testing.T) {
 			t.Errorf("%s takes %v, to insert ten thousand tasks %v", many, updated, inserted)
 		}
 	}
-	if n := value[int](t, conn, "select count(*) from headway.pending_fact where kind = 'assigned'"); n != 10_000 {
-		t.Errorf("%d assignments are to be told", n)
+	pgtest.Execute(t, conn, "select headway.fold(100000)")
+	if n := value[int](t, conn, "select count(*) from headway.message where kind = 'task_assigned'"); n != 10_000 {
+		t.Errorf("%d assignments were told", n)
 	}
 }

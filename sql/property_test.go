@@ -101,9 +101,9 @@ func TestPropertyCatchesBrokenVariants(t *testing.T) {
 				$$`)
 		}},
 		{"the fold takes some facts of a task and leaves others", func(t *testing.T, conn *pgx.Conn) {
-			redefine(t, conn, "headway.fold(integer)",
-				`(?s)(select f\.ctid\s+from headway\.pending_fact f\s+where f\.task_id = any \(v_tasks\).*?)(\s+\)\))`,
-				`$1 limit fold.max_facts$2`)
+			redefine(t, conn, "headway.consume(bigint[], bigint[])",
+				`(?s)(select f\.ctid\s+from headway\.pending_fact f\s+where f\.task_id = any \(consume\.tasks\).*?)(\s+\)\))`,
+				`$1 limit 3$2`)
 		}},
 		{"the recount sees later than what is consumed", func(t *testing.T, conn *pgx.Conn) {
 			pgtest.Execute(t, conn, "alter function headway.recount_difference(bigint[]) volatile")

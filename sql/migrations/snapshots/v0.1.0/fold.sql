@@ -17,9 +17,9 @@ declare
   v_held bigint[];
   v_recount bigint[];
   v_tasks bigint[];
+  v_consumed integer;
   v_facts headway.pending_fact[];
-  v_mode text := headway.notify_mode();
-  v_notified bigint;
+  v_counted boolean;
 begin
   if max_facts is null or max_facts < 1 then
     raise exception 'max_facts is %, which folds nothing', max_facts using
@@ -85,6 +85,11 @@ begin
         select f.project_id, 'user_' || f.user_id
         from headway.pending_fact f
         where f.project_id = any (v_recount) and f.kind in ('assigned', 'reopened')
+        union
+        select f.project_id, 'user_' || a.user_id
+        from headway.pending_fact f
+        join headway.assignment a on a.task_id = f.task_id
+        where f.project_id = any (v_recount) and f.kind = 'assigned' and f.user_id is null
       ),
       free as (
         select c.name
@@ -99,11 +104,44 @@ begin
     from told t
     join headway.channel c on c.name = t.channel
     where t.channel not in (select f.name from free f);
-    exit when v_held is null;
-    v_busy := v_busy || v_held;
-  end loop;
+    if v_held is not null then
+      v_busy := v_busy || v_held;
+      continue;
+    end if;
 
-  if v_recount <> '{}' then
+    v_counted := false;
+    begin
+      select c.consumed, c.facts into v_consumed, v_facts from headway.consume(v_recount, v_tasks) c;
+      v_counted := true;
+      -- What came after the look may have something to tell in a channel that somebody holds: all is taken back, and looked
+      -- at anew, rather than that everybody waits.
+      perform from headway.channel c
+      where c.name in (select 'user_' || f.user_id from unnest(v_facts) f where f.kind in ('assigned', 'reopened'))
+      for no key update nowait;
+      exit;
+    exception
+      when lock_not_available then
+        if not v_counted then
+          raise;
+        end if;
+    end;
+  end loop;
+  perform headway.post_activity(v_facts);
+  return v_consumed;
+end
+$$;
+comment on function headway.fold(integer) is
+  'Folds waiting facts into the progress tables, posts their activity messages and notifies; returns how many it consumed, 0 when there is nothing it can fold now. max_facts bounds a batch, except where a project has to be counted anew. What the worker does all day: select headway.fold().';
+
+create function headway.consume(recount bigint[], tasks bigint[], out consumed integer, out facts headway.pending_fact[])
+language plpgsql
+volatile
+as $$
+declare
+  v_mode text := headway.notify_mode();
+  v_notified bigint;
+begin
+  if consume.recount <> '{}' then
     -- A recount may read all of a project: a plan made for it pays.
     perform set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'on', true);
   end if;
@@ -117,11 +155,11 @@ begin
     consumed as (
       delete from headway.pending_fact f
       where f.ctid = any (array(
-        select f.ctid from headway.pending_fact f where f.project_id = any (v_recount)
+        select f.ctid from headway.pending_fact f where f.project_id = any (consume.recount)
         union all
         select f.ctid
         from headway.pending_fact f
-        where f.task_id = any (v_tasks) and f.project_id not in (select w.project_id from waits w)
+        where f.task_id = any (consume.tasks) and f.project_id not in (select w.project_id from waits w)
       ))
       returning f as fact
     ),
@@ -130,9 +168,9 @@ begin
       from (
         select e.project_id, e.user_id, e.done, e.total
         from headway.pending_effect e
-        where e.task_id = any (v_tasks) and e.project_id not in (select w.project_id from waits w)
+        where e.task_id = any (consume.tasks) and e.project_id not in (select w.project_id from waits w)
         union all
-        select r.project_id, r.user_id, r.done, r.total from headway.recount_difference(v_recount) r
+        select r.project_id, r.user_id, r.done, r.total from headway.recount_difference(consume.recount) r
       ) d
       group by d.project_id, d.user_id
       having sum(d.done) <> 0 or sum(d.total) <> 0
@@ -198,19 +236,25 @@ begin
         offset 0
       ) e
     )
-  select array_agg(c.fact), (select n.count from notified n)
-  into v_facts, v_notified
-  from consumed c;
+  select (select count(*) from consumed), array_agg(t.fact), (select n.count from notified n)
+  into consume.consumed, consume.facts, v_notified
+  from (
+    select c.fact from consumed c where (c.fact).kind <> 'assigned' or (c.fact).user_id is not null
+    union all
+    -- A task that has become one for some is news to each of them.
+    select jsonb_populate_record(c.fact, jsonb_build_object('user_id', a.user_id))
+    from consumed c
+    join headway.assignment a on a.task_id = (c.fact).task_id
+    where (c.fact).kind = 'assigned' and (c.fact).user_id is null
+  ) t;
 
-  if v_recount <> '{}' then
+  if consume.recount <> '{}' then
     perform set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true);
   end if;
-  perform headway.post_activity(v_facts);
-  return coalesce(cardinality(v_facts), 0);
 end
 $$;
-comment on function headway.fold(integer) is
-  'Folds waiting facts into the progress tables, posts their activity messages and notifies; returns how many it consumed, 0 when there is nothing it can fold now. max_facts bounds a batch, except where a project has to be counted anew. What the worker does all day: select headway.fold().';
+comment on function headway.consume(bigint[], bigint[]) is
+  'Folds everything that waits of these projects, which are counted anew, and what waits of these tasks in other projects, notifies of the progress, and returns how many facts that were and what they say. For headway.fold(), which holds the locks.';
 
 create function headway.post_activity(facts headway.pending_fact[]) returns void
 language plpgsql
@@ -224,6 +268,11 @@ begin
       from unnest(post_activity.facts) f
       where f.kind = 'completed'
     ),
+    assigned as (
+      select coalesce(jsonb_object_agg(f.task_id || ' ' || f.user_id, f.id), '{}') as ids
+      from unnest(post_activity.facts) f
+      where f.kind = 'assigned'
+    ),
     told as (
       select f.id, u.id as actor_id, h.channel, 'task_' || f.kind as kind, f.project_id, f.task_id, left(t.title, 10000) as title, f.user_id, f.reason
       from (
@@ -231,17 +280,21 @@ begin
         from unnest(post_activity.facts) f
       ) f
       join headway.task t on t.id = f.task_id and t.project_id = f.project_id
-      -- Whoever did it may be gone, or have been a number that somebody made up.
-      left join headway.appuser u on u.id = f.actor_id
+      -- Whoever did it may be gone, or have been a number that somebody made up; whoever is there stays until all is told.
+      left join lateral (
+        select u.id from headway.appuser u where u.id = f.actor_id for key share skip locked
+      ) u on true
       cross join lateral (
         select 'project_' || f.project_id || '_staff' as channel
         where f.kind = 'completed'
-          -- A shared task is completed once; whoever comes second changes nothing.
+          -- A shared task is completed once; whoever comes second, as the facts are told, changes nothing.
           and not (t.shared and exists (
-            select from headway.completion earlier
-            where earlier.task_id = f.task_id and earlier.user_id <> f.user_id
-              and (earlier.completed_at, earlier.user_id) < (
-                select c.completed_at, c.user_id from headway.completion c where c.task_id = f.task_id and c.user_id = f.user_id
+            select from headway.completion c
+            where c.task_id = f.task_id and c.user_id <> f.user_id
+              and coalesce(((select l.ids from later l) -> (c.task_id || ' ' || c.user_id))::bigint, 0) < f.id
+              and not exists (
+                select from headway.pending_fact p
+                where p.kind = 'completed' and p.task_id = c.task_id and p.user_id = c.user_id
               )
           ))
         union all
@@ -269,7 +322,10 @@ begin
         -- Whether they are a customer is asked of nobody else: the planner would ask that first.
         select 'user_' || f.user_id
         where case
-          when f.kind = 'assigned' and t.audience = 'assigned' then exists (
+          when f.kind = 'assigned' and t.audience = 'assigned'
+            -- Also where both happened at once, to the task and to the person, they are told once.
+            and ((select a.ids from assigned a) -> (f.task_id || ' ' || f.user_id))::bigint = f.id
+          then exists (
             select from headway.member m
             where m.project_id = f.project_id and m.user_id = f.user_id and m.role = 'customer'
           )

@@ -3,8 +3,6 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_assigned bigint[];
 begin
   case tg_op
     when 'INSERT' then
@@ -26,22 +24,15 @@ begin
           errcode = 'feature_not_supported',
           hint = 'Insert it in the other project and delete it here.';
       end if;
-      -- While a task is for everyone, its assignment is told to nobody.
-      v_assigned := array(
-        select n.id from new_rows n where n.audience = 'assigned'
+      -- While a task is for everyone, its assignment is told to nobody. To whom it is told now the fold finds out: others
+      -- may assign it at the same time.
+      insert into headway.pending_fact (kind, project_id, task_id, actor_id)
+      select 'assigned', c.project_id, c.id, headway.actor()
+      from (
+        select n.project_id, n.id from new_rows n where n.audience = 'assigned'
         intersect
-        select o.id from old_rows o where o.audience <> 'assigned'
-      );
-      if v_assigned <> '{}' then
-        insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
-        select 'assigned', t.project_id, a.task_id, a.user_id, headway.actor()
-        from (
-          select a.task_id, a.user_id from headway.assignment a where a.task_id = any (v_assigned)
-          except
-          select f.task_id, f.user_id from headway.pending_fact f where f.kind = 'assigned' and f.task_id = any (v_assigned)
-        ) a
-        join headway.task t on t.id = a.task_id;
-      end if;
+        select o.project_id, o.id from old_rows o where o.audience <> 'assigned'
+      ) c;
       insert into headway.pending_fact (kind, project_id)
       select distinct 'recompute'::headway.fact_kind, c.project_id
       from (

@@ -1,0 +1,159 @@
+package sql_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pgtest"
+)
+
+// told is where what is told is told of: Abe and Bob are customers, Dora and Eve their staff; task 1 is shared and for all.
+const told = `
+insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob'), (5, 'Dora'), (6, 'Eve');
+insert into headway.project (id, name) values (1, 'Website'), (2, 'Shop');
+insert into headway.member (project_id, user_id, role) values (1, 1, 'customer'), (1, 2, 'customer'), (1, 5, 'staff'), (1, 6, 'staff'), (2, 1, 'customer');
+insert into headway.task (id, project_id, title, shared, audience) values
+  (1, 1, 'Domain', true, 'everyone'), (3, 1, 'Logo', true, 'assigned'), (9, 2, 'Shelf', true, 'everyone');
+select headway.fold();`
+
+// TestWhatHappensAtOnceIsToldOnce has two transactions meet a fold in orders in which what one of them did is seen by the
+// other's side only later.
+func TestWhatHappensAtOnceIsToldOnce(t *testing.T) {
+	t.Parallel()
+	const (
+		open, commit = "begin", "commit"
+		older        = "begin isolation level repeatable read; select from headway.task limit 1"
+		forSome      = "update headway.task set audience = 'assigned' where id = 1"
+		assign       = "insert into headway.assignment (task_id, user_id) values (1, 2)"
+		fold         = "select headway.fold()"
+	)
+	assigned := []string{`user_2: You were assigned "Domain"`}
+	type step struct{ who, what string }
+	for name, test := range map[string]struct {
+		steps []step
+		want  []string
+	}{
+		"assigned while a task becomes one for some": {
+			[]step{{"a", open}, {"a", forSome}, {"b", assign}, {"b", fold}, {"a", commit}}, assigned,
+		},
+		"assigned before, folded while": {
+			[]step{{"b", assign}, {"a", open}, {"a", forSome}, {"b", fold}, {"a", commit}}, assigned,
+		},
+		"assigned before and folded before": {
+			[]step{{"b", assign}, {"b", fold}, {"a", forSome}}, assigned,
+		},
+		"assigned before, folded after": {
+			[]step{{"b", assign}, {"a", forSome}}, assigned,
+		},
+		"assigned after an older snapshot": {
+			[]step{{"a", older}, {"b", assign}, {"b", fold}, {"a", forSome}, {"a", commit}}, assigned,
+		},
+		"both in one statement": {
+			[]step{{"a", "with n as (insert into headway.assignment (task_id, user_id) values (1, 2)) " + forSome}}, assigned,
+		},
+		"for some, for everyone and for some again": {
+			[]step{{"b", assign}, {"a", forSome}, {"a", fold}, {"a", "update headway.task set audience = 'everyone' where id = 1"}, {"a", forSome}},
+			[]string{assigned[0], assigned[0]},
+		},
+		"completed by two, folded between": {
+			[]step{{"a", open}, {"a", "select headway.complete_task(1, 1)"}, {"b", "select headway.complete_task(1, 2)"}, {"b", fold}, {"a", commit}},
+			[]string{`project_1_staff: Bob completed "Domain"`},
+		},
+		"completed by two, folded after": {
+			[]step{{"a", open}, {"a", "select headway.complete_task(1, 1)"}, {"b", "select headway.complete_task(1, 2)"}, {"a", commit}},
+			[]string{`project_1_staff: Abe completed "Domain"`},
+		},
+		"completed by two and reopened by one": {
+			[]step{
+				{"a", open}, {"a", "select headway.complete_task(1, 1)"}, {"b", "select headway.complete_task(1, 2)"}, {"b", fold},
+				{"b", "delete from headway.completion where task_id = 1 and user_id = 2"}, {"a", commit},
+			},
+			[]string{`project_1_staff: Bob completed "Domain"`, `project_1_staff: Abe completed "Domain"`},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			a, b := db.Conn(t), db.Conn(t)
+			pgtest.Execute(t, a, told)
+			for _, s := range test.steps {
+				pgtest.Execute(t, map[string]*pgx.Conn{"a": a, "b": b}[s.who], s.what)
+			}
+			pgtest.Execute(t, b, fold)
+			got := value[[]string](t, b, `
+				select coalesce(array_agg(concat_ws(' ', m.channel || ':', u.fullname, m.content) order by m.channel, m.seq), '{}')
+				from headway.message m left join headway.appuser u on u.id = m.sender`)
+			if !slices.Equal(got, test.want) {
+				t.Errorf("told %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestWhatComesAfterTheLookWaitsAlone assigns a task, to somebody whose channel is held, after a fold has looked whose
+// channels are.
+func TestWhatComesAfterTheLookWaitsAlone(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	holder, folder, other := db.Conn(t), db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, other, told)
+	redefine(t, other, "headway.consume(bigint[], bigint[])", `(?s)(AS \$function\$.*?begin\n)`, "${1}perform pg_advisory_xact_lock(42);\n")
+	pgtest.Execute(t, other, "insert into headway.assignment (task_id, user_id) values (3, 1); select headway.complete_task(9, 1)")
+	pgtest.Execute(t, holder, "begin; select headway.post(2, 'user_2', 'A note to myself')")
+
+	pgtest.Execute(t, other, "select pg_advisory_lock(42)")
+	fold := start(t.Context(), folder, "set statement_timeout = '30s'; select headway.fold()")
+	fold.waits(t, other, folder)
+	pgtest.Execute(t, other, "insert into headway.assignment (task_id, user_id) values (3, 2); select pg_advisory_unlock(42)")
+	if err := fold.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	if n := value[int](t, other, "select done from headway.shared_progress where project_id = 2"); n != 1 {
+		t.Error("the other project is not folded")
+	}
+	exact(t, other, "while the channel is held")
+	pgtest.Execute(t, holder, "select headway.post(5, 'project_1_staff', 'Done'); commit")
+	pgtest.Execute(t, other, "select headway.fold()")
+	exact(t, other, "in the end")
+	if n := value[int](t, other, "select count(*) from headway.message where kind = 'task_assigned'"); n != 2 {
+		t.Errorf("%d were told", n)
+	}
+}
+
+// TestWhoIsToldOfStaysUntilItIsTold deletes somebody while a fold tells what they did, and before it does.
+func TestWhoIsToldOfStaysUntilItIsTold(t *testing.T) {
+	t.Parallel()
+	const reopened = told + "select headway.complete_task(1, 1), headway.fold(); select headway.reopen_task(1, 1, 6);"
+	const senders = "select array_agg(coalesce(m.sender, 0) order by m.seq) from headway.message m where m.channel = 'project_1_staff'"
+
+	t.Run("meanwhile", func(t *testing.T) {
+		t.Parallel()
+		db := pgtest.New(t)
+		a, b, other := db.Conn(t), db.Conn(t), db.Conn(t)
+		pgtest.Execute(t, other, reopened)
+		pgtest.Execute(t, a, "begin; select headway.fold()")
+		deleted := start(t.Context(), b, "delete from headway.appuser where id = 6")
+		deleted.waits(t, other, b)
+		pgtest.Execute(t, a, "commit")
+		if err := deleted.wait(t); code(err) != "23503" {
+			t.Errorf("to delete them ends with %v", err)
+		}
+		if got := value[[]int64](t, other, senders); !slices.Equal(got, []int64{1, 6}) {
+			t.Errorf("the senders are %d", got)
+		}
+	})
+	t.Run("before", func(t *testing.T) {
+		t.Parallel()
+		db := pgtest.New(t)
+		a, b := db.Conn(t), db.Conn(t)
+		pgtest.Execute(t, b, reopened)
+		pgtest.Execute(t, a, "begin; delete from headway.appuser where id = 6")
+		pgtest.Execute(t, b, "set statement_timeout = '30s'; select headway.fold()")
+		pgtest.Execute(t, a, "commit")
+		if got := value[[]int64](t, b, senders); !slices.Equal(got, []int64{1, 0}) {
+			t.Errorf("the senders are %d", got)
+		}
+	})
+}
