@@ -501,6 +501,9 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** Marks a channel read, by default all of it. @param {string} channel @param {number} [through] */
   async markRead(channel, through) {
     const { read_seq } = await this.request("POST", `api/channels/${channel}/read`, { through_seq: through });
+    // The gateway tells all windows, but not at once where the database notifies nothing.
+    const last_seq = this.channels.get(channel)?.last_seq ?? Infinity;
+    if (read_seq >= last_seq) this.#takeCursor({ channel, last_seq, read_seq, unread: 0 });
     return read_seq;
   }
 

@@ -368,6 +368,20 @@ func TestWhatIsNotMarkedReadSaysSo(t *testing.T) {
 	}
 }
 
+// TestWhatIsMarkedReadIsSoAtOnce marks all read where the database notifies nothing and the gateway is not about to look.
+func TestWhatIsMarkedReadIsSoAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(g *gateway.Gateway) { g.LookInterval = time.Hour })
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'broadcast', 'News')")
+	bob.Shows("inbox", "1")
+	pgtest.Execute(t, s.conn, "select headway.set_setting('notify_payload', 'off')")
+	bob.Click(webtest.In("inbox", ".open"))
+	bob.Click(webtest.In("inbox", ".all"))
+	bob.Shows("inbox", "Everything is read.")
+}
+
 // does waits until the database says so.
 func (s *site) does(t *testing.T, v *tab, what, condition string) {
 	t.Helper()

@@ -34,5 +34,6 @@ func (w *Worker) newGateway(ctx context.Context) (*gateway.Gateway, error) {
 	}
 	g := gateway.New(w.pool, connect, verifier, w.Log)
 	g.Origins = w.Config.AllowedOrigins
+	registerGateway(w.Registry, g)
 	return g, nil
 }

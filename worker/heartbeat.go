@@ -17,7 +17,9 @@ const (
 	sqlRetire = `select headway.retire($1)`
 
 	sqlStatus = `
-select pending_facts, coalesce(extract(epoch from oldest_fact_age), 0)::float8, notification_queue_percent::float8 / 100::float8
+select
+  pending_facts, coalesce(extract(epoch from oldest_fact_age), 0)::float8, notification_queue_percent::float8 / 100::float8,
+  digests, coalesce(extract(epoch from oldest_digest_age), 0)::float8
 from headway.status`
 )
 
@@ -57,10 +59,13 @@ func (w *Worker) beat(ctx context.Context) error {
 	}
 
 	var queue queue
-	err = conn.QueryRow(ctx, sqlStatus).Scan(&queue.facts, &queue.age, &queue.notifications)
+	var digests map[string]float64
+	var oldestDigest float64
+	err = conn.QueryRow(ctx, sqlStatus).Scan(&queue.facts, &queue.age, &queue.notifications, &digests, &oldestDigest)
 	if err != nil {
 		return fmt.Errorf("read headway.status: %w", err)
 	}
+	w.metrics.ledger(digests, oldestDigest)
 	before = w.status.update(func(c *condition) { c.queue, c.lastBeat = queue, time.Now() })
 	if queue.notifications >= 0.5 && before.queue.notifications < 0.5 {
 		w.Log.Warn("the server's notification queue is half full, so headway notifies nothing: "+

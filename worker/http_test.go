@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"headway/internal/pgtest"
+	"headway/internal/smtptest"
 	"headway/sql"
 	"headway/worker"
 )
@@ -68,6 +69,9 @@ func TestHealthReadinessAndMetricsAreServed(t *testing.T) {
 		"headway_fold_errors_total 0\n",
 		"headway_probe_failures_total 0\n",
 		"headway_pending_facts 0\n",
+		`headway_digest_attempts_total{outcome="refused"} 0` + "\n",
+		"headway_mail_errors_total 0\n",
+		"headway_oldest_digest_age_seconds 0\n",
 		`headway_info{version="test"} 1` + "\n",
 		`headway_fold_seconds_bucket{le="0.001"}`,
 		"headway_notification_queue_usage ",
@@ -99,10 +103,28 @@ func TestHealthReadinessAndMetricsAreServed(t *testing.T) {
 	if status, _ := get(t, addr, "/healthz"); status != http.StatusOK {
 		t.Errorf("/healthz without a database: %d", status)
 	}
-	if metric(t, w.Worker, "headway_leader") != 0 || metric(t, w.Worker, "headway_listening") != 0 {
-		t.Error("it leads and listens without a database")
+	for range 3 { // also while it tries by way of the pool
+		if metric(t, w.Worker, "headway_leader") != 0 || metric(t, w.Worker, "headway_listening") != 0 {
+			t.Error("it leads and listens without a database")
+		}
+		w.await(worker.Polled, worker.Polled)
 	}
 	w.stop()
+}
+
+// TestMetricsTellThatNoMailGoesOut has a digest wait for a mail server that cannot be reached.
+func TestMetricsTellThatNoMailGoesOut(t *testing.T) {
+	t.Parallel()
+	p := correspond(t, 1, smtptest.Options{})
+	w := start(t, p.config("HEADWAY_SMTP_URL", "smtp://127.0.0.1:1?tls=none"), func(w *worker.Worker) {
+		w.HeartbeatInterval, w.SweepInterval = 100*time.Millisecond, 100*time.Millisecond
+	})
+	for _, name := range []string{"headway_mail_errors_total", "headway_oldest_digest_age_seconds"} {
+		pgtest.Eventually(t, soon, func() bool { return metric(t, w.Worker, name) > 0 }, "%s stays 0", name)
+	}
+	if n := metric(t, w.Worker, "headway_digests"); n != 1 {
+		t.Errorf("%v digests wait", n)
+	}
 }
 
 func TestAWorkerThatCannotBeginSaysWhy(t *testing.T) {

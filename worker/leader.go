@@ -18,6 +18,7 @@ const steady = 10 * time.Second
 // session is one that Run has opened.
 func (w *Worker) progress(ctx context.Context, s *session) error {
 	reconnect := backoff{first: 50 * time.Millisecond, max: 5 * time.Second}
+	polling := &backoff{first: w.fastPoll(), max: 5 * time.Second}
 	wasDeaf := false
 	wait, slow := time.Duration(0), false
 	for {
@@ -26,13 +27,13 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 		switch {
 		case wasDeaf:
 			w.observe(Deaf)
-			s, err = w.pollMeanwhile(ctx, w.RelistenInterval)
+			s, err = w.pollMeanwhile(ctx, w.RelistenInterval, polling)
 		case wait < time.Second && !slow:
 			if pause(ctx, wait) {
 				s, err = w.hearing(ctx, s)
 			}
 		default:
-			s, err = w.pollMeanwhile(ctx, wait) // where DATABASE_URL still works, facts need not wait
+			s, err = w.pollMeanwhile(ctx, wait, polling) // where DATABASE_URL still works, facts need not wait
 		}
 		if ctx.Err() != nil {
 			if s != nil {
@@ -87,9 +88,7 @@ func (w *Worker) hearing(ctx context.Context, s *session) (*session, error) {
 }
 
 // pollMeanwhile waits and then opens a session that hears, and polls all the while.
-func (w *Worker) pollMeanwhile(ctx context.Context, wait time.Duration) (s *session, err error) {
-	// It folds, so to people it is the leader, even if others are too.
-	w.status.update(func(c *condition) { c.leader = true })
+func (w *Worker) pollMeanwhile(ctx context.Context, wait time.Duration, polling *backoff) (s *session, err error) {
 	defer w.status.update(func(c *condition) { c.leader = false })
 	tried, done := context.WithCancel(ctx)
 	var trying sync.WaitGroup
@@ -99,7 +98,7 @@ func (w *Worker) pollMeanwhile(ctx context.Context, wait time.Duration) (s *sess
 			s, err = w.hearing(ctx, nil)
 		}
 	})
-	w.poll(ctx, tried)
+	w.poll(ctx, tried, polling)
 	trying.Wait()
 	return s, err
 }

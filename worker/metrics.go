@@ -3,6 +3,9 @@ package worker
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"headway/worker/gateway"
+	"headway/worker/smtp"
 )
 
 // metrics are what the worker counts. What is a matter of now rather than of so far, the gauges read from the status.
@@ -15,7 +18,10 @@ type metrics struct {
 	polls         prometheus.Counter
 	probeFailures prometheus.Counter
 	panics        prometheus.Counter
-	digests       *prometheus.CounterVec
+	mailErrors    prometheus.Counter
+	attempts      *prometheus.CounterVec
+	digests       *prometheus.GaugeVec
+	oldestDigest  prometheus.Gauge
 }
 
 func newMetrics(registry *prometheus.Registry, version string, status *status) *metrics {
@@ -50,14 +56,28 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 		Help:    "How long folds took that succeeded, those that found nothing included.",
 		Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16), // half a millisecond to 16 seconds
 	})
-	digests := prometheus.NewCounterVec(prometheus.CounterOpts{
+	attempts := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "headway_digest_attempts_total",
 		Help: "Attempts to send a digest, by how they ended: sent, retry, refused, rejected or unknown.",
 	}, []string{"outcome"})
-	registry.MustRegister(info, seconds, digests)
+	for _, outcome := range []string{"sent", string(smtp.Retry), string(smtp.Refused), string(smtp.Rejected), string(smtp.Unknown)} {
+		attempts.WithLabelValues(outcome) // from 0 on, so that the first of each is an increase
+	}
+	digests := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "headway_digests",
+		Help: "Digests in the ledger by state, at the last heartbeat.",
+	}, []string{"state"})
+	oldestDigest := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "headway_oldest_digest_age_seconds",
+		Help: "How long the oldest digest that could be sent has waited, at the last heartbeat.",
+	})
+	registry.MustRegister(info, seconds, attempts, digests, oldestDigest)
 
 	return &metrics{
+		attempts:      attempts,
 		digests:       digests,
+		oldestDigest:  oldestDigest,
+		mailErrors:    counter("headway_mail_errors_total", "Times that digests could not be sent for want of a mail server or of the ledger."),
 		facts:         counter("headway_facts_folded_total", "Facts that were folded."),
 		foldErrors:    counter("headway_fold_errors_total", "Folds that failed and were tried again."),
 		foldSeconds:   seconds,
@@ -67,6 +87,27 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 		probeFailures: counter("headway_probe_failures_total", "Notifications to itself that the worker did not hear."),
 		panics:        counter("headway_panics_total", "Loops of the worker that panicked and were started again."),
 	}
+}
+
+// ledger takes note of how the digests stand: how many of each state, and how long the oldest has waited, in seconds.
+func (m *metrics) ledger(digests map[string]float64, oldest float64) {
+	m.digests.Reset()
+	for state, n := range digests {
+		m.digests.WithLabelValues(state).Set(n)
+	}
+	m.oldestDigest.Set(oldest)
+}
+
+// registerGateway has metrics tell what a gateway knows of itself.
+func registerGateway(registry *prometheus.Registry, g *gateway.Gateway) {
+	registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "headway_gateway_connections", Help: "Clients that listen to this worker's gateway.",
+		}, func() float64 { return float64(g.Connections()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "headway_gateway_listening", Help: "1 if the gateway hears notifications; else it looks every few seconds.",
+		}, func() float64 { return oneIf(g.Hears()) }),
+	)
 }
 
 func oneIf(b bool) float64 {

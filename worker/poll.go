@@ -11,13 +11,15 @@ func (w *Worker) fastPoll() time.Duration {
 }
 
 // poll folds by way of the pool until the one context ends, or the other, which leaves the fold in hand alone. It takes no
-// lock of a session and never KEY, so it works through any pooler, and any number of workers may do it.
-func (w *Worker) poll(ctx, until context.Context) {
-	trouble := backoff{first: w.fastPoll(), max: 5 * time.Second}
+// lock of a session and never KEY, so it works through any pooler, and any number of workers may do it. While folds fail
+// it pauses as trouble says.
+func (w *Worker) poll(ctx, until context.Context, trouble *backoff) {
 	for until.Err() == nil {
 		w.metrics.polls.Inc()
 		w.observe(Polled)
 		folded, err := w.fold(ctx, pooled{w.pool})
+		// To people it is the leader while it folds, even if others are too.
+		w.status.update(func(c *condition) { c.leader = err == nil })
 		if err != nil {
 			w.complain(err)
 			pause(until, trouble.pause())

@@ -109,7 +109,7 @@ needed_column (relation, number) as (
     ('headway.pending_fact', '{id,at}'::name[]),
     ('headway.worker', null),
     ('headway.setting', null),
-    ('headway.digest', '{id,state}'),
+    ('headway.digest', '{id,state,next_attempt_at}'),
     ('headway.digest_run', null)
   ) n (relation, columns)
   join relation c on c.name = n.relation

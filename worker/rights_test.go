@@ -155,7 +155,7 @@ func TestALoginThatMayDoTooLittleIsRefused(t *testing.T) {
 		"revoke usage on schema headway from headway_worker":                         "it may not use the schema headway: ",
 		"revoke execute on function headway.fold from headway_worker":                "it may not call headway.fold(integer): ",
 		"revoke execute on function headway.digest_run_finished from headway_worker": "it may not call headway.digest_run_finished(timestamp with time zone): ",
-		"revoke select on headway.status from headway_worker":                        "it may not read pending_facts, oldest_fact_age, workers, leader, notification_queue_percent, digests of headway.status: ",
+		"revoke select on headway.status from headway_worker":                        "it may not read pending_facts, oldest_fact_age, workers, leader, notification_queue_percent, digests, oldest_digest_age of headway.status: ",
 		"revoke select (id) on headway.digest from headway_worker":                   "it may not read id of headway.digest: ",
 		"drop policy counted on headway.pending_fact":                                "it is not shown the rows of headway.pending_fact: ",
 		"alter policy counted on headway.worker using (pid = 1)":                     "it is not shown the rows of headway.worker: ",

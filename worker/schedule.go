@@ -26,6 +26,7 @@ func (w *Worker) digests(ctx context.Context) error {
 	defer sweep.Stop()
 	for {
 		if sent, err := w.mailer.Send(ctx); err != nil && ctx.Err() == nil {
+			w.metrics.mailErrors.Inc()
 			w.Log.Error("digests could not be sent and are tried again", slog.Any("error", err))
 		} else if sent > 0 {
 			w.Log.Info("digests were sent", slog.Int("sent", sent))

@@ -151,7 +151,7 @@ func (w *Worker) begin(ctx context.Context) (first *session, listener net.Listen
 		w.Log.Warn("no digest is reserved or sent: HEADWAY_SMTP_URL is not set")
 	} else {
 		w.mailer = NewMailer(w.Config, w.pool, w.id, w.Log)
-		w.mailer.Observe = func(_ int64, outcome string, _ error) { w.metrics.digests.WithLabelValues(outcome).Inc() }
+		w.mailer.Observe = func(_ int64, outcome string, _ error) { w.metrics.attempts.WithLabelValues(outcome).Inc() }
 	}
 	if w.gateway, err = w.newGateway(ctx); err != nil {
 		return nil, nil, err

@@ -222,7 +222,7 @@ grant select (id, user_id, state, created_at, attempts, next_attempt_at, lease_u
 grant select on headway.digest_item to headway_app;
 grant select (id, user_id, state, created_at, sent_at) on headway.digest to headway_user;
 grant select on headway.digest_item to headway_user;
-grant select (id, state) on headway.digest to headway_worker, headway_monitor;
+grant select (id, state, next_attempt_at) on headway.digest to headway_worker, headway_monitor;
 grant select on headway.digest_run to headway_worker;
 create policy counted on headway.digest for select to headway_worker, headway_monitor using (true);
 create policy counted on headway.digest_run for select to headway_worker using (true);

@@ -52,6 +52,9 @@ func (h *hub) visit(userID int64) {
 				if t != nil && (t.seq == b.Seq && t.seq != unknown && p.Seq < t.seq || t.version == b.Version && t.version != unknown && p.Version < t.version) {
 					h.forget(t)
 				}
+				if told, known := h.told[userID][p.Channel]; known && told != p.ReadSeq {
+					h.tellCursor(userID, p.Channel)
+				}
 			}
 			for c := range h.people[userID] {
 				for t := range maps.Clone(c.topics) {
@@ -79,7 +82,7 @@ func (h *hub) positions(userID int64) map[string]position {
 	found := map[string]position{}
 	for c := range h.people[userID] {
 		for t := range c.topics {
-			found[t.channel] = position{t.channel, t.seq, t.version}
+			found[t.channel] = position{Channel: t.channel, Seq: t.seq, Version: t.version}
 		}
 	}
 	return found
@@ -139,6 +142,7 @@ func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 		position := snap.position()
 		late := false
 		h.mu.Lock()
+		h.tell(c.UserID, snap)
 		for name := range position.Channels {
 			if t := h.topics[name]; t == nil || !t.has(c) {
 				h.join(c, name) // what it got between the snapshot and now is in the next one
@@ -159,6 +163,19 @@ func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 		}
 		c.begin(position, append(first, fmt.Appendf(nil, `{"type":"snapshot","snapshot":%s}`, snap.text)))
 		return nil
+	}
+}
+
+// tell takes note of how far a person has read by a snapshot. The lock is held.
+func (h *hub) tell(userID int64, snap *snapshot) {
+	if h.told[userID] == nil {
+		h.told[userID] = map[string]int64{}
+	}
+	for _, c := range snap.Channels {
+		// Where another connection was told more, this one is told again.
+		if told, known := h.told[userID][c.Channel]; !known || c.ReadSeq < told {
+			h.told[userID][c.Channel] = c.ReadSeq
+		}
 	}
 }
 
@@ -217,6 +234,7 @@ func (h *hub) resume(ctx context.Context, c *conn, has Positions) (bool, error) 
 			return false, err
 		}
 		h.mu.Lock()
+		h.tell(c.UserID, snap)
 		started := h.start(fresh, position)
 		h.mu.Unlock()
 		if !started {
@@ -268,5 +286,6 @@ func (h *hub) exit(c *conn) {
 	delete(h.people[c.UserID], c)
 	if len(h.people[c.UserID]) == 0 {
 		delete(h.people, c.UserID)
+		delete(h.told, c.UserID)
 	}
 }

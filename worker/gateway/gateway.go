@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,7 +22,7 @@ type Gateway struct {
 	Verifier *Verifier
 	Log      *slog.Logger
 
-	// Connect opens the connection that listens: a direct one.
+	// Connect opens the connection that listens: a direct one, to the database of the pool.
 	Connect func(ctx context.Context) (*pgx.Conn, error)
 
 	// Origins are the pages that may connect, as scheme://host[:port], beside those of the gateway's own host.
@@ -45,11 +46,18 @@ type Gateway struct {
 	// LookInterval is how often the server is asked whether it is there and would notify. Default: 5s.
 	LookInterval time.Duration
 
+	// ProbeInterval is how often it is tried whether what is notified by way of the pool's URL arrives. Default: 30s.
+	ProbeInterval time.Duration
+
+	// ProbeTimeout is how long that may take, to send and to arrive each. Default: 5s.
+	ProbeTimeout time.Duration
+
 	// Now is the clock for what expires. Default: [time.Now].
 	Now func() time.Time
 
 	hub     *hub
 	buffers buffers
+	hears   atomic.Bool
 
 	mu     sync.Mutex
 	counts map[int64]int // connections by person
@@ -68,6 +76,8 @@ func New(pool *pgxpool.Pool, connect func(ctx context.Context) (*pgx.Conn, error
 		HelloTimeout:   10 * time.Second,
 		PingInterval:   25 * time.Second,
 		LookInterval:   5 * time.Second,
+		ProbeInterval:  30 * time.Second,
+		ProbeTimeout:   5 * time.Second,
 		Now:            time.Now,
 		hub:            newHub(&store{pool: pool}, log),
 		counts:         map[int64]int{},
@@ -82,19 +92,49 @@ func (g *Gateway) Run(ctx context.Context) error {
 	var beating sync.WaitGroup
 	beating.Go(func() { g.beat(ctx) })
 	defer beating.Wait()
+	deaf := false
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		began := time.Now()
 		err := g.listen(ctx)
+		heard := g.hears.Swap(false)
 		if ctx.Err() != nil {
 			break
 		}
+		if errors.Is(err, errDeaf) && !heard {
+			if !deaf {
+				g.Log.Warn("what is notified does not arrive, so the gateway looks: is DATABASE_URL a pooler in transaction mode? "+
+					"Set HEADWAY_LISTEN_URL to a direct connection to the same database",
+					slog.String("look_interval", g.LookInterval.String()), slog.String("tries_again_in", g.ProbeInterval.String()))
+			}
+			deaf, attempt = true, 0
+			g.lookUntil(ctx, time.Now().Add(g.ProbeInterval))
+			continue
+		}
 		g.Log.Warn("the gateway hears nothing and connects anew", slog.Any("error", err))
-		if time.Since(began) > time.Minute {
+		if deaf = false; time.Since(began) > time.Minute {
 			attempt = 0
 		}
 		pause(ctx, min(100*time.Millisecond<<min(attempt, 10), 10*time.Second))
 	}
 	return nil
+}
+
+// Hears reports whether what is notified arrives.
+func (g *Gateway) Hears() bool { return g.hears.Load() }
+
+// Connections returns how many clients listen.
+func (g *Gateway) Connections() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.total
+}
+
+// lookUntil looks again and again, as nothing is heard.
+func (g *Gateway) lookUntil(ctx context.Context, end time.Time) {
+	for ctx.Err() == nil && time.Now().Before(end) {
+		g.hub.look()
+		pause(ctx, min(g.LookInterval, max(time.Until(end), time.Millisecond)))
+	}
 }
 
 // pause waits between half of d and one and a half, or until ctx is done.
@@ -112,35 +152,70 @@ func (g *Gateway) listen(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, "listen headway_events"); err != nil {
-		return fmt.Errorf("listen: %w", err)
+	probe := fmt.Sprintf("headway_probe_%016x", rand.Uint64())
+	for _, channel := range []string{"headway_events", probe} {
+		if _, err := conn.Exec(ctx, "listen "+channel); err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
 	}
 	var known hearing
-	for {
+	for due := time.Now(); ; {
 		if err := g.ping(ctx, conn, &known); err != nil {
 			return err
 		}
-		if err := g.hear(ctx, conn); err != nil {
+		if !time.Now().Before(due) {
+			if err := g.probe(ctx, conn, probe); err != nil {
+				return err
+			}
+			due = time.Now().Add(g.ProbeInterval)
+		}
+		if _, err := g.hear(ctx, conn, g.LookInterval, ""); err != nil {
 			return err
 		}
 	}
 }
 
-// hear hands on what is notified, for one LookInterval.
-func (g *Gateway) hear(ctx context.Context, conn *pgx.Conn) error {
-	wait, cancel := context.WithTimeout(ctx, g.LookInterval)
+// hear hands on what is notified for a while, or until something is on the channel of a probe, and reports whether that was so.
+func (g *Gateway) hear(ctx context.Context, conn *pgx.Conn, d time.Duration, probe string) (bool, error) {
+	wait, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	for {
 		notification, err := conn.WaitForNotification(wait)
 		switch {
-		case err == nil:
+		case err == nil && notification.Channel == "headway_events":
 			g.hub.hear(notification.Payload)
+		case err == nil && notification.Channel == probe:
+			return true, nil
+		case err == nil: // a probe that is late
 		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-			return nil
+			return false, nil
 		default:
-			return fmt.Errorf("wait for a notification: %w", err)
+			return false, fmt.Errorf("wait for a notification: %w", err)
 		}
 	}
+}
+
+// errDeaf says that what is notified does not arrive: a pooler is in between that passes none on, or the connection leads
+// to a server that was replaced, and does not know.
+var errDeaf = errors.New("a notification sent by way of DATABASE_URL did not arrive")
+
+// probe returns errDeaf if nothing is heard of a notification by way of a new connection. No query passes on the one that
+// listens meanwhile: through a pooler it could, by luck, reach the server connection that was just notified.
+func (g *Gateway) probe(ctx context.Context, conn *pgx.Conn, channel string) error {
+	sent := make(chan error, 1)
+	go func() { sent <- g.hub.store.notify(ctx, channel, g.ProbeTimeout) }()
+	heard, err := g.hear(ctx, conn, 2*g.ProbeTimeout, channel)
+	if heard {
+		g.hears.Store(true)
+	}
+	if heard || err != nil {
+		return err
+	}
+	if err := <-sent; err != nil {
+		g.Log.Warn("it could not be tried whether the gateway hears", slog.Any("error", err))
+		return nil
+	}
+	return errDeaf
 }
 
 // pingTimeout is how long the server may take to say that it is there.

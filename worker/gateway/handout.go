@@ -346,14 +346,17 @@ func progressEvent(project int64, s share, own *bar) *event {
 // tellCursor tells all of a person's connections how far they have read in a channel. The lock is held.
 func (h *hub) tellCursor(userID int64, channel string) {
 	h.inTurn(errand{userID, channel}, func(ctx context.Context) (func(outdated bool), error) {
-		text, err := h.store.cursor(ctx, userID, channel)
+		found, err := h.store.cursor(ctx, userID, channel)
 		h.at("cursor read")
 		if errors.Is(err, pgx.ErrNoRows) { // they have just left
 			return func(bool) {}, nil
 		}
 		return func(bool) {
 			for c := range h.people[userID] {
-				c.offer(&event{json: text})
+				c.offer(&event{json: found.JSON})
+			}
+			if told := h.told[userID]; told != nil {
+				told[channel] = found.ReadSeq
 			}
 		}, err
 	})

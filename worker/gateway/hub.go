@@ -20,7 +20,8 @@ type hub struct {
 	conns   map[*conn]struct{}
 	people  map[int64]map[*conn]struct{}
 	topics  map[string]*topic
-	errands map[errand]bool // what is being read; true: it was asked for again meanwhile
+	errands map[errand]bool            // what is being read; true: it was asked for again meanwhile
+	told    map[int64]map[string]int64 // by person and channel, how far those who are there have read, as they were told
 
 	clients    sync.WaitGroup // one for each of conns
 	background line           // what is read of what happens: whoever waits has not begun
@@ -59,6 +60,7 @@ func newHub(store *store, log *slog.Logger) *hub {
 		topics: map[string]*topic{},
 
 		errands: map[errand]bool{},
+		told:    map[int64]map[string]int64{},
 
 		background: line{most: 16},
 		entrance:   line{most: max(1, int(store.pool.Config().MaxConns)-1)},

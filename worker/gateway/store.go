@@ -22,14 +22,14 @@ const (
 	sqlIdentify = `select set_config('headway.user_id', $1, true), set_config('search_path', 'pg_catalog, pg_temp', true)`
 
 	sqlChannels = `
-select c.name, c.last_seq, coalesce(p.version, 0)
+select c.name, c.last_seq, coalesce(p.version, 0), s.read_seq
 from headway.subscription s
 join headway.channel c on c.name = s.channel
 left join headway.shared_progress p on p.project_id = c.project_id
 where s.user_id = $1`
 
 	sqlCursor = `
-select json_build_object(
+select s.read_seq, json_build_object(
   'type', 'read', 'channel', s.channel, 'last_seq', c.last_seq, 'read_seq', s.read_seq, 'unread', coalesce(u.messages, 0)
 )
 from headway.subscription s
@@ -144,10 +144,11 @@ func (s *store) messages(ctx context.Context, userID int64, channel string, seq 
 	return found, nil
 }
 
-// position is where a channel and its project are.
+// position is where a channel and its project are, and how far somebody has read.
 type position struct {
 	Channel      string
 	Seq, Version int64
+	ReadSeq      int64
 }
 
 // channels returns what a person is subscribed to.
@@ -159,13 +160,18 @@ func (s *store) channels(ctx context.Context, userID int64) ([]position, error) 
 	return found, nil
 }
 
-// cursor returns the event that tells how far a person has read a channel.
-func (s *store) cursor(ctx context.Context, userID int64, channel string) ([]byte, error) {
-	text, err := one(ask(ctx, s, userID, pgx.RowTo[[]byte], sqlCursor, userID, channel))
+// cursor is how far a person has read a channel, and the event that tells it.
+type cursor struct {
+	ReadSeq int64
+	JSON    []byte
+}
+
+func (s *store) cursor(ctx context.Context, userID int64, channel string) (cursor, error) {
+	found, err := one(ask(ctx, s, userID, pgx.RowToStructByPos[cursor], sqlCursor, userID, channel))
 	if err != nil {
-		return nil, fmt.Errorf("read the cursor in %s: %w", channel, err)
+		return cursor{}, fmt.Errorf("read the cursor in %s: %w", channel, err)
 	}
-	return text, nil
+	return found, nil
 }
 
 // own returns what all share and what is a customer's, at one moment; nil for staff.
@@ -194,6 +200,7 @@ type snapshot struct {
 	Channels []struct {
 		Channel string `json:"channel"`
 		LastSeq int64  `json:"last_seq"`
+		ReadSeq int64  `json:"read_seq"`
 	} `json:"channels"`
 }
 
@@ -240,6 +247,18 @@ func (s *store) shared(ctx context.Context, userID, projectID int64) (share, err
 		return share{}, fmt.Errorf("read the progress of project %d: %w", projectID, err)
 	}
 	return found, nil
+}
+
+// notify notifies a channel by way of a new connection: those of the pool may lead to a server that was replaced.
+func (s *store) notify(ctx context.Context, channel string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "select pg_notify($1, '')", channel)
+	return errors.Join(err, conn.Close(ctx))
 }
 
 // errNoTicket says that nobody was given this ticket, or that it was good once, or for a while.

@@ -3,7 +3,10 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -192,6 +195,68 @@ func TestWhatHappenedBeforeAnythingWasHeardIsLookedFor(t *testing.T) {
 	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'unheard')")
 	close(listen)
 	if e := bob.want("message"); e.Content != "unheard" {
+		t.Errorf("told %+v", e)
+	}
+}
+
+// lines are what is logged.
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
+}
+
+// TestWhereNothingArrivesTheGatewayLooks listens by way of a PgBouncer in transaction mode, which passes no notification on.
+func TestWhereNothingArrivesTheGatewayLooks(t *testing.T) {
+	t.Parallel()
+	logged := make(lines, 100)
+	b := setup(t, func(g *Gateway) {
+		g.Log = slog.New(slog.NewTextHandler(logged, nil))
+		g.ProbeTimeout, g.ProbeInterval, g.LookInterval = 200*time.Millisecond, 300*time.Millisecond, 50*time.Millisecond
+		url := (&pgtest.DB{URL: g.hub.store.pool.Config().ConnString()}).PgBouncer(t)
+		g.Connect = gatewaytest.Connect(&pgtest.DB{URL: url})
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	if warning := <-logged; !strings.Contains(warning, "HEADWAY_LISTEN_URL") {
+		t.Errorf("it says %s", warning)
+	}
+	for round := range 3 {
+		pgtest.Execute(t, b.conn, fmt.Sprintf("select headway.post(1, 'project_1', 'unheard, round %d')", round))
+		if e := bob.want("message"); e.Content != fmt.Sprintf("unheard, round %d", round) {
+			t.Errorf("told %+v", e)
+		}
+		pgtest.Execute(t, b.conn, "select headway.mark_read(2, 'project_1')")
+		if e := bob.want("read"); e.ReadSeq != int64(round)+1 || e.Unread != 0 {
+			t.Errorf("told %+v", e)
+		}
+	}
+	if b.Hears() || len(logged) > 0 {
+		t.Errorf("it hears: %t, and says %s", b.Hears(), <-logged)
+	}
+}
+
+// TestAServerThatWasReplacedAndLivesOnIsLeft listens to another database, as to a former primary that nobody has stopped.
+func TestAServerThatWasReplacedAndLivesOnIsLeft(t *testing.T) {
+	t.Parallel()
+	former := pgtest.New(t)
+	var connected atomic.Int64
+	b := setup(t, func(g *Gateway) {
+		g.ProbeTimeout, g.ProbeInterval, g.LookInterval = 500*time.Millisecond, time.Second, time.Hour
+		now := g.Connect
+		g.Connect = func(ctx context.Context) (*pgx.Conn, error) {
+			if connected.Add(1) == 1 {
+				return gatewaytest.Connect(former)(ctx)
+			}
+			return now(ctx)
+		}
+	})
+	pgtest.Eventually(t, time.Minute, b.Hears, "the gateway does not hear")
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'heard')")
+	if e := bob.want("message"); e.Content != "heard" || !b.Hears() {
 		t.Errorf("told %+v", e)
 	}
 }

@@ -32,7 +32,10 @@ select
   (
     select coalesce(jsonb_object_agg(d.state, d.digests), '{}')
     from (select d.state, count(*) as digests from headway.digest d group by d.state) d
-  ) as digests
+  ) as digests,
+  (
+    select now() - min(d.next_attempt_at) from headway.digest d where d.state = 'reserved' and d.next_attempt_at <= now()
+  ) as oldest_digest_age
 from (
   select count(*) as workers, max(w.host || ' pid ' || w.pid) filter (where w.leader) as leader
   from headway.worker w
@@ -45,3 +48,4 @@ comment on column headway.status.workers is 'Workers seen within the last minute
 comment on column headway.status.leader is 'The worker that folds; null: none does, so nothing is pushed.';
 comment on column headway.status.notification_queue_percent is 'How full the server''s NOTIFY queue is; from 50 on headway notifies nothing.';
 comment on column headway.status.digests is 'How many digests are in the ledger, by state.';
+comment on column headway.status.oldest_digest_age is 'How long the oldest of those that can be sent now has waited; null: none waits.';
