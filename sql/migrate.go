@@ -78,7 +78,7 @@ func (e *VersionError) Error() string {
 		return fmt.Sprintf("the schema is at version %d, this headway needs %d: run `headway migrate`", e.Found, e.Want)
 	default:
 		return fmt.Sprintf("the schema is at version %d, this headway knows it up to %d: install the headway that migrated it, "+
-			"or run that one's `headway migrate --to %d`", e.Found, e.Want, e.Want)
+			"or run that one's `headway migrate --to %d --discard`", e.Found, e.Want, e.Want)
 	}
 }
 
@@ -142,23 +142,20 @@ func migrateTo(
 		reportStatements(migration)
 	}
 
-	current, err := migrator.GetCurrentVersion(ctx)
+	current, err := Version(ctx, conn)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", VersionTable, err)
+		return err
 	}
 	if known := int32(len(migrator.Migrations)); current > known {
 		return &VersionError{Found: current, Want: known}
 	}
-	if current == 0 {
-		if err := checkRoom(ctx, conn); err != nil {
-			return err
-		}
-	}
-
 	pause := 250 * time.Millisecond
 	for attempt := 1; ; attempt++ {
 		err := migrator.MigrateTo(ctx, target)
-		if !isLockTimeout(err) || attempt == lockAttempts {
+		if isLockTimeout(err) && attempt == lockAttempts {
+			return fmt.Errorf("%w\nsomebody holds a lock that it needs, and did so %d times: docs/operations.md lists the oldest transactions; "+
+				"end the one that keeps it, and migrate again", explain(err, migrations), attempt)
+		} else if !isLockTimeout(err) {
 			return forWantOfRoles(ctx, conn, explain(err, migrations))
 		}
 		if err := wait(ctx, pause); err != nil {
@@ -169,9 +166,9 @@ func migrateTo(
 }
 
 // checkRoom returns an error if there is a schema that the first migrations would make.
-func checkRoom(ctx context.Context, conn *pgx.Conn) error {
+func checkRoom(ctx context.Context, tx pgx.Tx) error {
 	var taken bool
-	if err := conn.QueryRow(ctx, "select pg_catalog.to_regnamespace('headway') is not null").Scan(&taken); err != nil {
+	if err := tx.QueryRow(ctx, "select pg_catalog.to_regnamespace('headway') is not null").Scan(&taken); err != nil {
 		return fmt.Errorf("look for the schema headway: %w", err)
 	}
 	if taken {

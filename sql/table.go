@@ -115,16 +115,28 @@ func inspect(ctx context.Context, tx pgx.Tx) (exists bool, err error) {
 func Version(ctx context.Context, conn *pgx.Conn) (version int32, err error) {
 	err = InCatalog(ctx, conn, func(tx pgx.Tx) error {
 		exists, err := inspect(ctx, tx)
-		if err != nil || !exists {
+		switch {
+		case err != nil:
 			return err
+		case !exists:
+			return checkRoom(ctx, tx)
 		}
-		if err := tx.QueryRow(ctx, "select version from "+VersionTable).Scan(&version); err != nil {
+		switch err := tx.QueryRow(ctx, "select version from "+VersionTable).Scan(&version); {
+		case errors.Is(err, pgx.ErrNoRows):
+			return errNoVersion
+		case err != nil:
 			return fmt.Errorf("read %s: %w", VersionTable, err)
+		case version == 0:
+			return checkRoom(ctx, tx)
 		}
 		return nil
 	})
 	return version, err
 }
+
+// errNoVersion says that the table is there and its row is not.
+var errNoVersion = errors.New(VersionTable + " is empty, as after a dump without data, which lacks the settings too: " +
+	"drop that table and the schema headway, and run `headway migrate`, or restore the data (docs/backup.md)")
 
 // ensureTable makes the table as tern would, where there is none, and returns what drops it again unless something was
 // migrated. Tern itself takes whatever there is.

@@ -214,6 +214,10 @@ func (c *Config) check(refused map[string]bool) (problems []error) {
 	}
 	if c.TokenKeys != "" && len(c.TokenSecret) > 0 {
 		report("HEADWAY_TOKEN_JWKS", c.TokenKeys, "HEADWAY_TOKEN_SECRET is set too: tokens are checked with one of them")
+	} else if c.TokenKeys != "" {
+		if _, err := gateway.NewVerifier(nil, c.TokenKeys, c.TokenAudience, nil); err != nil {
+			report("HEADWAY_TOKEN_JWKS", c.TokenKeys, err.Error())
+		}
 	}
 	for _, origin := range c.AllowedOrigins {
 		if !isOrigin(origin) {

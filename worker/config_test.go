@@ -111,6 +111,7 @@ func TestAWrongValueIsNamedWithWhatWouldBeRight(t *testing.T) {
 		{"HEADWAY_HTTP_ADDR=:http-alt", `HEADWAY_HTTP_ADDR is ":http-alt": want host:port`},
 		{"HEADWAY_TOKEN_SECRET=short\nHEADWAY_HTTP_ADDR=:8080", "HEADWAY_TOKEN_SECRET: it has 5 bytes"},
 		{"HEADWAY_TOKEN_SECRET=" + strings.Repeat("k", 32), "HEADWAY_TOKEN_SECRET asks for the gateway"},
+		{"HEADWAY_TOKEN_JWKS=/nowhere.json\nHEADWAY_HTTP_ADDR=:8080", `HEADWAY_TOKEN_JWKS is "/nowhere.json": read the key set`},
 		{"HEADWAY_ALLOWED_ORIGINS=https://a.example.com/,https://b.example.com", `HEADWAY_ALLOWED_ORIGINS is "https://a.example.com/": want scheme and host`},
 		{"HEADWAY_ALLOWED_ORIGINS=*", `HEADWAY_ALLOWED_ORIGINS is "*"`},
 		{"HEADWAY_ALLOWED_ORIGINS=https://app.example.com:443", `HEADWAY_ALLOWED_ORIGINS is "https://app.example.com:443"`},

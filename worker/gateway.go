@@ -2,16 +2,45 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
 	"github.com/jackc/pgx/v5"
 
+	"headway/sql"
 	"headway/worker/gateway"
 )
 
-// sqlActsAsUser asks who the login is, and whether it may act as an end user.
-const sqlActsAsUser = `select session_user, pg_has_role(session_user, 'headway_user', 'member')`
+// From 16 on a member need not be allowed to take the role (PostgreSQL manual, GRANT, WITH SET).
+const sqlActsAsUser = `
+select session_user, pg_has_role(
+  session_user, 'headway_user', case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end
+)`
+
+// ServesNobodyError says that a login may not act as an end user, as the gateway does.
+type ServesNobodyError struct{ Login string }
+
+// Error implements error.
+func (e *ServesNobodyError) Error() string {
+	return fmt.Sprintf("%s may not act as an end user, as the gateway does: grant headway_user to %s", e.Login, pgx.Identifier{e.Login}.Sanitize())
+}
+
+// CheckGateway returns a [*ServesNobodyError] if the login of a connection may not act as an end user.
+func CheckGateway(ctx context.Context, db sql.Beginner) error {
+	var login string
+	var acts bool
+	err := sql.InCatalog(ctx, db, func(tx pgx.Tx) error { return tx.QueryRow(ctx, sqlActsAsUser).Scan(&login, &acts) })
+	if err == nil && !acts {
+		err = &ServesNobodyError{login}
+	}
+	return err
+}
+
+// HasGateway reports whether the configuration asks for one.
+func (c *Config) HasGateway() bool {
+	return c.HTTPAddr != "" && (len(c.TokenSecret) > 0 || c.TokenKeys != "")
+}
 
 // newGateway makes the gateway, nil where none is configured.
 func (w *Worker) newGateway(ctx context.Context) (*gateway.Gateway, error) {
@@ -23,14 +52,10 @@ func (w *Worker) newGateway(ctx context.Context) (*gateway.Gateway, error) {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	connect := func(ctx context.Context) (*pgx.Conn, error) { return w.connect(ctx, nil) }
-	var login string
-	var acts bool
-	if err := w.pool.QueryRow(ctx, sqlActsAsUser).Scan(&login, &acts); err != nil {
+	if err := CheckGateway(ctx, w.pool); errors.As(err, new(*ServesNobodyError)) {
+		w.Log.Error("until its login is allowed to, the gateway can serve nobody", slog.Any("error", err))
+	} else if err != nil {
 		return nil, fmt.Errorf("gateway: ask what its login may do: %w", err)
-	}
-	if !acts {
-		w.Log.Error("the gateway can serve nobody, since its login may not act as an end user",
-			slog.String("login", login), slog.String("remedy", "grant headway_user to "+pgx.Identifier{login}.Sanitize()))
 	}
 	g := gateway.New(w.pool, connect, verifier, w.Log)
 	g.Origins = w.Config.AllowedOrigins

@@ -26,19 +26,26 @@ import (
 // gateway starts a worker that is one, and returns where it serves and a token of person 1.
 func gateway(t *testing.T, db *pgtest.DB) (addr, token string) {
 	t.Helper()
-	const secret = "a secret of thirty-two bytes, or more"
 	addr = pgtest.FreeAddr(t)
-	c := config(t, db.URL, "HEADWAY_HTTP_ADDR", addr, "HEADWAY_TOKEN_SECRET", secret)
+	c := config(t, db.URL, "HEADWAY_HTTP_ADDR", addr, "HEADWAY_TOKEN_SECRET", tokenSecret)
 	c.DatabaseURL, c.AllowMoreRights = db.URL, true // who is headway_user, too
 	start(t, c).await(worker.Leading, worker.Asleep)
 	pgtest.Eventually(t, soon, func() bool { status, _ := get(t, addr, "/readyz"); return status == http.StatusOK }, "it is not ready")
+	return addr, mint(t)
+}
+
+const tokenSecret = "a secret of thirty-two bytes, or more"
+
+// mint makes a token of person 1.
+func mint(t *testing.T) string {
+	t.Helper()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
 		Subject: "1", Audience: jwt.ClaimStrings{"headway"}, ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
-	}).SignedString([]byte(secret))
+	}).SignedString([]byte(tokenSecret))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return addr, token
+	return token
 }
 
 // TestARequestThatNeverEndsIsCutOff sends parts of requests, and beside them listens for longer than a request may take.
@@ -131,7 +138,7 @@ func TestABrowserIsToldWhatIsNotified(t *testing.T) {
 // TestAGatewayThatMayActAsNobodySaysSo gives the worker the login of one that only folds and sends.
 func TestAGatewayThatMayActAsNobodySaysSo(t *testing.T) {
 	t.Parallel()
-	const message = "the gateway can serve nobody, since its login may not act as an end user"
+	const message = "until its login is allowed to, the gateway can serve nobody"
 	for name, c := range map[string]struct {
 		change func(*worker.Config, *pgtest.DB)
 		says   bool
@@ -142,12 +149,26 @@ func TestAGatewayThatMayActAsNobodySaysSo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db := seeded(t)
-			config := config(t, db.URL, "HEADWAY_HTTP_ADDR", "127.0.0.1:0", "HEADWAY_TOKEN_SECRET", "a secret of thirty-two bytes, or more")
+			addr := pgtest.FreeAddr(t)
+			config := config(t, db.URL, "HEADWAY_HTTP_ADDR", addr, "HEADWAY_TOKEN_SECRET", tokenSecret)
 			c.change(&config, db)
 			log := newLogbook(t, nil)
 			start(t, config, func(w *worker.Worker) { w.Log = slog.New(log) }).await(worker.Leading)
 			if says := log.has(message); says != c.says {
 				t.Errorf("says so: %v", says)
+			}
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/api/snapshot", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer "+mint(t))
+			response, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			if want := map[bool]int{true: http.StatusServiceUnavailable, false: http.StatusOK}[c.says]; response.StatusCode != want {
+				t.Errorf("a request gets %d, want %d", response.StatusCode, want)
 			}
 		})
 	}

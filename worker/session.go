@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"headway/sql"
 )
 
 const (
@@ -65,10 +67,33 @@ func (w *Worker) connect(ctx context.Context, hear pgconn.NotificationHandler) (
 	config.OnNotification = hear
 	closeReadOnly(&config.Config)
 	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
+	if err != nil && w.Config.ListenURL != "" {
+		return nil, fmt.Errorf("listening connection (HEADWAY_LISTEN_URL): %w", err)
+	} else if err != nil {
 		return nil, fmt.Errorf("listening connection: %w", err)
 	}
 	return conn, nil
+}
+
+// ErrElsewhere says that what is to be heard is said elsewhere.
+var ErrElsewhere = errors.New("HEADWAY_LISTEN_URL leads to another database than DATABASE_URL: it must be a direct way to the same one")
+
+// sqlWhere tells two databases apart, whatever way leads to them.
+const sqlWhere = `select current_database() || ' ' || pg_postmaster_start_time()`
+
+// CheckSame returns [ErrElsewhere] unless the two lead to the same database.
+func CheckSame(ctx context.Context, database, listener sql.Beginner) error {
+	var where [2]string
+	for i, db := range []sql.Beginner{database, listener} {
+		err := sql.InCatalog(ctx, db, func(tx pgx.Tx) error { return tx.QueryRow(ctx, sqlWhere).Scan(&where[i]) })
+		if err != nil {
+			return fmt.Errorf("ask where it leads: %w", err)
+		}
+	}
+	if where[0] != where[1] {
+		return ErrElsewhere
+	}
+	return nil
 }
 
 // ParseDatabaseURL reads how to connect to a database, for an application of this name unless the URL has another: a URL or

@@ -159,8 +159,11 @@ func (w *Worker) begin(ctx context.Context) (first *session, listener net.Listen
 	if first, err = w.open(ctx); err != nil {
 		return nil, nil, err
 	}
-	if w.Config.ListenURL != "" { // it may name another login
-		err = w.checkRights(ctx, first.conn)
+	if w.Config.ListenURL != "" {
+		err = CheckSame(ctx, w.pool, first.conn)
+		if err == nil { // it may name another login
+			err = w.checkRights(ctx, first.conn)
+		}
 	}
 	if err == nil {
 		listener, err = w.listen(ctx)

@@ -190,9 +190,17 @@ func (d *doctor) server(ctx context.Context) finding {
 		return found(skipped, "there is no connection")
 	}
 	major, minor, err := sql.CheckServer(ctx, d.conn)
+	var standby, readOnly bool
+	if err == nil {
+		err = ask(ctx, d.conn, `select pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean`, &standby, &readOnly)
+	}
 	switch {
 	case err != nil:
 		return found(failed, "%s", bar.Clean(err.Error()))
+	case standby:
+		return found(failed, "PostgreSQL %d.%d, a standby: it can only be read; let DATABASE_URL lead to the primary, as with ?target_session_attrs=read-write", major, minor)
+	case readOnly:
+		return found(failed, "PostgreSQL %d.%d, where transactions only read (default_transaction_read_only): nothing can be folded, posted or mailed until that is off", major, minor)
 	case minor < fixedIn[major]:
 		return found(warning, "PostgreSQL %d.%d has a known hole in row-level security (CVE-2025-8713): update it to %d.%d or newer",
 			major, minor, major, fixedIn[major])
@@ -272,9 +280,6 @@ func (d *doctor) hidden(err error) finding {
 	return found(failed, "%s", bar.Clean(err.Error()))
 }
 
-// sqlWhere tells two databases apart, whatever way leads to them.
-const sqlWhere = `select current_database() || ' ' || pg_postmaster_start_time()`
-
 func (d *doctor) listen(ctx context.Context) finding {
 	if d.conn == nil {
 		return found(skipped, "there is no connection")
@@ -289,20 +294,16 @@ func (d *doctor) listen(ctx context.Context) finding {
 	}
 	d.listener = listener
 
-	var here, there string
-	if err := errors.Join(
-		ask(ctx, d.conn, sqlWhere, &here),
-		ask(ctx, listener, sqlWhere, &there),
-	); err != nil {
+	if err := worker.CheckSame(ctx, d.conn, listener); err != nil {
 		return found(failed, "%s", bar.Clean(err.Error()))
-	}
-	if here != there {
-		return found(failed, "HEADWAY_LISTEN_URL leads to another database than DATABASE_URL: it must be a direct way to the same one")
 	}
 
 	pooled := d.pooled(ctx, listener)
 	began := time.Now()
+	var pgErr *pgconn.PgError
 	switch err := live.Hears(ctx, listener, d.conn, 3*time.Second); {
+	case errors.As(err, &pgErr) && pgErr.Code == "25006": // read_only_sql_transaction
+		return found(failed, "nothing can be listened to on a standby")
 	case errors.Is(err, live.ErrDeaf) && pooled:
 		return found(failed, "%s leads through a pooler that does not deliver notifications, in transaction mode most likely: "+
 			"set HEADWAY_LISTEN_URL to a direct connection to the same database; until then the worker polls", variable)
@@ -310,7 +311,7 @@ func (d *doctor) listen(ctx context.Context) finding {
 		return found(failed, "a notification that was sent did not come back within 3s: "+
 			"set HEADWAY_LISTEN_URL to a direct connection to the same database; until then the worker polls")
 	case err != nil:
-		return found(failed, "%s: is this a standby?", bar.Clean(err.Error()))
+		return found(failed, "%s", bar.Clean(err.Error()))
 	case pooled && variable == "DATABASE_URL":
 		return found(ok, "a notification came back in %v, through a pooler in session mode", time.Since(began).Round(100*time.Microsecond))
 	}
@@ -334,6 +335,11 @@ func (d *doctor) rights(ctx context.Context) finding {
 		}
 		f := d.rightsOf(rights)
 		all = finding{max(all.grade, f.grade), append(all.lines, f.lines...)}
+	}
+	if d.config.HasGateway() {
+		if err := worker.CheckGateway(ctx, d.conn); err != nil {
+			all = finding{failed, append(all.lines, bar.Clean(err.Error()))}
+		}
 	}
 	return all
 }

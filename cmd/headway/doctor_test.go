@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"headway/internal/pgtest"
+	"headway/internal/postgres"
 	"headway/internal/smtptest"
 	"headway/sql"
 )
@@ -181,6 +182,46 @@ func TestDoctorFindsThePoolerThatDeliversNothing(t *testing.T) {
 		t.Error("another database is fine")
 	}
 	expect(t, findings, map[string]string{"listen": "failed: HEADWAY_LISTEN_URL leads to another database"})
+}
+
+func TestDoctorFindsADatabaseThatOnlyReads(t *testing.T) {
+	t.Parallel()
+	cluster := pgtest.Server(t, postgres.Options{})
+	url := cluster.URL("postgres")
+	if _, _, err := headway(t, url, "migrate"); err != nil {
+		t.Fatal(err)
+	}
+	standby := pgtest.Standby(t, cluster)
+	findings, err := examine(t, map[string]string{"DATABASE_URL": standby.URL("postgres")})
+	if err == nil {
+		t.Error("a standby is fine")
+	}
+	expect(t, findings, map[string]string{"server": "a standby", "listen": "failed: nothing can be listened to on a standby"})
+
+	pgtest.Execute(t, (&pgtest.DB{URL: url}).Conn(t), "alter database postgres set default_transaction_read_only = on")
+	findings, err = examine(t, map[string]string{"DATABASE_URL": url})
+	if err == nil {
+		t.Error("a database that only reads is fine")
+	}
+	expect(t, findings, map[string]string{"server": "default_transaction_read_only"})
+}
+
+func TestDoctorLooksAtTheGatewaysRights(t *testing.T) {
+	t.Parallel()
+	db, conn := watched(t)
+	login := pgtest.Intrude(t, db)
+	url := strings.Replace(db.URL, "postgres@", login+"@", 1)
+	variables := map[string]string{"DATABASE_URL": url, "HEADWAY_HTTP_ADDR": ":8080", "HEADWAY_TOKEN_SECRET": strings.Repeat("k", 32)}
+	pgtest.Execute(t, conn, "grant headway_worker to "+login)
+	findings, err := examine(t, variables)
+	if err == nil {
+		t.Error("it is fine")
+	}
+	expect(t, findings, map[string]string{"rights": "failed: " + login + " may do what a worker does", "configuration": "ok: "})
+	expect(t, findings, map[string]string{"rights": "grant headway_user to"})
+	pgtest.Execute(t, conn, "grant headway_user to "+login)
+	findings, _ = examine(t, variables)
+	expect(t, findings, map[string]string{"rights": "ok: "})
 }
 
 func TestDoctorFindsWhatIsWrongInside(t *testing.T) {

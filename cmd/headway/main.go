@@ -23,7 +23,8 @@ type env struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for the first to be done with
+	// A second Ctrl-C does not wait until the first is done with. A second SIGTERM does: some supervisors send it twice.
+	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) })
 
 	err := run(ctx, env{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ()}, os.Args[1:])
 	if err != nil {

@@ -12,11 +12,12 @@ import (
 
 // migrate brings the schema to a version.
 func migrate(ctx context.Context, e env, args []string) error {
-	flags := newFlags("headway migrate [--to N] [--no-roles] [--status]",
+	flags := newFlags("headway migrate [--to N [--discard]] [--no-roles] [--status]",
 		"Brings the schema of the database up to date. Any number of replicas may run it at the same moment.\n"+
 			"It needs a direct connection, or a pooler in session mode, and a login that may create in the database, and roles\n"+
 			"where the server has none of headway's yet.")
 	to := flags.Int("to", int(sql.Latest()), "go up or down to version `N`; 0 removes the schema with all its data")
+	discard := flags.Bool("discard", false, "go down to a version above 0, though what later migrations made is dropped with its data")
 	noRoles := flags.Bool("no-roles", false, "make no role: where one is missing, print the SQL for somebody who may make it, and fail")
 	status := flags.Bool("status", false, "change nothing, say which version the database has; fail unless it is this headway's")
 	if helped, err := parse(e, flags, args); helped || err != nil {
@@ -24,6 +25,10 @@ func migrate(ctx context.Context, e env, args []string) error {
 	}
 	if *to < 0 || *to > int(sql.Latest()) {
 		return &usageError{fmt.Errorf("--to %d: versions are 0 to %d", *to, sql.Latest())}
+	}
+
+	if *status && *to != int(sql.Latest()) {
+		return &usageError{errors.New("--status changes nothing: leave out --to")}
 	}
 
 	conn, err := connect(ctx, e)
@@ -38,8 +43,19 @@ func migrate(ctx context.Context, e env, args []string) error {
 		}
 	}
 	if !*status {
+		if version, err := sql.Version(ctx, conn); err == nil && 0 < *to && *to < int(version) && !*discard {
+			return fmt.Errorf("the schema is at version %d: to go down to %d drops what later migrations made, with all that is in it; "+
+				"add --discard if that is meant", version, *to)
+		}
+		last, times := "", 0
 		err := sql.Migrate(ctx, conn, int32(*to), func(_ int32, file, direction string) {
-			fmt.Fprintf(e.stdout, "%-4s %s\n", direction, file)
+			again := ""
+			if times++; file != last {
+				last, times = file, 1
+			} else {
+				again = fmt.Sprintf(", for the %d. time: it waits for a lock", times)
+			}
+			fmt.Fprintf(e.stdout, "%-4s %s%s\n", direction, file, again)
 		})
 		if err != nil {
 			return err

@@ -60,3 +60,40 @@ func TestRolesCanBeMadeByHand(t *testing.T) {
 		t.Errorf("its status: %v, %q", err, stdout)
 	}
 }
+
+func TestGoingDownDiscardsNothingUnasked(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	pgtest.Execute(t, conn, "insert into headway.appuser (id, fullname) values (1, 'Abe'); select headway.post(1, 'broadcast', 'Hello')")
+	stdout, _, err := headway(t, db.URL, "migrate", "--to", "4")
+	if err == nil || !strings.Contains(err.Error(), "--discard") || stdout != "" || count(t, conn, "headway.message") != 1 {
+		t.Errorf("it goes down: %v, %q", err, stdout)
+	}
+	if _, _, err := headway(t, db.URL, "migrate", "--status", "--to", "4"); !errors.As(err, new(*usageError)) {
+		t.Errorf("--status --to 4: %v", err)
+	}
+	for _, args := range [][]string{{"--to", "4", "--discard"}, {}, {"--to", "0"}} {
+		if _, _, err := headway(t, db.URL, append([]string{"migrate"}, args...)...); err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
+
+// TestASchemaWithoutItsVersionSaysSo is what a dump without data brings, or one without the table.
+func TestASchemaWithoutItsVersionSaysSo(t *testing.T) {
+	t.Parallel()
+	for change, want := range map[string]string{
+		"truncate " + sql.VersionTable:   "is empty, as after a dump without data",
+		"drop table " + sql.VersionTable: "does not say of which version",
+	} {
+		db := pgtest.New(t)
+		pgtest.Execute(t, db.Conn(t), change)
+		for _, args := range [][]string{{"migrate"}, {"migrate", "--status"}, {"worker"}, {"doctor"}} {
+			stdout, _, err := headway(t, db.URL, args...)
+			if err == nil || !strings.Contains(strings.Join(strings.Fields(err.Error()+stdout), " "), want) {
+				t.Errorf("after %s, %q: %v\n%s", change, args, err, stdout)
+			}
+		}
+	}
+}

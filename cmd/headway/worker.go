@@ -48,5 +48,10 @@ func newLogger(e env, format string) *slog.Logger {
 	if format == "text" || format == "" && terminal.Of(e.stderr, e.getenv) != nil {
 		return slog.New(slog.NewTextHandler(e.stderr, nil))
 	}
-	return slog.New(slog.NewJSONHandler(e.stderr, nil))
+	return slog.New(slog.NewJSONHandler(e.stderr, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().String()) // rather than nanoseconds
+		}
+		return a
+	}}))
 }

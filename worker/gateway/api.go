@@ -306,6 +306,11 @@ var statuses = map[string]int{
 func (g *Gateway) explain(w http.ResponseWriter, err error, detail string) {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
+		if pgErr.Code == "42501" && pgErr.Routine == "call_string_check_hook" { // of set role: nobody whom it is about did anything wrong
+			g.Log.Error("the gateway may not act as an end user: grant headway_user to its login", slog.Any("error", err))
+			refuse(w, http.StatusServiceUnavailable, "the gateway may not act for anybody", "Its operator has to let it.")
+			return
+		}
 		if status, known := statuses[pgErr.Code]; known {
 			if status != http.StatusUnprocessableEntity || pgErr.Hint != "" {
 				detail = pgErr.Hint

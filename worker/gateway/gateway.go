@@ -104,7 +104,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			if !deaf {
 				g.Log.Warn("what is notified does not arrive, so the gateway looks: is DATABASE_URL a pooler in transaction mode? "+
 					"Set HEADWAY_LISTEN_URL to a direct connection to the same database",
-					slog.String("look_interval", g.LookInterval.String()), slog.String("tries_again_in", g.ProbeInterval.String()))
+					slog.Duration("look_interval", g.LookInterval), slog.Duration("tries_again_in", g.ProbeInterval))
 			}
 			deaf, attempt = true, 0
 			g.lookUntil(ctx, time.Now().Add(g.ProbeInterval))

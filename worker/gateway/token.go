@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"os"
@@ -44,6 +47,9 @@ func NewVerifier(secret []byte, jwks, audience string, now func() time.Time) (*V
 		if err != nil {
 			return nil, fmt.Errorf("read the key set %s: %w", jwks, err)
 		}
+		if err := usable(keys); err != nil {
+			return nil, fmt.Errorf("the key set %s: %w", jwks, err)
+		}
 		v.key = keys.Keyfunc
 		methods = []string{jwt.SigningMethodRS256.Alg(), jwt.SigningMethodEdDSA.Alg()}
 	case len(secret) >= MinSecret:
@@ -58,6 +64,21 @@ func NewVerifier(secret []byte, jwks, audience string, now func() time.Time) (*V
 	}
 	v.parser = jwt.NewParser(options...)
 	return v, nil
+}
+
+// usable returns an error unless a key set has a key for one of the algorithms that are taken.
+func usable(keys keyfunc.Keyfunc) error {
+	known, err := keys.Storage().KeyReadAll(context.Background()) // which is in memory
+	if err != nil {
+		return err
+	}
+	for _, k := range known {
+		switch k.Key().(type) {
+		case *rsa.PublicKey, *rsa.PrivateKey, ed25519.PublicKey, ed25519.PrivateKey:
+			return nil
+		}
+	}
+	return errors.New("it has no RSA or Ed25519 key, and tokens are signed with RS256 or EdDSA")
 }
 
 // Verify returns who a token speaks for. The error does not contain the token.

@@ -144,14 +144,24 @@ func TestAVerifierNeedsOneGoodKey(t *testing.T) {
 	if err := os.WriteFile(broken, []byte(`{"keys": 1}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	set := func(name, keys string) string {
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, []byte(`{"keys": [`+keys+`]}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
 	for what, c := range map[string]struct {
 		secret, jwks string
 	}{
-		"no key":           {},
-		"a short secret":   {secret: "short"},
-		"both":             {secret: gatewaytest.Secret, jwks: broken},
-		"no file":          {jwks: filepath.Join(t.TempDir(), "none.json")},
-		"not a set of any": {jwks: broken},
+		"a set of none":         {jwks: set("none.json", "")},
+		"a set of another kind": {jwks: set("ec.json", `{"kty": "EC", "crv": "P-256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}`)},
+		"a set of a secret":     {jwks: set("oct.json", `{"kty": "oct", "k": "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3JldA"}`)},
+		"no key":                {},
+		"a short secret":        {secret: "short"},
+		"both":                  {secret: gatewaytest.Secret, jwks: broken},
+		"no file":               {jwks: filepath.Join(t.TempDir(), "none.json")},
+		"not a set of any":      {jwks: broken},
 	} {
 		if _, err := NewVerifier([]byte(c.secret), c.jwks, "headway", nil); err == nil {
 			t.Errorf("%s is enough", what)
