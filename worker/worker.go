@@ -132,6 +132,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 
 	w.Log.Info("the worker starts", slog.String("version", w.Version), slog.Int("schema", int(sql.Latest())))
+	defer context.AfterFunc(ctx, func() { w.Log.Info("the worker is told to stop, and finishes what it has in hand") })()
 	err = w.runLoops(ctx, w.loops(session, listener))
 	w.background.Wait()
 	w.retire(ctx)

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"headway/internal/pgtest"
+	"headway/internal/smtptest"
 )
 
 // soon bounds what is a matter of milliseconds, on a machine that is busy with other tests.
@@ -28,6 +29,7 @@ func TestWorkerProcess(t *testing.T) {
 	program := build(t)
 	for name, test := range map[string]func(t *testing.T, program string){
 		"it stops cleanly when told":                      testStop,
+		"it is told twice with a mail in hand":            testStopTwice,
 		"where the leader is killed a standby takes over": testKill,
 		"where the leader is stopped a standby folds":     testHalt,
 	} {
@@ -173,6 +175,44 @@ func testStop(t *testing.T, program string) {
 		}
 		// The server lets go of them when it has noticed that the connection has ended.
 		pgtest.Eventually(t, soon, func() bool { return count(t, conn, locks) == 0 }, "%v: locks are left", signal)
+	}
+}
+
+func testStopTwice(t *testing.T, program string) {
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	server, err := smtptest.Start(smtptest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reached, released := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
+	t.Cleanup(func() { release(); _ = server.Close() })
+	server.Fail(func(s smtptest.Step) error {
+		if s.Name == "DATA" {
+			close(reached)
+			<-released
+		}
+		return nil
+	})
+	pgtest.Execute(t, conn, `
+		insert into headway.appuser (id, fullname, email) values (1, 'Abe', 'abe@example.com'), (2, 'Bob', null);
+		select headway.post(2, 'broadcast', 'Hello'); select headway.reserve_digest(1)`)
+	w := startWorker(t, program, db.URL, "HEADWAY_SMTP_URL="+server.URL(), "HEADWAY_MAIL_FROM=headway@example.com")
+	select {
+	case <-reached:
+	case <-time.After(soon):
+		t.Fatal("no mail goes out")
+	}
+	w.signal(syscall.SIGTERM)
+	w.awaitLog("the worker is told to stop")
+	w.signal(syscall.SIGTERM)
+	release()
+	if err := w.ended(25 * time.Second); err != nil {
+		t.Errorf("%v; it said:\n%s", err, w.said())
+	}
+	if n := count(t, conn, "headway.digest where state = 'sent'"); n != 1 {
+		t.Errorf("%d digests are on record as sent", n)
 	}
 }
 
