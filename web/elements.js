@@ -17,8 +17,14 @@ import { HeadwayTasks } from "./elements/tasks.js";
 export { phrase, translate, use } from "./elements/base.js";
 export { HeadwayChat, HeadwayInbox, HeadwayPreferences, HeadwayProgress, HeadwayTasks };
 
-customElements.define("headway-chat", HeadwayChat);
-customElements.define("headway-inbox", HeadwayInbox);
-customElements.define("headway-preferences", HeadwayPreferences);
-customElements.define("headway-progress", HeadwayProgress);
-customElements.define("headway-tasks", HeadwayTasks);
+const elements = {
+  "headway-chat": HeadwayChat,
+  "headway-inbox": HeadwayInbox,
+  "headway-preferences": HeadwayPreferences,
+  "headway-progress": HeadwayProgress,
+  "headway-tasks": HeadwayTasks,
+};
+// Not where a server renders a page, nor a second time.
+for (const [name, element] of Object.entries(globalThis.customElements ? elements : {})) {
+  if (!customElements.get(name)) customElements.define(name, element);
+}

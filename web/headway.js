@@ -3,7 +3,12 @@
 //   import { Headway } from "./headway.js";
 //   const headway = new Headway({
 //     url: "https://headway.example.com",
-//     token: async () => (await fetch("/token")).text(),
+//     token: async () => {
+//       const answer = await fetch("/token");
+//       if (answer.status === 401) return null; // nobody is signed in
+//       if (!answer.ok) throw new Error(answer.statusText); // asked again, in a while
+//       return answer.text();
+//     },
 //   });
 //   headway.addEventListener("progress", (event) => console.log(event.detail.project));
 //   headway.connect();
@@ -42,6 +47,9 @@ const MAX_REFUSED = 3;
 
 // After so many milliseconds in which nothing came a connection is lost, though nobody said so: the gateway beats every 25 s.
 const SILENCE = 60_000;
+
+// How long the backend may take for a token, in milliseconds.
+const TOKEN_TIMEOUT = 30_000;
 
 // A position longer than this many characters goes into no address: proxies take some 8,000.
 const MAX_POSITION = 6_000;
@@ -161,6 +169,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
 
   async #open() {
     this.#tell("connecting");
+    if (this.state !== "connecting") return; // whoever was told has closed it
     const opening = (this.#opening = Symbol("opening"));
     const token = await this.#current().catch(() => undefined);
     if (opening !== this.#opening) return; // closed meanwhile
@@ -201,6 +210,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   async #openEvents() {
     this.#through = true;
     this.#tell("connecting");
+    if (this.state !== "connecting") return;
     const opening = (this.#opening = Symbol("opening"));
     try {
       const { ticket } = await this.request("POST", "api/ticket");
@@ -243,13 +253,20 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   #again() {
     const delay = Math.min(30_000, 500 * 2 ** this.#attempts++);
     this.#tell("waiting");
+    if (this.state !== "waiting") return;
     this.#timer = setTimeout(() => this.#open(), delay * (0.5 + Math.random()));
   }
 
   /** The token in use, or a new one. @returns {Promise<?string>} */
   #current() {
     if (!this.#token) {
-      const asked = (async () => this.#ask())(); // it may throw, too
+      /** @type {ReturnType<typeof setTimeout>} */ let late;
+      const asked = Promise.race([
+        (async () => this.#ask())(), // it may throw, too
+        /** @type {Promise<never>} */ (new Promise((_, reject) => {
+          late = setTimeout(() => reject(new Error("no token came")), TOKEN_TIMEOUT);
+        })),
+      ]).finally(() => clearTimeout(late));
       this.#token = asked;
       asked.catch(() => {
         if (this.#token === asked) this.#token = null;
@@ -370,7 +387,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** @param {any} snapshot */
   #overtook(snapshot) {
     return (
-      snapshot.channels.some((/** @type {Channel} */ c) => (this.#position?.channels[c.channel] ?? 0) > c.last_seq) ||
+      snapshot.channels.some((/** @type {Channel} */ c) => (this.#position?.channels[c.channel] ?? 0) > c.last_seq || (this.channels.get(c.channel)?.read_seq ?? 0) > c.read_seq) ||
       snapshot.projects.some((/** @type {Project} */ p) => (this.projects.get(p.project_id)?.version ?? 0) > p.version)
     );
   }
@@ -436,17 +453,19 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** Asks the gateway. @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
   async request(method, path, body) {
     for (let attempt = 0; ; attempt++) {
+      const token = this.#current();
       const response = await fetch(new URL(path, this.#url), {
         method,
-        headers: { authorization: `Bearer ${await this.#current()}`, ...(body && { "content-type": "application/json" }) },
+        headers: { authorization: `Bearer ${await token}`, ...(body && { "content-type": "application/json" }) },
         body: body && JSON.stringify(body),
       });
       if (response.status === 401 && attempt === 0) {
-        this.#token = null; // it has run out: once more with a new one
+        if (this.#token === token) this.#token = null; // it has run out: once more with a new one
         continue;
       }
       const answer = await response.json().catch(() => ({}));
       if (!response.ok) throw new HeadwayError(response.status, answer);
+      if (this.state === "waiting") this.#wake(); // the gateway is back
       return answer;
     }
   }

@@ -15,7 +15,7 @@ func TestTheReadmeHasAllThatCanBeSet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := regexp.MustCompile("(?:define|CustomEvent)\\(\"(headway-[a-z]+)\"|(--headway-[a-z-]+)|observedAttributes = \\[([^\\]]+)\\]")
+	names := regexp.MustCompile("\"(headway-[a-z]+)\"|(--headway-[a-z-]+)|observedAttributes = \\[([^\\]]+)\\]")
 	found := 0
 	err = fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.HasPrefix(path, "elements") {

@@ -41,7 +41,7 @@ headway.complete("1");
 `
 
 // TestTypes has tsc check the JavaScript by its comments, and a program in TypeScript against the package as it would
-// be published.
+// be published, which Node has to be able to import.
 func TestTypes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -63,6 +63,8 @@ func TestTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	npm(t, source, "exec", "--offline", "--", "tsc", "--ignoreConfig", "--strict", "--noEmit", "--target", "es2024", "--module", "nodenext", "consumer/main.mts")
+	// Where a server renders a page there are no elements, and what has them can still be imported.
+	run(t, program, "node", "--input-type=module", "--eval", `await import("headway/elements")`)
 }
 
 // npm runs npm, which has to be installed, and for "ci" its registry within reach.

@@ -36,6 +36,7 @@ export function translate(changes) {
 
 /** A style sheet that a Content-Security-Policy without unsafe-inline lets in. @param {string} css */
 export function sheet(css) {
+  if (!globalThis.CSSStyleSheet) return /** @type {CSSStyleSheet} */ ({}); // where a server renders a page
   const made = new CSSStyleSheet();
   made.replaceSync(css);
   return made;
@@ -70,6 +71,7 @@ const base = sheet(`
   :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
   .quiet { color: var(--quiet); font-size: 0.875em; }
   time { unicode-bidi: plaintext; white-space: nowrap; }
+  .title, .detail, .name { unicode-bidi: plaintext; }
   .alert { color: var(--warning); font-size: 0.875em; margin-block-start: 0.5rem; }
   .alert:empty { margin: 0; }
   .unseen { block-size: 1px; clip-path: inset(50%); inline-size: 1px; overflow: hidden; position: absolute; white-space: nowrap; }
@@ -143,17 +145,23 @@ export function reader(signal, read) {
   };
 }
 
+const RIGHT_TO_LEFT = /[\p{Bidi_Control}\p{sc=Hebr}\p{sc=Arab}\p{sc=Syrc}\p{sc=Thaa}\p{sc=Nkoo}]/u;
+
+// What somebody wrote turns nothing around that stands beside it (Unicode Standard Annex 9, 2.4).
+/** @param {string} text */
+const isolate = (text) => (RIGHT_TO_LEFT.test(text) ? `\u2068${text.replace(/[\u2066-\u2069]/g, "")}\u2069` : text);
+
 /** Says a phrase. @param {Phrase} said @param {string} language @param {Record<string, string | number>} [values] */
 export function phrase(said, language, values = {}) {
   const text = typeof said === "string" ? said : (said[new Intl.PluralRules(language).select(Number(values.count))] ?? said.other ?? "");
   return text.replace(/\{(\w+)\}/g, (whole, name) => {
     const value = values[name];
-    return typeof value === "number" ? new Intl.NumberFormat(language).format(value) : (value ?? whole);
+    return typeof value === "number" ? new Intl.NumberFormat(language).format(value) : value === undefined ? whole : isolate(value);
   });
 }
 
 /** An element that shows what a client knows. It is drawn anew when its client, language or attributes change. */
-export class HeadwayElement extends HTMLElement {
+export class HeadwayElement extends /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? Object) {
   /** @type {CSSStyleSheet[]} */ static sheets = [];
   /** @type {?Headway} */ #own = null;
   /** @type {?AbortController} */ #life = null;
@@ -202,6 +210,11 @@ export class HeadwayElement extends HTMLElement {
     const { headway } = this;
     if (!headway) return;
     const { signal } = this.#life;
+    // Nobody is shown what was somebody else's.
+    let whose = headway.userId;
+    headway.addEventListener("snapshot", () => {
+      if (headway.userId !== (whose ??= headway.userId)) this.#restart();
+    }, { signal });
     this.start(headway, {
       signal,
       on: (type, act) => headway.addEventListener(type, (event) => act(event.detail), { signal }),
@@ -222,7 +235,10 @@ export class HeadwayElement extends HTMLElement {
 
   /** The language that the element is in. */
   get language() {
-    const lang = /** @type {?HTMLElement} */ (this.closest("[lang]"))?.lang;
+    let lang = "";
+    for (let at = /** @type {?Element} */ (this); at && !lang; at = /** @type {ShadowRoot} */ (at.getRootNode()).host) {
+      lang = /** @type {?HTMLElement} */ (at.closest("[lang]"))?.lang ?? "";
+    }
     let known = "";
     try {
       [known = ""] = Intl.DateTimeFormat.supportedLocalesOf(lang ? [lang.replaceAll("_", "-")] : []);
@@ -252,6 +268,12 @@ export class HeadwayElement extends HTMLElement {
   /** @param {string | number | Date} when @param {Intl.DateTimeFormatOptions} options */
   date(when, options) {
     return new Intl.DateTimeFormat(this.language, options).format(new Date(when));
+  }
+
+  /** A day, with its year where that is another one. @param {string | Date} when @param {Intl.DateTimeFormatOptions} [options] */
+  day(when, options) {
+    const year = new Date(when).getFullYear() === new Date().getFullYear() ? undefined : "numeric";
+    return this.date(when, { day: "numeric", month: "long", year, ...options });
   }
 
   /** @param {number} percent */

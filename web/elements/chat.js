@@ -47,6 +47,7 @@ export class HeadwayChat extends HeadwayElement {
       .activity.more { margin-block-start: 0.375rem; }
       :host([readonly]) .activity { align-items: flex-start; text-align: start; }
       :host([readonly]) .activity .text { padding-inline: 0.25rem; }
+      .end { block-size: ${NEAR}px; flex: none; margin-block-start: -${NEAR}px; pointer-events: none; }
       .none { color: var(--quiet); margin-block: auto; padding-block: 2rem; text-align: center; }
       form { align-items: flex-end; display: flex; gap: 0.5rem; margin-block-start: 0.75rem; }
       textarea { background: var(--surface); border: 1px solid var(--field); border-radius: var(--radius); field-sizing: content; flex: 1; max-block-size: 10rem; min-block-size: 2.75rem; min-inline-size: 0; padding: 0.5625rem 0.8125rem; resize: none; }
@@ -56,7 +57,11 @@ export class HeadwayChat extends HeadwayElement {
     `),
   ];
 
-  /** What somebody has begun in a channel and not sent. @type {WeakMap<import("./base.js").Headway, Map<string, string>>} */ #drafts = new WeakMap();
+  /**
+   * By client, person and channel, the last field that was shown, and with it what was begun and not sent.
+   * @type {WeakMap<import("./base.js").Headway, Map<string, {field: HTMLTextAreaElement, alert: HTMLElement}>>}
+   */
+  #composers = new WeakMap();
 
   /** @type {HeadwayElement["start"]} */
   start(headway, { signal, on }) {
@@ -65,8 +70,9 @@ export class HeadwayChat extends HeadwayElement {
     const older = make("button", { type: "button", class: "older", hidden: true });
     const list = make("div");
     const none = make("p", { class: "none", hidden: true });
-    const log = make("div", { class: "log", role: "log", "aria-live": "polite", tabIndex: 0 }, older, none, list);
-    const { form, alert } = this.#composer(headway, channel);
+    const end = make("div", { class: "end" });
+    const log = make("div", { class: "log", role: "log", "aria-live": "off", tabIndex: 0 }, older, none, list, end);
+    const { form, alert, recall } = this.#composer(headway, channel);
     log.setAttribute("aria-label", this.say("conversation"));
     older.textContent = this.say("older");
     none.textContent = this.say("no_messages");
@@ -79,7 +85,9 @@ export class HeadwayChat extends HeadwayElement {
     /** Whether the end stays in view whatever comes. */ let follow = true;
     const toEnd = () => {
       if (follow) log.scrollTop = log.scrollHeight;
-      markRead();
+      inView = false; // until that has been looked at anew
+      watching.unobserve(end);
+      watching.observe(end);
     };
     const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
 
@@ -90,6 +98,7 @@ export class HeadwayChat extends HeadwayElement {
       const first = !loaded;
       loaded = true;
       await append(page, first);
+      if (first) requestAnimationFrame(() => log.setAttribute("aria-live", "polite")); // what was said before is not read out
       if (page.length === 500) catchUp();
     });
 
@@ -97,7 +106,7 @@ export class HeadwayChat extends HeadwayElement {
     const append = async (messages, jump = false) => {
       await this.#learn(names, headway, channel, messages);
       if (signal.aborted) return;
-      if (jump) follow = true;
+      if (jump || messages.some((m) => m.seq > last() && m.sender === headway.userId && m.kind === "chat")) follow = true;
       for (const message of messages) {
         if (message.seq <= last()) continue;
         list.append(...this.#entry(headway, message, known.at(-1), names));
@@ -177,7 +186,7 @@ export class HeadwayChat extends HeadwayElement {
       inView = entries[entries.length - 1].isIntersecting;
       markRead();
     });
-    watching.observe(log);
+    watching.observe(end);
     const sizing = new ResizeObserver(toEnd);
     sizing.observe(log);
     sizing.observe(list);
@@ -205,7 +214,12 @@ export class HeadwayChat extends HeadwayElement {
     document.addEventListener("visibilitychange", markRead, { signal });
 
     let queue = Promise.resolve();
-    on("snapshot", () => {
+    on("snapshot", ({ anew }) => {
+      recall();
+      if (anew && last() > (headway.channels.get(channel)?.last_seq ?? Infinity)) {
+        loaded = false; // a failover has lost some of it
+        redraw([]);
+      }
       frame();
       markRead();
       if (headway.channels.has(channel) && (!loaded || (headway.channels.get(channel)?.last_seq ?? 0) > last())) catchUp();
@@ -223,19 +237,20 @@ export class HeadwayChat extends HeadwayElement {
 
   /** @param {import("./base.js").Headway} headway @param {string} channel */
   #composer(headway, channel) {
-    const drafts = this.#drafts.get(headway) ?? new Map();
-    this.#drafts.set(headway, drafts);
-    const field = make("textarea", { rows: 1, value: drafts.get(channel) ?? "", placeholder: this.say("write"), "aria-label": this.say("message") });
+    const composers = this.#composers.get(headway) ?? new Map();
+    this.#composers.set(headway, composers);
+    const field = make("textarea", { rows: 1, placeholder: this.say("write"), "aria-label": this.say("message") });
     const send = make("button", { class: "send" }, this.say("send"));
     const form = make("form", {}, field, send);
     const alert = make("p", { class: "alert", role: "alert" });
     let sending = false;
-    /** @param {string} text */
-    const write = (text) => {
-      field.value = text;
-      drafts.set(channel, text);
+    const whose = () => `${headway.userId} ${channel}`;
+    const recall = () => {
+      if (headway.userId === null) return;
+      field.value ||= composers.get(whose())?.field.value ?? "";
+      composers.set(whose(), { field, alert });
     };
-    field.addEventListener("input", () => drafts.set(channel, field.value));
+    recall();
     field.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
@@ -248,17 +263,19 @@ export class HeadwayChat extends HeadwayElement {
       sending = true;
       send.ariaDisabled = "true";
       alert.textContent = "";
-      write(""); // what is typed while this is sent is the next message
+      field.value = ""; // what is typed while this is sent is the next message
+      const sender = whose();
       try {
         await headway.post(channel, content);
       } catch (error) {
-        write([content, field.value].filter(Boolean).join("\n"));
-        alert.textContent = this.failure(error);
+        const shown = composers.get(sender) ?? { field, alert }; // another, where one looked elsewhere meanwhile
+        shown.field.value = [content, shown.field.value].filter(Boolean).join("\n");
+        shown.alert.textContent = this.failure(error);
       }
       sending = false;
       send.ariaDisabled = "false";
     });
-    return { form, alert };
+    return { form, alert, recall };
   }
 
   /**
@@ -288,13 +305,13 @@ export class HeadwayChat extends HeadwayElement {
       !newDay && before && previous && (chat ? previous.sender === message.sender && +sent - +before < PIECE : true) && (previous.kind === "chat") === chat;
 
     const time = make("time", { dateTime: sent.toISOString() }, this.date(sent, { hour: "numeric", minute: "2-digit" }));
-    const text = make("div", { class: "text", dir: "auto" });
+    const text = make("div", { class: "text", dir: chat ? "auto" : "" });
     const entry = make("div", { class: ["entry", chat ? "" : "activity", own && chat ? "own" : "", goesOn ? "more" : ""].join(" ") });
     if (chat) {
       const name = own ? this.say("you") : (names.get(message.sender) ?? "");
       // Unseen where the piece has its name above: who hears it needs it with each message.
-      entry.append(make("div", { class: "who" }, make("span", { class: "by" }, `${name} · `), time), text);
-      if (own || goesOn) entry.prepend(make("span", { class: "unseen" }, `${name}: `));
+      entry.append(make("div", { class: "who" }, make("span", { class: "by" }, make("bdi", {}, name), " · "), time), text);
+      if (own || goesOn) entry.prepend(make("span", { class: "unseen" }, make("bdi", {}, name), ": "));
       text.textContent = message.content;
     } else {
       text.append(this.#activity(message, names), " · ", time);
@@ -327,6 +344,6 @@ export class HeadwayChat extends HeadwayElement {
     yesterday.setDate(yesterday.getDate() - 1);
     if (day.toDateString() === new Date().toDateString()) return this.say("today");
     if (day.toDateString() === yesterday.toDateString()) return this.say("yesterday");
-    return this.date(day, { weekday: "long", day: "numeric", month: "long" });
+    return this.day(day, { weekday: "long" });
   }
 }

@@ -12,6 +12,7 @@ export class HeadwayInbox extends HeadwayElement {
       .open:hover, .channel:hover { background: var(--raised); }
       .panel { background: var(--surface); border: 1px solid var(--line); border-radius: var(--radius); box-shadow: 0 0.75rem 2rem rgb(0 0 0 / 0.16); inline-size: max-content; inset-block-start: calc(100% + 0.5rem); inset-inline-end: 0; max-block-size: min(28rem, 70vh); max-inline-size: min(22rem, calc(100vw - 2rem)); min-inline-size: min(16rem, calc(100vw - 2rem)); overflow-y: auto; padding: 0.375rem; position: absolute; z-index: 10; }
       @media (max-width: 30rem) { .panel { inline-size: auto; inset-block-start: auto; inset-inline: 1rem; margin-block-start: 0.5rem; max-inline-size: none; position: fixed; } }
+      @media (min-width: 30.01rem) { .panel.start { inset-inline: 0 auto; } }
       .channel, .all { align-items: center; display: flex; gap: 0.75rem; inline-size: 100%; justify-content: space-between; padding: 0.5rem 0.75rem; }
       .name { flex: 1; }
       .unread { font-weight: 600; }
@@ -37,6 +38,9 @@ export class HeadwayInbox extends HeadwayElement {
     /** @param {boolean} open */
     const toggle = (open) => {
       panel.hidden = !open;
+      panel.classList.remove("start");
+      const { left, right } = panel.getBoundingClientRect();
+      panel.classList.toggle("start", left < 0 || right > document.documentElement.clientWidth);
       button.setAttribute("aria-expanded", String(open));
     };
     const unread = () => [...headway.channels.values()].filter((c) => c.unread > 0);

@@ -46,7 +46,7 @@ export class HeadwayProgress extends HeadwayElement {
     const ask = reader(signal, async () => {
       const bars = (await headway.progress(project)).filter((b) => !user || b.user_id === user);
       const found = headway.projects.get(project);
-      if (signal.aborted || !found) return;
+      if (signal.aborted || found?.role !== "staff") return;
       const done = bars.reduce((sum, b) => sum + b.done, 0);
       const total = bars.reduce((sum, b) => sum + b.total, 0);
       const customers = user ? undefined : bars.length;

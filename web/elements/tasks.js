@@ -39,6 +39,7 @@ export class HeadwayTasks extends HeadwayElement {
       .customer:hover .name { color: var(--accent); }
       .figures { font-variant-numeric: tabular-nums; }
       .panel { margin-inline-start: 1.125em; padding-block: 0.5rem 1.25rem; }
+      .alert { background: var(--surface); inset-block-end: 0; position: sticky; }
     `),
   ];
 
@@ -50,15 +51,19 @@ export class HeadwayTasks extends HeadwayElement {
     const place = make("div");
     /** @type {?string} */ let role = null;
     /** @type {() => void} */ let read = () => {};
+    let stop = new AbortController();
     this.root.append(place, alert, status);
 
     const update = () => {
       const now = headway.projects.get(project)?.role ?? null;
       if (now !== role) {
         role = now;
+        stop.abort(); // what is being read is of another role
+        stop = new AbortController();
+        const signal = AbortSignal.any([life.signal, stop.signal]);
         place.replaceChildren();
-        if (role === "customer") read = this.#list(headway, life.signal, { project, place, status, alert });
-        else if (role === "staff") read = this.#customers(headway, life.signal, { project, place, status, alert });
+        if (role === "customer") read = this.#list(headway, signal, { project, place, status, alert });
+        else if (role === "staff") read = this.#customers(headway, signal, { project, place, status, alert });
         else read = () => {};
       }
       read();
@@ -115,7 +120,9 @@ export class HeadwayTasks extends HeadwayElement {
         place.append(openTitle, none, open, past);
       }
       // Whoever ticks off with the keyboard stays where they are in the list.
-      if (focused && this.root.activeElement !== focused && place.contains(focused)) {
+      if (focused && this.root.activeElement !== focused && open.contains(focused)) {
+        /** @type {HTMLElement} */ (focused).focus(); // others have moved about it
+      } else if (focused && this.root.activeElement !== focused && place.contains(focused)) {
         const next = /** @type {?HTMLElement} */ (open.querySelector("input:enabled"));
         (next ?? none).focus();
       }
@@ -174,7 +181,7 @@ export class HeadwayTasks extends HeadwayElement {
       }
       if (task.due_at && !task.complete) {
         const late = new Date(task.due_at) < new Date();
-        const date = this.date(task.due_at, { day: "numeric", month: "long" });
+        const date = this.day(task.due_at);
         said.push(make("span", { class: late ? "date late" : "date" }, this.say(late ? "overdue" : "due", { date })));
       }
       if (task.shared && !task.complete) said.push(make("span", {}, this.say("shared_task")));

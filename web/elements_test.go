@@ -1,0 +1,296 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"headway/internal/gatewaytest"
+	"headway/internal/pgtest"
+	"headway/internal/webtest"
+)
+
+// made opens a page that somebody has made of elements, with a client for person 2 in window.client; become(id) has it ask
+// for the tokens of another, and of nobody for null. Before that, the script runs.
+func (s *site) made(t *testing.T, browser context.Context, body, script string, expected ...string) *tab {
+	t.Helper()
+	tokens := "{"
+	for id := range int64(5) {
+		tokens += fmt.Sprintf("%d: %q,", id+1, gatewaytest.Token(t, id+1, time.Now().Add(time.Hour)))
+	}
+	page := `<!doctype html><html lang="en"><title>made</title><link rel="icon" href="data:,"><body style="margin: 8px">` + body + `<script type="module">
+import { Headway } from "/headway.js";
+import { use } from "/elements.js";
+let id = 2;
+const tokens = ` + tokens + `};
+window.become = (other) => { id = other; };
+window.client = new Headway({ token: async () => id && tokens[id] });
+` + script + `
+use(client);
+client.connect();
+</script>`
+	s.handler.(*http.ServeMux).HandleFunc("GET /made", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(page)) })
+	v := &tab{webtest.Open(t, browser, "http://"+s.address+"/made", expected...)}
+	v.Until("the page is not connected", func() bool { return webtest.Evaluate[string](v.Tab, "window.client?.state") == "open" })
+	return v
+}
+
+// until waits until an expression in the page is true.
+func (v *tab) until(what, expression string) {
+	v.Until(what, func() bool { return webtest.Evaluate[bool](v.Tab, expression) })
+}
+
+// TestWhatIsBelowTheFoldIsUnread has a conversation begin below the window.
+func TestWhatIsBelowTheFoldIsUnread(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'No. ' || n) from generate_series(1, 40) n")
+	bob := s.made(t, webtest.Chromium(t), `<div style="height: 900px"></div><headway-chat id="chat" channel="project_1"></headway-chat>`, `
+		window.posted = [];
+		const real = fetch;
+		window.fetch = (url, options) => { posted.push(String(url)); return real(url, options); };`)
+	bob.Shows("chat", "No. 40")
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'No. 41')")
+	bob.Shows("chat", "No. 41")
+	// Two frames later everything has been looked at.
+	webtest.Evaluate[any](bob.Tab, `requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => { window.looked = true; }, 100)))`)
+	bob.until("nothing is looked at", "window.looked === true")
+	if posted := webtest.Evaluate[string](bob.Tab, "posted.join()"); strings.Contains(posted, "/read") {
+		t.Errorf("it is marked read: %s", posted)
+	}
+	webtest.Evaluate[any](bob.Tab, "scrollTo(0, document.body.scrollHeight)")
+	s.does(t, bob, "it stays unread", "read_seq = 41 from headway.subscription where user_id = 2 and channel = 'project_1'")
+}
+
+// TestTheNextPersonSeesNothingOfTheLast has three people use one page, one after the other.
+func TestTheNextPersonSeesNothingOfTheLast(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'Secret')")
+	v := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, "", "401", "403", "404")
+	v.Shows("chat", "Secret")
+	v.Type(webtest.In("chat", "textarea"), "half a message of Bob")
+	become := func(id, name string) {
+		t.Helper()
+		webtest.Evaluate[any](v.Tab, "(client.close(), become("+id+"), client.connect())")
+		v.until(name+" is not there", `client.state === "open" && client.fullname === "`+name+`"`)
+	}
+	become("5", "Eve") // of another project
+	if text := v.Text("chat"); strings.Contains(text, "Secret") {
+		t.Errorf("Eve sees %q", text)
+	}
+	become("3", "Charlie")
+	v.Shows("chat", "Secret")
+	draft := webtest.In("chat", "textarea") + ".value"
+	if text := webtest.Evaluate[string](v.Tab, draft); text != "" {
+		t.Errorf("Charlie finds %q begun", text)
+	}
+	become("2", "Bob")
+	v.until("Bob's draft is gone", draft+` === "half a message of Bob"`)
+}
+
+// TestWhatIsReadForAnotherRoleIsNotShown changes what somebody is in a project while their tasks are being read.
+func TestWhatIsReadForAnotherRoleIsNotShown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, `
+		window.held = null;
+		window.hold = false;
+		const real = fetch;
+		window.fetch = async (url, options) => {
+			const answer = await real(url, options);
+			if (window.hold && String(url).endsWith("/tasks")) await new Promise((resolve) => { window.held = resolve; });
+			return answer;
+		};`)
+	bob.Shows("tasks", "Domain")
+	webtest.Evaluate[any](bob.Tab, "void (window.hold = true)")
+	pgtest.Execute(t, s.conn, "select headway.complete_task(1, 3), headway.fold()")
+	bob.until("nothing is read", "held !== null")
+	pgtest.Execute(t, s.conn, "update headway.member set role = 'staff' where project_id = 1 and user_id = 2; select headway.fold()")
+	bob.Shows("tasks", "Charlie")
+	webtest.Evaluate[any](bob.Tab, "new Promise((resolve) => { held(); setTimeout(resolve, 100); })")
+	if text := bob.Text("tasks"); strings.Contains(text, "Profile") {
+		t.Errorf("staff see %q", text)
+	}
+}
+
+// TestAMessageThatCouldNotBeSentIsThere has one refused after a look at another channel.
+func TestAMessageThatCouldNotBeSentIsThere(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, `
+		window.held = null;
+		const real = fetch;
+		window.fetch = (url, options) => options?.method === "POST" && String(url).endsWith("/messages") ? new Promise((resolve) => { window.held = resolve; }) : real(url, options);`, "503")
+	bob.write("important")
+	bob.until("nothing is sent", "held !== null")
+	look := func(channel string) {
+		webtest.Evaluate[any](bob.Tab, `document.getElementById("chat").setAttribute("channel", "`+channel+`")`)
+	}
+	look("broadcast")
+	look("project_1")
+	webtest.Evaluate[any](bob.Tab, `held(new Response("{}", { status: 503 }))`)
+	bob.until("it is lost", webtest.In("chat", "textarea")+`.value.trim() === "important"`) // Enter leaves a line, as it is typed here
+	bob.Shows("chat", "busy")
+}
+
+// TestOnesOwnMessageComesIntoView sends one from the middle of a conversation.
+func TestOnesOwnMessageComesIntoView(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'No. ' || n) from generate_series(1, 40) n")
+	bob := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, "")
+	bob.Shows("chat", "No. 40")
+	log := webtest.In("chat", ".log")
+	webtest.Evaluate[any](bob.Tab, `new Promise((resolve) => { `+log+`.addEventListener("scroll", () => setTimeout(resolve), { once: true }); `+log+`.scrollTop = 300; })`)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'of Abe')")
+	bob.Shows("chat", "of Abe")
+	if top := webtest.Evaluate[int](bob.Tab, log+".scrollTop"); top != 300 {
+		t.Errorf("what others say moves the conversation to %d", top)
+	}
+	bob.write("of Bob")
+	bob.until("it stays out of view", log+".scrollHeight - "+log+".scrollTop - "+log+".clientHeight < 5")
+}
+
+// TestTheFocusStaysWithItsTask reopens another task while one has the focus.
+func TestTheFocusStaysWithItsTask(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, `
+		insert into headway.task (id, project_id, title, shared, position) values (11, 1, 'A', true, 1), (12, 1, 'B', true, 2), (13, 1, 'C', true, 3), (14, 1, 'D', true, 4);
+		insert into headway.prerequisite values (12, 11);
+		select headway.complete_task(11, 3), headway.fold()`)
+	bob := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, "")
+	bob.Shows("tasks", "D")
+	webtest.Evaluate[any](bob.Tab, `[...document.getElementById("tasks").shadowRoot.querySelectorAll("li")].find((l) => l.querySelector(".title").textContent === "D").querySelector("input").focus()`)
+	pgtest.Execute(t, s.conn, "select headway.reopen_task(11, 3, 4, 'again'), headway.fold()")
+	bob.Shows("tasks", "Waits for")
+	const focused = `document.getElementById("tasks").shadowRoot.activeElement?.closest("li")?.querySelector(".title").textContent ?? "none"`
+	if title := webtest.Evaluate[string](bob.Tab, focused); title != "D" {
+		t.Errorf("the focus is on %s", title)
+	}
+}
+
+// TestAFailoverTakesFromAConversationWhatItLost has the database forget messages that are shown, and give their numbers again.
+func TestAFailoverTakesFromAConversationWhatItLost(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'No. ' || n) from generate_series(1, 5) n")
+	bob := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, "")
+	bob.Shows("chat", "No. 5")
+	s.does(t, bob, "it stays unread", "read_seq = 5 from headway.subscription where user_id = 2 and channel = 'project_1'")
+	pgtest.Execute(t, s.conn, `
+		set session_replication_role = replica;
+		delete from headway.message where channel = 'project_1' and seq > 2;
+		update headway.channel set last_seq = 2 where name = 'project_1';
+		update headway.subscription set read_seq = least(read_seq, 2), mailed_seq = least(mailed_seq, 2) where channel = 'project_1';
+		set session_replication_role = origin;
+		select headway.post(1, 'project_1', 'after the failover');
+		select pg_notify('headway_events', '{"kind": "subscribed", "channel": "project_1", "user_ids": [2]}')`)
+	bob.Shows("chat", "after the failover")
+	if text := bob.Text("chat"); strings.Contains(text, "No. 3") || !strings.Contains(text, "No. 2") {
+		t.Errorf("the chat says %q", text)
+	}
+}
+
+// TestTheInboxOpensWithinTheWindow has it at either side of a page.
+func TestTheInboxOpensWithinTheWindow(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	v := s.made(t, webtest.Chromium(t), `<headway-inbox id="left"></headway-inbox><headway-inbox id="right" style="position: absolute; right: 8px"></headway-inbox>`, "")
+	for _, id := range []string{"left", "right"} {
+		v.Click(webtest.In(id, ".open"))
+		within := `((box) => box.width > 0 && box.left >= 0 && box.right <= innerWidth)(` + webtest.In(id, ".panel") + `.getBoundingClientRect())`
+		if !webtest.Evaluate[bool](v.Tab, within) {
+			t.Errorf("at the %s it opens out of sight", id)
+		}
+	}
+}
+
+// TestWhatPeopleWriteTurnsNothingAround has names and titles that are written from right to left, or say that what follows is.
+func TestWhatPeopleWriteTurnsNothingAround(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, `
+		update headway.appuser set fullname = 'محمد' where id = 1;
+		update headway.appuser set fullname = E'Eve\u202Eevil' where id = 3;
+		update headway.task set title = E'Pay\u202Ecod' where id = 2;
+		select headway.complete_task(1, 1), headway.fold();
+		select headway.complete_task(2, 3), headway.fold();`)
+	v := s.made(t, webtest.Chromium(t), `<headway-chat id="activity" channel="project_1_staff" readonly></headway-chat>`, "become(4);")
+	v.Shows("activity", "completed")
+	seen := webtest.Evaluate[string](v.Tab, `[...document.getElementById("activity").shadowRoot.querySelectorAll(".text")].map((text) => {
+		const seen = [], walk = document.createTreeWalker(text, NodeFilter.SHOW_TEXT), range = document.createRange();
+		for (let node; (node = walk.nextNode()); ) {
+			[...node.data].forEach((letter, i) => {
+				range.setStart(node, i);
+				range.setEnd(node, i + 1);
+				if (!/[\p{Bidi_Control}]/u.test(letter)) seen.push([range.getBoundingClientRect().left, letter]);
+			});
+		}
+		return seen.sort((a, b) => a[0] - b[0]).map((s) => s[1]).join("");
+	}).join("\n")`)
+	for _, want := range []string{"دمحم completed “Domain” · ", "Evelive completed “Paydoc” · "} {
+		if !strings.Contains(seen, want) {
+			t.Errorf("one sees %q, want %q", seen, want)
+		}
+	}
+}
+
+// TestAClientThatIsClosedByWhomItTellsStaysClosed closes it as soon as it waits.
+func TestAClientThatIsClosedByWhomItTellsStaysClosed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	v := s.open(t, webtest.Chromium(t), "")
+	webtest.Evaluate[any](v.Tab, `(async () => {
+		const { Headway } = await import("/headway.js");
+		const states = [];
+		globalThis.fetch = async () => { throw new TypeError("unreachable"); };
+		globalThis.WebSocket = class { constructor() { queueMicrotask(() => this.onclose({ code: 1006 })); } close() {} };
+		const timers = [];
+		globalThis.setTimeout = (act) => timers.push(act);
+		const client = new Headway({ token: async () => "x" });
+		client.addEventListener("state", ({ detail }) => {
+			states.push(detail);
+			if (detail === "waiting") client.close();
+		});
+		client.connect();
+		for (let i = 0; i < 100; i++) await null;
+		timers.splice(0).forEach((act) => act());
+		for (let i = 0; i < 100; i++) await null;
+		window.states = states.join();
+	})()`)
+	v.until("the script does not end", "!!window.states")
+	if states := webtest.Evaluate[string](v.Tab, "states"); states != "connecting,waiting,closed" {
+		t.Errorf("it is %s", states)
+	}
+}
+
+// TestACursorIsNotPutBackByAnOlderSnapshot reads a message while a snapshot is on its way that does not know that.
+func TestACursorIsNotPutBackByAnOlderSnapshot(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), "", `
+		window.held = null;
+		const real = fetch;
+		window.fetch = async (url, options) => {
+			const answer = await real(url, options);
+			if (!String(url).endsWith("/snapshot") || held) return answer;
+			const text = await answer.text();
+			await new Promise((resolve) => { window.held = resolve; });
+			return new Response(text);
+		};`)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'Hello'); select headway.open_channel('design', 1, array[1, 2])")
+	bob.until("no snapshot is read", "held !== null")
+	bob.until("it is not unread", `client.channels.get("project_1").unread === 1`)
+	pgtest.Execute(t, s.conn, "select headway.mark_read(2, 'project_1')")
+	bob.until("it stays unread", `client.channels.get("project_1").unread === 0`)
+	webtest.Evaluate[any](bob.Tab, "held()")
+	bob.until("the channel is not there", `client.channels.has("design")`)
+	if unread := webtest.Evaluate[int](bob.Tab, `client.channels.get("project_1").unread`); unread != 0 {
+		t.Errorf("%d are unread again", unread)
+	}
+}
