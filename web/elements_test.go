@@ -294,3 +294,17 @@ func TestACursorIsNotPutBackByAnOlderSnapshot(t *testing.T) {
 		t.Errorf("%d are unread again", unread)
 	}
 }
+
+// TestStaffSeeWhoJoinsAndLeaves has somebody come and go with nothing done.
+func TestStaffSeeWhoJoinsAndLeaves(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	dora := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks><headway-progress id="progress" project="1"></headway-progress>`, "become(4);")
+	dora.Shows("progress", "3 customers")
+	pgtest.Execute(t, s.conn, "insert into headway.member (project_id, user_id, role) values (1, 5, 'customer'); select headway.fold()")
+	dora.Shows("progress", "4 customers")
+	dora.Shows("tasks", "Eve")
+	pgtest.Execute(t, s.conn, "delete from headway.member where project_id = 1 and user_id = 5; select headway.fold()")
+	dora.Shows("progress", "3 customers")
+	dora.Until("who has left is still there", func() bool { return !strings.Contains(dora.Text("tasks"), "Eve") })
+}

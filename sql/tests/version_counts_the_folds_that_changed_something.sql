@@ -1,4 +1,4 @@
--- A fold that changes no bar makes no new version.
+-- A fold that changes neither a bar nor who has one makes no new version.
 begin;
 insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
 insert into headway.project (id, name) values (1, 'Website'), (2, 'Shop');
@@ -8,7 +8,7 @@ insert into headway.task (id, project_id, title, shared) values (1, 1, 'Send the
 do $$
 begin
   perform headway.fold();
-  assert (select array_agg(g.version order by g.project_id) from headway.progress g) = array[1, 0]::bigint[];
+  assert (select array_agg(g.version order by g.project_id) from headway.progress g) = array[1, 1]::bigint[];
   insert into headway.completion (task_id, user_id) values (1, 1);
   delete from headway.completion;
   perform headway.fold();
@@ -20,6 +20,13 @@ begin
   update headway.task t set weight = 1;
   perform headway.fold();
   assert (select g.version from headway.progress g where g.project_id = 1) = 2, 'counted anew, and the same';
+  insert into headway.appuser (id, fullname) values (3, 'Charlie');
+  insert into headway.member (project_id, user_id, role) values (2, 3, 'customer');
+  perform headway.fold();
+  assert (select g.version from headway.progress g where g.project_id = 2 and g.user_id = 3) = 2, 'somebody joined with nothing done';
+  delete from headway.member m where m.user_id = 3;
+  perform headway.fold();
+  assert (select g.version from headway.progress g where g.project_id = 2) = 3, 'and left';
 end
 $$;
 rollback;

@@ -182,7 +182,14 @@ begin
         select d.project_id,
           coalesce(sum(d.done) filter (where d.user_id is null), 0) as done,
           coalesce(sum(d.total) filter (where d.user_id is null), 0) as total
-        from delta d
+        from (
+          select d.project_id, d.user_id, d.done, d.total from delta d
+          union all
+          -- Whoever joins or leaves with nothing done moves no bar, and is news to whoever has a list of them.
+          select (c.fact).project_id, (c.fact).user_id, 0, 0
+          from consumed c
+          where (c.fact).kind = 'recompute' and (c.fact).user_id is not null
+        ) d
         group by d.project_id
       ) d
       where s.project_id = d.project_id
