@@ -51,6 +51,9 @@ const SILENCE = 60_000;
 // How long the backend may take for a token, in milliseconds.
 const TOKEN_TIMEOUT = 30_000;
 
+// How long to wait, in milliseconds, before a snapshot is read again that was older than what was told meanwhile.
+const PAUSE = 250;
+
 // A position longer than this many characters goes into no address: proxies take some 8,000.
 const MAX_POSITION = 6_000;
 
@@ -369,8 +372,10 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
         this.#stale = false;
         const snapshot = await this.snapshot();
         if (line !== this.#line) break; // the next connection brings its own
-        if (this.#overtook(snapshot)) this.#stale = true;
-        else if (!this.#stale) {
+        if (this.#overtook(snapshot)) {
+          this.#stale = true;
+          await new Promise((resolve) => setTimeout(resolve, PAUSE));
+        } else if (!this.#stale) {
           this.#know(snapshot);
           for (const p of snapshot.projects) if (this.#position) this.#position.projects[p.project_id] ??= p.version;
           this.#emit("snapshot", { anew: false });

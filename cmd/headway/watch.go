@@ -97,7 +97,7 @@ func (w *watcher) on(b *live.Board, e live.Event) {
 	case live.Listening:
 		w.status, w.trouble = "listening", false
 	case live.Lost:
-		w.status, w.trouble = fmt.Sprintf("connection lost, next try in %v: %s", e.Wait.Round(10*time.Millisecond), firstLine(e.Err)), true
+		w.status, w.trouble = fmt.Sprintf("connection lost, next try in %v: %s", e.Wait.Round(10*time.Millisecond), oneLine(e.Err)), true
 	case live.Deaf:
 		w.status, w.trouble = "reading once a second: "+deafAdvice(e.Err), true
 	}
@@ -156,11 +156,8 @@ func deafAdvice(err error) string {
 	if errors.Is(err, live.ErrDeaf) {
 		return "LISTEN does not work through this address, so set HEADWAY_LISTEN_URL to a direct one"
 	}
-	return firstLine(err)
+	return oneLine(err)
 }
 
-// firstLine is what fits into a status.
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return bar.Clean(line)
-}
+// oneLine is what fits into a status: what went wrong is often in the last line, below where.
+func oneLine(err error) string { return bar.Clean(strings.Join(strings.Fields(err.Error()), " ")) }

@@ -32,7 +32,7 @@ create table headway.subscription (
   constraint subscription_has_next check (read_seq < 9223372036854775807 and mailed_seq < 9223372036854775807)
 ) with (fillfactor = 70);
 create index subscription_user_id_idx on headway.subscription (user_id);
-comment on table headway.subscription is 'Who reads which channel, and how far they are. Whoever is inserted without cursors has everything unread, and mailed; with the channel''s last_seq in both they begin at what comes next, as headway.open_channel() has it.';
+comment on table headway.subscription is 'Who reads which channel, and how far they are. Whoever is inserted without cursors has everything unread, and mailed; with the channel''s last_seq in both they begin at what comes next, as headway.open_channel() has it. Whom to subscribe by a plain insert is the backend''s to decide: also a customer to what is for staff, which they then read.';
 comment on column headway.subscription.read_seq is 'The cursor: everything up to and including this seq has been read. It never moves back.';
 comment on column headway.subscription.mailed_seq is 'Everything up to and including this seq has been put into a digest.';
 comment on column headway.subscription.muted is 'true: no mail about this channel; it still counts as unread.';

@@ -142,7 +142,7 @@ func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 		position := snap.position()
 		late := false
 		h.mu.Lock()
-		h.tell(c.UserID, snap)
+		h.note(c.UserID, snap)
 		for name := range position.Channels {
 			if t := h.topics[name]; t == nil || !t.has(c) {
 				h.join(c, name) // what it got between the snapshot and now is in the next one
@@ -166,8 +166,8 @@ func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 	}
 }
 
-// tell takes note of how far a person has read by a snapshot. The lock is held.
-func (h *hub) tell(userID int64, snap *snapshot) {
+// note remembers how far a person has read by a snapshot. The lock is held.
+func (h *hub) note(userID int64, snap *snapshot) {
 	if h.told[userID] == nil {
 		h.told[userID] = map[string]int64{}
 	}
@@ -234,7 +234,7 @@ func (h *hub) resume(ctx context.Context, c *conn, has Positions) (bool, error) 
 			return false, err
 		}
 		h.mu.Lock()
-		h.tell(c.UserID, snap)
+		h.note(c.UserID, snap)
 		started := h.start(fresh, position)
 		h.mu.Unlock()
 		if !started {
