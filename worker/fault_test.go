@@ -16,8 +16,10 @@
 //	    worker/doorbell_test.go: TestALostSubscriptionIsNoticedAndMadeAnew, TestTheSafetyPollFindsWhatWasNotHeard
 //	 3  a pooler that takes LISTEN and delivers nothing
 //	    worker/pgbouncer_test.go: TestThroughAPoolerAloneEveryWorkerPolls, TestThroughAPoolerWithAListeningConnection
+//	    worker/gateway/trouble_test.go: TestWhereNothingArrivesTheGatewayLooks
 //	 4  a failover, with the old primary still there; a server that only reads
 //	    worker/fault_test.go: TestAFailover, TestADatabaseThatOnlyReads
+//	    worker/gateway/trouble_test.go: TestAServerThatWasReplacedAndLivesOnIsLeft, TestWhatAFailoverHasLostIsForgotten
 //	 5  a full notification queue
 //	    worker/fault_test.go: TestTheNotificationQueueIsFull
 //	 6  NOTIFY in every commit, which then wait for each other
