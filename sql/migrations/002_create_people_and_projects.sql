@@ -63,12 +63,12 @@ create table headway.appuser (
   constraint appuser_suspension_explained check ((mail_suspended_at is null) = (mail_suspended_reason is null))
 );
 comment on table headway.appuser is 'The people: staff and customers. Map your own users to these ids, or let this be the table.';
-comment on column headway.appuser.email is 'Where digests go; null: this person gets no mail.';
-comment on column headway.appuser.digest_after is 'How long something stays unread before it is mailed; null: the setting digest_after.';
-comment on column headway.appuser.time_zone is 'IANA name, for example Europe/Lisbon: times in mail and quiet hours are in it.';
+comment on column headway.appuser.email is 'Where digests go: one plain address such as bob@example.com, of at most 254 bytes; null: this person gets no mail.';
+comment on column headway.appuser.digest_after is 'How long something stays unread before it is mailed, more than nothing and at most 100 years; null: the setting digest_after.';
+comment on column headway.appuser.time_zone is 'IANA name with letters only, for example Europe/Lisbon, or Etc/GMT-2: times in mail and quiet hours are in it.';
 comment on column headway.appuser.quiet_from is 'Local time from which no mail is sent; null: no quiet hours. May be later than quiet_until: the night.';
 comment on column headway.appuser.quiet_until is 'Local time at which quiet hours end.';
-comment on column headway.appuser.mail_suspended_at is 'Since when the address gets no mail, because a server refused it for good or the person wants none; null: not suspended.';
+comment on column headway.appuser.mail_suspended_at is 'Since when the person gets no mail, because a server refused the address for good or they want none; another address does not lift it, headway.resume_mail(id) does. Null: not suspended.';
 comment on column headway.appuser.mail_suspended_reason is 'What the mail server said, or who turned mail off.';
 
 create table headway.project (
@@ -82,7 +82,7 @@ create table headway.project (
   constraint project_name_not_blank check (name ~ '\S')
 );
 comment on table headway.project is
-  'What customers complete and staff look after. Inserting one opens its channels project_<id> and project_<id>_staff; deleting one deletes its messages.';
+  'What customers complete and staff look after. Inserting one opens its channels project_<id> and project_<id>_staff; deleting one deletes their messages, and leaves what was told of it in people''s own channels.';
 comment on column headway.project.archived_at is 'Since when nothing can be completed in it any more; null: it is running.';
 
 create table headway.member (

@@ -27,6 +27,7 @@ comment on table headway.task is 'What there is to do. A task stays in its proje
 comment on column headway.task.weight is 'How much of the bar it fills, relative to the others; at least 1.';
 comment on column headway.task.shared is 'true: done once, by anyone it is for, for all it is for. false: each customer does it for themselves.';
 comment on column headway.task.audience is 'everyone: all customers of the project, those who join later included. assigned: the rows of headway.assignment.';
+comment on column headway.task.due_at is 'When it should be done, for people to know; null: at no time. Overdue: select * from headway.outstanding_task where due_at < now().';
 comment on column headway.task.position is 'Order in lists; ties go by id.';
 
 create table headway.assignment (
@@ -36,7 +37,7 @@ create table headway.assignment (
 );
 create index assignment_user_id_idx on headway.assignment (user_id);
 comment on table headway.assignment is
-  'Whom a task with audience assigned is for. It counts while the person is a customer of the project, so it may be written before they join.';
+  'Whom a task with audience assigned is for. It counts while the person is a customer of the project, so it may be written before they join. Whoever is assigned is told, also by an import: see headway.completion.';
 
 create table headway.prerequisite (
   task_id bigint not null constraint prerequisite_task_id_fkey references headway.task on delete cascade,
@@ -57,7 +58,7 @@ create table headway.completion (
   constraint completion_pkey primary key (task_id, user_id)
 );
 comment on table headway.completion is
-  'Who completed what: insert to complete, delete to reopen. A shared task is complete as soon as one customer has a row.';
+  'Who completed what: insert to complete, delete to reopen. A shared task is complete as soon as one customer has a row. What is inserted is news to the staff, whatever completed_at says: after an import, once it is folded, update headway.subscription s set read_seq = c.last_seq, mailed_seq = c.last_seq from headway.channel c where c.name = s.channel has everybody begin at what comes next.';
 comment on column headway.completion.user_id is 'The customer whose task it is.';
 comment on column headway.completion.completed_by is 'Who ticked it off, a staff member on a customer''s behalf for example; null: the customer.';
 

@@ -114,7 +114,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		if deaf = false; time.Since(began) > time.Minute {
 			attempt = 0
 		}
-		pause(ctx, min(100*time.Millisecond<<min(attempt, 10), 10*time.Second))
+		pause(ctx, min(100*time.Millisecond<<min(attempt, 10), 5*time.Second))
 	}
 	return nil
 }

@@ -201,7 +201,11 @@ begin
     end if;
     raise exception 'person % is not subscribed to channel "%"', new.sender, new.channel using
       errcode = 'insufficient_privilege',
-      hint = 'Members of a project are subscribed to its channels; headway.open_channel(name, project, members) adds to others.';
+      hint = case
+        when new.channel ~ '^project_[0-9]+_staff$' then 'It is for the staff of that project: headway.member has them with the role staff.'
+        when new.channel ~ '^(project|user)_[0-9]+$' then 'It is for the members of that project, in headway.member, or for that person.'
+        else format('select headway.open_channel(%L, project, array[%s]) adds them, project being that of the channel or null.', new.channel, new.sender)
+      end;
   end if;
   new.sent_at := clock_timestamp();
   return new;

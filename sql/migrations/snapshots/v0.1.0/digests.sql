@@ -156,7 +156,7 @@ as $$
     and not exists (select from headway.digest d where d.user_id = u.id and d.state in ('reserved', 'sending'))
 $$;
 comment on function headway.due_digests(timestamptz) is
-  'Who would get a digest at a moment, by what is unread now: select * from headway.due_digests(); select * from headway.due_digests(now() + interval ''3 hours'').';
+  'Who would get a digest at a moment, by what is unread now; due_at is when the delay has passed, whatever gap and quiet hours add to that, of which headway.explain_digest() tells: select * from headway.due_digests(); select * from headway.due_digests(now() + interval ''3 hours'').';
 
 create function headway.reserve(user_ids bigint[], by_hand boolean default false) returns integer
 language sql
@@ -234,11 +234,14 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_why text;
 begin
   perform headway.check_people(array[reserve_digest.user_id]);
   perform pg_advisory_xact_lock(headway.lock_key('reserve'));
-  if not exists (select from headway.mail_preference p where p.user_id = reserve_digest.user_id and p.takes_mail) then
-    raise exception 'person % gets no mail', reserve_digest.user_id using
+  select headway.why_no_mail(u) into v_why from headway.appuser u where u.id = reserve_digest.user_id;
+  if v_why is not null then
+    raise exception 'person % gets no mail: %', reserve_digest.user_id, v_why using
       errcode = 'object_not_in_prerequisite_state',
       hint = format('select * from headway.explain_digest(%s) says why.', reserve_digest.user_id);
   end if;
@@ -265,16 +268,23 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   update headway.digest d
-  set state = 'reserved', attempts = 0, next_attempt_at = now(), claimed_by = null, lease_until = null,
+  set state = 'reserved', attempts = 0, next_attempt_at = now(), claimed_by = null, lease_until = null, error = null,
     -- What a server may have taken is sent again as it was; what it refused is made anew, for the address of today.
     mail = case when d.unknown_at is not null then d.mail end,
     recipient = case when d.unknown_at is not null then d.recipient end
   where d.id = retry_digest.digest_id and d.state in ('failed', 'held', 'cancelled');
-  return found;
+  if found then
+    return true;
+  elsif not exists (select from headway.digest d where d.id = retry_digest.digest_id) then
+    raise exception 'there is no digest %', retry_digest.digest_id using
+      errcode = 'no_data_found',
+      hint = 'select id, user_id, state from headway.digest lists them; finished ones go after the setting digest_keep.';
+  end if;
+  return false;
 end
 $$;
 comment on function headway.retry_digest(bigint) is
-  'Has a digest that failed, is held or was cancelled tried again, without what was read meanwhile. True: it will be; false: it was in no such state.';
+  'Has a digest that failed, is held or was cancelled tried again, without what was read meanwhile. True: it will be, unless the person gets no mail any more; false: it was in no such state. Errors: no_data_found.';
 
 create function headway.resume_mail(user_id bigint) returns boolean
 language plpgsql
@@ -283,11 +293,15 @@ begin
   update headway.appuser u
   set mail_suspended_at = null, mail_suspended_reason = null
   where u.id = resume_mail.user_id and u.mail_suspended_at is not null;
-  return found;
+  if found then
+    return true;
+  end if;
+  perform headway.check_people(array[resume_mail.user_id]);
+  return false;
 end
 $$;
 comment on function headway.resume_mail(bigint) is
-  'Lifts the suspension of a person''s address. True: it was suspended. What was in a failed digest stays there: headway.retry_digest(id).';
+  'Lifts the suspension of a person''s address. True: it was suspended. What was in a failed digest stays there: headway.retry_digest(id). Errors: no_data_found.';
 
 create function headway.unsubscribe(token uuid) returns boolean
 language plpgsql

@@ -1,9 +1,26 @@
+create function headway.why_no_mail(person headway.appuser) returns text
+language sql
+stable
+as $$
+  select case
+    when u.email is null then 'there is no address'
+    when u.mail_suspended_at is not null then format(
+      '%s is suspended since %s (%s); select headway.resume_mail(%s) lifts it', u.email,
+      to_char(u.mail_suspended_at at time zone headway.known_time_zone(u.time_zone), 'YYYY-MM-DD HH24:MI'), u.mail_suspended_reason, u.id
+    )
+  end
+  from (select (why_no_mail.person).*) u
+$$;
+comment on function headway.why_no_mail(headway.appuser) is
+  'Says in words why a person gets no mail whatever there is, and what to do; times are in their time zone. Null: they do.';
+
 create function headway.describe_digest(digest headway.digest, person headway.appuser) returns text
 language sql
 stable
 as $$
   select format('digest %s, which ', d.id) || case d.state
     when 'reserved' then case
+      when w.why is not null then 'will be dropped: ' || w.why
       when g.goes_out_at > now() then
         'is to be ' || case when d.attempts > 0 then 'tried again at ' else 'sent at ' end || to_char(g.goes_out_at at time zone z.name, z.format)
         || case when g.goes_out_at > g.next_attempt_at then ', when quiet hours end' else '' end
@@ -15,11 +32,14 @@ as $$
     when 'held' then 'is held: nobody knows whether it arrived'
     else format('was not sent (%s)', d.state)
   end || coalesce(' (' || d.error || ')', '') || case
-    when d.state in ('failed', 'held', 'cancelled') then format('; select headway.retry_digest(%s) tries again', d.id)
+    when d.state in ('failed', 'held', 'cancelled') then '; ' || coalesce(
+      w.why || '; after that, select headway.retry_digest(' || d.id || ') tries again', format('select headway.retry_digest(%s) tries again', d.id)
+    )
     else ''
   end
   from (select (describe_digest.digest).*) d
   cross join (select (describe_digest.person).*) u
+  cross join (select headway.why_no_mail(describe_digest.person) as why) w
   cross join lateral (select headway.known_time_zone(u.time_zone), 'YYYY-MM-DD HH24:MI') z (name, format)
   cross join lateral (select greatest(d.next_attempt_at, now())) n (next_attempt_at)
   cross join lateral (
@@ -44,6 +64,7 @@ declare
   v_at timestamptz;
   v_zone text;
   v_local_time text := 'YYYY-MM-DD HH24:MI';
+  v_nothing text;
   v_person text;
   v_due text;
 begin
@@ -60,12 +81,9 @@ begin
   limit 1;
 
   -- What keeps this person from getting anything now, whatever the channel.
+  v_nothing := 'no mail: ' || headway.why_no_mail(v_user);
   v_person := case
-    when v_user.email is null then 'no mail: there is no address'
-    when v_user.mail_suspended_at is not null then format(
-      'no mail: %s is suspended since %s (%s); select headway.resume_mail(%s) lifts it',
-      v_user.email, to_char(v_user.mail_suspended_at at time zone v_zone, v_local_time), v_user.mail_suspended_reason, v_user.id
-    )
+    when v_nothing is not null then v_nothing
     when v_digest.id is not null then 'waits until ' || headway.describe_digest(v_digest, v_user) || ', is done'
   end;
 
@@ -86,7 +104,8 @@ begin
   select s.channel, coalesce(r.messages, 0),
     case
       when s.muted then 'no mail: the channel is muted'
-      when n.channel is null and r.channel is null then coalesce('everything is read; the last of it was in ' || m.words, 'everything is read')
+      when n.channel is null and r.channel is null then
+        coalesce('everything is read; the last of it was in ' || m.words, concat_ws('; ', 'everything is read', v_nothing))
       when n.channel is null and exists (
         select from headway.unread_message h where h.user_id = s.user_id and h.channel = s.channel and h.seq > s.mailed_seq
       ) then 'no mail: what is unread happened in a project that is gone, or that they have left'

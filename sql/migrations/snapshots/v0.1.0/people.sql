@@ -39,7 +39,7 @@ begin
       table = 'appuser',
       column = 'time_zone',
       constraint = 'appuser_time_zone_known',
-      hint = 'select name from pg_timezone_names lists them, as in Europe/Lisbon.';
+      hint = 'select name from pg_timezone_names where name ~ ''^[A-Z][a-z]+/'' lists them, as in Europe/Lisbon.';
   end;
   new.time_zone := current_setting('TimeZone');
   return new;
@@ -185,7 +185,7 @@ begin
 end
 $$;
 comment on function headway.forget_user(bigint) is
-  'Erases a person''s name, address and preferences; what they wrote and completed stays, under "Former user". Errors: no_data_found, and feature_not_supported where transactions are not read committed.';
+  'Erases a person''s name, address and preferences; what they wrote and completed stays, under "Former user". They stay members, and count as such: delete from headway.member where user_id = 2 has them leave. Errors: no_data_found, and feature_not_supported where transactions are not read committed.';
 
 create function headway.project_after_insert() returns trigger
 language plpgsql

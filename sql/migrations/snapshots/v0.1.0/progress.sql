@@ -447,5 +447,5 @@ where m.role = 'customer'
     else not exists (select from headway.completion c where c.task_id = t.id and c.user_id = m.user_id)
   end;
 comment on view headway.outstanding_task is
-  'What is open, per customer: select title, due_at from headway.outstanding_task where project_id = 1 and user_id = 2 order by position, task_id.';
-comment on column headway.outstanding_task.blocked_by is 'Ids of the tasks that have to be completed before this one; {}: it can be done now.';
+  'What is open, per customer, archived projects included, in which nothing can be completed: select title, due_at from headway.outstanding_task where project_id = 1 and user_id = 2 order by position, task_id.';
+comment on column headway.outstanding_task.blocked_by is 'Ids of the tasks that have to be completed before this one; {}: none, and it can be done now unless the project is archived.';

@@ -48,7 +48,7 @@ begin
   end if;
   raise exception 'setting "%" does not take the value "%"', new.name, new.value using
     errcode = 'invalid_parameter_value',
-    hint = coalesce('It means: ' || new.meaning || case when v_is_span then ' Give it a unit, as in 2 hours.' else '' end, 'select name, value, meaning from headway.setting lists what there is.');
+    hint = coalesce('It means: ' || new.meaning || case when v_is_span then ' Give it a unit, as in 2 hours: ' || case new.name when 'digest_min_gap' then '0' else 'more than 0' end || ', and at most 100 years.' else '' end, 'select name, value, meaning from headway.setting lists what there is.');
 end
 $$;
 comment on function headway.setting_before_write() is 'Checks a setting before it is written.';
