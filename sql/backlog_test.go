@@ -113,4 +113,11 @@ func TestManyRowsAtOnceCostNoMoreEach(t *testing.T) {
 	if n := value[int](t, conn, "select count(*) from headway.message where kind = 'task_assigned'"); n != 10_000 {
 		t.Errorf("%d assignments were told", n)
 	}
+
+	// By all of a project at once, a shared task is completed once.
+	pgtest.Execute(t, conn, "insert into headway.task (id, project_id, title, shared) values (20001, 1, 'Shared', true); select headway.fold()")
+	completed := took("insert into headway.completion (task_id, user_id) select 20001, n from generate_series(1, 6000) n")
+	if folded := took("select headway.fold(100000)"); folded > 5*completed {
+		t.Errorf("what takes %v to insert takes %v to fold", completed, folded)
+	}
 }

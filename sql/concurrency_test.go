@@ -426,14 +426,15 @@ func TestTwoPeopleCompleteASharedTaskAtOnce(t *testing.T) {
 func TestTheFoldWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		open string
-		gone bool // the project is deleted
+		open    string
+		gone    bool // the project is deleted
+		refused bool // when it is committed, for what was told meanwhile
 	}{
 		"a project is being deleted":                 {open: "delete from headway.project where id = 1", gone: true},
 		"somebody posts to the staff":                {open: "select headway.post(4, 'project_1_staff', 'A long story')"},
 		"somebody posts to those it concerns":        {open: "select headway.post(1, 'user_1', 'A note'), headway.post(2, 'user_2', 'A note')"},
 		"a person is locked":                         {open: "select from headway.appuser for update"},
-		"a person is being deleted":                  {open: "delete from headway.appuser where id = 5"},
+		"a person is being deleted":                  {open: "delete from headway.appuser where id = 5", refused: true},
 		"a task, a member, an assignment are locked": {open: "select from headway.task, headway.member, headway.assignment for update"},
 		"the project is being archived":              {open: "update headway.project set archived_at = now() where id = 1"},
 	} {
@@ -462,7 +463,9 @@ func TestTheFoldWaitsForNobody(t *testing.T) {
 			if got := value[int](t, other, "select done from headway.shared_progress where project_id = 2"); got != 1 {
 				t.Errorf("the other project is not folded")
 			}
-			pgtest.Execute(t, a, "commit")
+			if _, err := a.Exec(t.Context(), "commit"); (err != nil) != test.refused {
+				t.Errorf("its commit ends with %v", err)
+			}
 			for value[int](t, other, "select headway.fold(1)") > 0 {
 				exact(t, other, "folding afterwards")
 			}

@@ -105,6 +105,21 @@ func TestWhoIsForgottenLeavesNoMail(t *testing.T) {
 	}
 }
 
+// TestWhoIsBeingChangedKeepsTheRecord has somebody's row be locked while it is recorded how a mail to them ended.
+func TestWhoIsBeingChangedKeepsTheRecord(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	a, b := db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, b, unmailed+`select headway.reserve_digests();
+		select headway.claim_digest('`+claimant+`');
+		select headway.freeze_digest(id, '`+claimant+`', 'bob@example.com', 'To: Bob') from headway.digest`)
+	pgtest.Execute(t, a, "begin; update headway.appuser set digest_after = '2 hours' where id = 2")
+	pgtest.Execute(t, b, "set statement_timeout = '30s'; select headway.digest_failed(id, '"+claimant+"', 'rejected', '550 no') from headway.digest")
+	if got := value[string](t, b, "select concat_ws(' ', d.state, d.recipient, convert_from(d.mail, 'UTF8'), d.error) from headway.digest d"); got != "failed bob@example.com To: Bob 550 no" {
+		t.Errorf("on record is %q", got)
+	}
+}
+
 // TestForgettingDoesNotGoByAnOlderSnapshot reserves a digest after the snapshot of whoever forgets its person.
 func TestForgettingDoesNotGoByAnOlderSnapshot(t *testing.T) {
 	t.Parallel()

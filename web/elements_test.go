@@ -194,14 +194,17 @@ func TestAFailoverTakesFromAConversationWhatItLost(t *testing.T) {
 	if text := bob.Text("chat"); strings.Contains(text, "No. 3") || !strings.Contains(text, "No. 2") {
 		t.Errorf("the chat says %q", text)
 	}
+	s.does(t, bob, "what is new stays unread", "read_seq = 3 from headway.subscription where user_id = 2 and channel = 'project_1'")
 }
 
 // TestTheInboxOpensWithinTheWindow has it at either side of a page.
 func TestTheInboxOpensWithinTheWindow(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	v := s.made(t, webtest.Chromium(t), `<headway-inbox id="left"></headway-inbox><headway-inbox id="right" style="position: absolute; right: 8px"></headway-inbox>`, "")
-	for _, id := range []string{"left", "right"} {
+	pgtest.Execute(t, s.conn, "update headway.project set name = 'The relaunch of the website of our customer, and all that belongs to it'")
+	v := s.made(t, webtest.Chromium(t), `<headway-inbox id="left"></headway-inbox><headway-inbox id="within" style="position: absolute; left: 230px"></headway-inbox>
+		<headway-inbox id="right" style="position: absolute; right: 8px"></headway-inbox>`, "")
+	for _, id := range []string{"left", "within", "right"} {
 		v.Click(webtest.In(id, ".open"))
 		within := `((box) => box.width > 0 && box.left >= 0 && box.right <= innerWidth)(` + webtest.In(id, ".panel") + `.getBoundingClientRect())`
 		if !webtest.Evaluate[bool](v.Tab, within) {
@@ -269,6 +272,23 @@ func TestAClientThatIsClosedByWhomItTellsStaysClosed(t *testing.T) {
 	}
 }
 
+// TestACursorThatIsAheadAsksOnce has the client count one's own activity as read, which the database does not.
+func TestACursorThatIsAheadAsksOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	dora := s.made(t, webtest.Chromium(t), "", `become(4);
+		window.snapshots = 0;
+		const real = fetch;
+		window.fetch = (url, options) => { window.snapshots += String(url).endsWith("/snapshot"); return real(url, options); };`)
+	pgtest.Execute(t, s.conn, "select headway.complete_task(1, 1, 4), headway.fold()")
+	dora.until("she is not told", `client.channels.get("project_1_staff")?.last_seq === 1`)
+	pgtest.Execute(t, s.conn, "insert into headway.member (project_id, user_id, role) values (2, 4, 'staff')")
+	dora.until("the project is not there", `client.projects.has(2)`)
+	if n := webtest.Evaluate[int](dora.Tab, "snapshots"); n > 3 {
+		t.Errorf("%d snapshots were asked for", n)
+	}
+}
+
 // TestACursorIsNotPutBackByAnOlderSnapshot reads a message while a snapshot is on its way that does not know that.
 func TestACursorIsNotPutBackByAnOlderSnapshot(t *testing.T) {
 	t.Parallel()
@@ -299,9 +319,21 @@ func TestACursorIsNotPutBackByAnOlderSnapshot(t *testing.T) {
 func TestStaffSeeWhoJoinsAndLeaves(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	dora := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks><headway-progress id="progress" project="1"></headway-progress>`, "become(4);")
+	dora := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks><headway-progress id="progress" project="1"></headway-progress>`, "become(4); window.bobs = tokens[2];")
 	dora.Shows("progress", "3 customers")
+	dora.until("she is not up to date", `client.projects.get(1).version === 1`)
+	webtest.Evaluate[any](dora.Tab, `(() => {
+		window.moved = 0;
+		window.bob = new client.constructor({ token: async () => bobs });
+		bob.addEventListener("progress", () => { window.moved++; });
+		bob.connect();
+	})()`)
+	dora.until("Bob is not connected", `bob.state === "open"`)
 	pgtest.Execute(t, s.conn, "insert into headway.member (project_id, user_id, role) values (1, 5, 'customer'); select headway.fold()")
+	dora.until("Bob is not told", "bob.projects.get(1).version === 2")
+	if n := webtest.Evaluate[int](dora.Tab, "moved"); n != 0 {
+		t.Errorf("a customer is told %d times that somebody joined", n)
+	}
 	dora.Shows("progress", "4 customers")
 	dora.Shows("tasks", "Eve")
 	pgtest.Execute(t, s.conn, "delete from headway.member where project_id = 1 and user_id = 5; select headway.fold()")

@@ -90,6 +90,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** @type {?Promise<?string>} */ #token = null;
   /** @type {?(WebSocket | EventSource)} */ #line = null;
   /** Whether anything came through the last WebSocket. */ #through = true;
+  /** For Server-Sent Events, where nothing did. @type {?string} */ #ticket = null;
   /** @type {?{channels: Record<string, number>, projects: Record<number, number>}} */ #position = null;
   /** @type {?symbol} */ #opening = null;
   #attempts = 0;
@@ -133,7 +134,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   }
 
   #end() {
-    this.#opening = null;
+    this.#opening = this.#ticket = null;
     clearTimeout(this.#timer ?? undefined);
     globalThis.removeEventListener?.("online", this.#wake);
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
@@ -167,7 +168,8 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   #lose() {
     this.#drop();
     if (this.#through) this.#again();
-    else this.#openEvents();
+    else if (this.#ticket) this.#openEvents(this.#ticket);
+    else this.#askForTicket();
   }
 
   async #open() {
@@ -196,6 +198,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     socket.onmessage = (event) => {
       if (socket !== this.#line) return;
       this.#through = true;
+      this.#ticket = null;
       this.#hear(socket);
       this.#take(JSON.parse(event.data));
     };
@@ -208,34 +211,43 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     };
   }
 
-  // Nothing came through a WebSocket, which some proxies do not let through. If the gateway is within reach, it tells the
-  // same as Server-Sent Events. They end with their token; then a WebSocket is tried again.
-  async #openEvents() {
-    this.#through = true;
+  // Nothing came through a WebSocket. If the gateway is within reach, it is tried once more, as it may only just have come
+  // back; if then nothing comes through, there is a proxy that lets none, and a ticket for Server-Sent Events.
+  async #askForTicket() {
     this.#tell("connecting");
     if (this.state !== "connecting") return;
     const opening = (this.#opening = Symbol("opening"));
     try {
       const { ticket } = await this.request("POST", "api/ticket");
       if (opening !== this.#opening) return; // closed meanwhile
-      const address = new URL("api/events", this.#url);
-      address.searchParams.set("ticket", ticket);
-      if (this.#position) address.searchParams.set("position", JSON.stringify(this.#position));
-      if (address.search.length > MAX_POSITION) address.searchParams.delete("position");
-      const source = new EventSource(address);
-      this.#line = source;
-      this.#hear(source);
-      source.onmessage = (event) => {
-        if (source !== this.#line) return;
-        this.#hear(source);
-        this.#take(JSON.parse(event.data));
-      };
-      source.onerror = () => source === this.#line && this.#lose(); // its ticket is used up
+      this.#ticket = ticket;
+      this.#open();
     } catch (error) {
       if (opening !== this.#opening) return;
       if (error instanceof HeadwayError && error.status === 401) this.#unwelcome();
       else this.#again();
     }
+  }
+
+  // They tell the same, and end with their token; then a WebSocket is tried again.
+  /** @param {string} ticket */
+  #openEvents(ticket) {
+    this.#through = true;
+    this.#ticket = null;
+    if (!globalThis.EventSource) return this.#again();
+    const address = new URL("api/events", this.#url);
+    address.searchParams.set("ticket", ticket);
+    if (this.#position) address.searchParams.set("position", JSON.stringify(this.#position));
+    if (address.search.length > MAX_POSITION) address.searchParams.delete("position");
+    const source = new EventSource(address);
+    this.#line = source;
+    this.#hear(source);
+    source.onmessage = (event) => {
+      if (source !== this.#line) return;
+      this.#hear(source);
+      this.#take(JSON.parse(event.data));
+    };
+    source.onerror = () => source === this.#line && this.#lose(); // its ticket is used up
   }
 
   // Another token may do, but not for ever.
@@ -254,6 +266,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
 
   // Many clients lose their connection at the same moment: most of the delay is by chance.
   #again() {
+    this.#ticket = null;
     const delay = Math.min(30_000, 500 * 2 ** this.#attempts++);
     this.#tell("waiting");
     if (this.state !== "waiting") return;
@@ -370,9 +383,10 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     try {
       while (this.#stale && line === this.#line) {
         this.#stale = false;
+        const read = new Map([...this.channels.values()].map((c) => [c.channel, c.read_seq]));
         const snapshot = await this.snapshot();
         if (line !== this.#line) break; // the next connection brings its own
-        if (this.#overtook(snapshot)) {
+        if (this.#overtook(snapshot, read)) {
           this.#stale = true;
           await new Promise((resolve) => setTimeout(resolve, PAUSE));
         } else if (!this.#stale) {
@@ -389,10 +403,15 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   }
 
   // Whether something was told while a snapshot was on its way that is not in it.
-  /** @param {any} snapshot */
-  #overtook(snapshot) {
+  /** @param {any} snapshot @param {Map<string, number>} read how far one had read before */
+  #overtook(snapshot, read) {
+    /** @param {Channel} c */
+    const readOn = (c) => {
+      const now = this.channels.get(c.channel)?.read_seq ?? 0;
+      return now > c.read_seq && now !== read.get(c.channel);
+    };
     return (
-      snapshot.channels.some((/** @type {Channel} */ c) => (this.#position?.channels[c.channel] ?? 0) > c.last_seq || (this.channels.get(c.channel)?.read_seq ?? 0) > c.read_seq) ||
+      snapshot.channels.some((/** @type {Channel} */ c) => (this.#position?.channels[c.channel] ?? 0) > c.last_seq || readOn(c)) ||
       snapshot.projects.some((/** @type {Project} */ p) => (this.projects.get(p.project_id)?.version ?? 0) > p.version)
     );
   }
@@ -429,9 +448,12 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
       const total = event.shared.total + own.total;
       project.progress = event.progress ?? { done, total, percent: total > 0 ? Math.floor((100 * done) / total) : 0 };
     }
+    const { done, total } = project.shared;
     project.shared = event.shared;
     project.version = event.version;
     if (this.#position) this.#position.projects[event.project_id] = event.version;
+    // Somebody has joined or left, or a bar of somebody else's has moved.
+    if (project.role === "customer" && !event.progress && event.shared.done === done && event.shared.total === total) return;
     this.#emit("progress", { project });
   }
 

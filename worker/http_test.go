@@ -164,6 +164,20 @@ func TestAWorkerThatCannotBeginSaysWhy(t *testing.T) {
 	}
 }
 
+// TestTheSameDatabaseByTwoAddresses asks where they lead in sessions with settings of their own.
+func TestTheSameDatabaseByTwoAddresses(t *testing.T) {
+	t.Parallel()
+	db, other := pgtest.New(t), pgtest.New(t)
+	here, there := db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, there, "set timezone = 'Asia/Tokyo'; set datestyle = 'German'")
+	if err := worker.CheckSame(t.Context(), here, there); err != nil {
+		t.Error(err)
+	}
+	if err := worker.CheckSame(t.Context(), here, other.Conn(t)); !errors.Is(err, worker.ErrElsewhere) {
+		t.Errorf("another database: %v", err)
+	}
+}
+
 func TestTheWorkersRowFollowsIt(t *testing.T) {
 	t.Parallel()
 	d := setup(t)

@@ -79,7 +79,7 @@ func (w *Worker) connect(ctx context.Context, hear pgconn.NotificationHandler) (
 var ErrElsewhere = errors.New("HEADWAY_LISTEN_URL leads to another database than DATABASE_URL: it must be a direct way to the same one")
 
 // sqlWhere tells two databases apart, whatever way leads to them.
-const sqlWhere = `select current_database() || ' ' || pg_postmaster_start_time()`
+const sqlWhere = `select current_database() || ' ' || extract(epoch from pg_postmaster_start_time())`
 
 // CheckSame returns [ErrElsewhere] unless the two lead to the same database.
 func CheckSame(ctx context.Context, database, listener sql.Beginner) error {

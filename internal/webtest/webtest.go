@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -30,8 +31,40 @@ import (
 // Soon is how long a browser may take for something on a machine that does much else. All waits end with a condition.
 const Soon = 60 * time.Second
 
-// Chromium starts a browser without a window, which ends with the test.
+// shared is the browser of all tests that run at the same time: to start one takes longer than most tests.
+var shared struct {
+	sync.Mutex
+	users   int
+	browser context.Context
+	stop    func()
+}
+
+// Chromium returns a browser without a window in which nobody else is known: its storage and its cache are the test's.
 func Chromium(t *testing.T) context.Context {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.users == 0 {
+		startChromium(t)
+	}
+	shared.users++
+	t.Cleanup(func() {
+		shared.Lock()
+		defer shared.Unlock()
+		if shared.users--; shared.users == 0 {
+			shared.stop()
+		}
+	})
+	ctx, closeAll := chromedp.NewContext(shared.browser, chromedp.WithNewBrowserContext())
+	t.Cleanup(closeAll)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// startChromium starts the browser. The lock is held.
+func startChromium(t *testing.T) {
 	t.Helper()
 	var path string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -43,19 +76,27 @@ func Chromium(t *testing.T) context.Context {
 	if path == "" {
 		t.Fatal("the test needs a browser: apt-get install chromium")
 	}
+	profile, err := os.MkdirTemp("", "headway-chromium-") //nolint:usetesting // it outlives the test
+	if err != nil {
+		t.Fatal(err)
+	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("accept-lang", "en-GB"),
 		chromedp.WSURLReadTimeout(Soon),
 	)
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(stop)
 	browser, closeBrowser := chromedp.NewContext(allocator)
-	t.Cleanup(closeBrowser)
+	shared.browser = browser
+	shared.stop = func() {
+		closeBrowser()
+		stop()
+		_ = os.RemoveAll(profile)
+	}
 	if err := chromedp.Do(browser); err != nil {
+		shared.stop()
 		t.Fatal(err)
 	}
-	return browser
 }
 
 // Tab is a page that somebody has open, and what the browser had to complain about in it.

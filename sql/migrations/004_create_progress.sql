@@ -42,7 +42,7 @@ create table headway.shared_progress (
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 comment on table headway.shared_progress is
   'The part of every customer''s progress that is the same for all, materialized: weights of the tasks for everyone. Read the view headway.progress.';
-comment on column headway.shared_progress.version is 'Counts the folds that changed anything in this project, personal parts and who is in it included.';
+comment on column headway.shared_progress.version is 'Counts the folds that changed anything in this project, personal parts included, or counted somebody in it anew, as when they join.';
 
 create table headway.personal_progress (
   -- Refers to shared_progress rather than to project: the fold already holds that row, so it never

@@ -1,4 +1,4 @@
--- A fold that changes neither a bar nor who has one makes no new version.
+-- A fold makes a new version if it changes a bar or counts somebody anew, who may have joined or left.
 begin;
 insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
 insert into headway.project (id, name) values (1, 'Website'), (2, 'Shop');

@@ -218,6 +218,7 @@ export class HeadwayChat extends HeadwayElement {
       recall();
       if (anew && last() > (headway.channels.get(channel)?.last_seq ?? Infinity)) {
         loaded = false; // a failover has lost some of it
+        marked = 0;
         redraw([]);
       }
       frame();

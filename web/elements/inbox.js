@@ -38,9 +38,6 @@ export class HeadwayInbox extends HeadwayElement {
     /** @param {boolean} open */
     const toggle = (open) => {
       panel.hidden = !open;
-      panel.classList.remove("start");
-      const { left, right } = panel.getBoundingClientRect();
-      panel.classList.toggle("start", left < 0 || right > document.documentElement.clientWidth);
       button.setAttribute("aria-expanded", String(open));
     };
     const unread = () => [...headway.channels.values()].filter((c) => c.unread > 0);
@@ -58,6 +55,9 @@ export class HeadwayInbox extends HeadwayElement {
         button.focus();
         this.dispatchEvent(new CustomEvent("headway-open", { bubbles: true, composed: true, detail: { channel: channel.channel, project_id: channel.project_id } }));
       })));
+      panel.classList.remove("start");
+      const { left, right } = panel.getBoundingClientRect();
+      panel.classList.toggle("start", left < 0 || right > document.documentElement.clientWidth);
       if (focused) /** @type {?HTMLElement} */ (list.querySelector(`[data-channel="${CSS.escape(focused)}"]`))?.focus();
     };
     button.addEventListener("click", () => {

@@ -91,6 +91,9 @@ func (h *hub) positions(userID int64) map[string]position {
 // welcome enters a connection in one more topic, and says so. The lock is held.
 func (h *hub) welcome(c *conn, last position) {
 	t := h.join(c, last.Channel)
+	if told := h.told[c.UserID]; told != nil {
+		told[last.Channel] = last.ReadSeq
+	}
 	if t.version == unknown && t.project != 0 {
 		t.version = last.Version
 	}

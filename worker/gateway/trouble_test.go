@@ -232,6 +232,14 @@ func TestWhereNothingArrivesTheGatewayLooks(t *testing.T) {
 			t.Errorf("told %+v", e)
 		}
 	}
+	pgtest.Execute(t, b.conn, "select headway.open_channel('lunch', null, array[1, 2])")
+	bob.want("joined")
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'lunch', 'Noon?')")
+	bob.want("message")
+	pgtest.Execute(t, b.conn, "select headway.mark_read(2, 'lunch')")
+	if e := bob.want("read"); e.Channel != "lunch" || e.ReadSeq != 1 {
+		t.Errorf("told %+v", e)
+	}
 	if b.Hears() || len(logged) > 0 {
 		t.Errorf("it hears: %t, and says %s", b.Hears(), <-logged)
 	}

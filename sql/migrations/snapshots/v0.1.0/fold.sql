@@ -275,6 +275,13 @@ begin
       from unnest(post_activity.facts) f
       where f.kind = 'completed'
     ),
+    waiting as (
+      -- And those that are still in the queue. Asked for where it is looked at, and that once: of each by itself, it would pass
+      -- all that were just consumed.
+      select coalesce(jsonb_object_agg(p.task_id || ' ' || p.user_id, true), '{}') as ids
+      from headway.pending_fact p
+      where p.kind = 'completed' and p.task_id = any (array(select f.task_id from unnest(post_activity.facts) f))
+    ),
     assigned as (
       select coalesce(jsonb_object_agg(f.task_id || ' ' || f.user_id, f.id), '{}') as ids
       from unnest(post_activity.facts) f
@@ -287,10 +294,8 @@ begin
         from unnest(post_activity.facts) f
       ) f
       join headway.task t on t.id = f.task_id and t.project_id = f.project_id
-      -- Whoever did it may be gone, or have been a number that somebody made up; whoever is there stays until all is told.
-      left join lateral (
-        select u.id from headway.appuser u where u.id = f.actor_id for key share skip locked
-      ) u on true
+      -- Whoever did it may be gone, or have been a number that somebody made up. Whoever is being deleted waits for this.
+      left join headway.appuser u on u.id = f.actor_id
       cross join lateral (
         select 'project_' || f.project_id || '_staff' as channel
         where f.kind = 'completed'
@@ -299,10 +304,7 @@ begin
             select from headway.completion c
             where c.task_id = f.task_id and c.user_id <> f.user_id
               and coalesce(((select l.ids from later l) -> (c.task_id || ' ' || c.user_id))::bigint, 0) < f.id
-              and not exists (
-                select from headway.pending_fact p
-                where p.kind = 'completed' and p.task_id = c.task_id and p.user_id = c.user_id
-              )
+              and not (select w.ids from waiting w) ? (c.task_id || ' ' || c.user_id)
           ))
         union all
         select r.channel
@@ -320,10 +322,7 @@ begin
             select from headway.completion c
             where c.task_id = f.task_id
               and coalesce(((select l.ids from later l) -> (c.task_id || ' ' || c.user_id))::bigint, 0) < f.id
-              and not exists (
-                select from headway.pending_fact p
-                where p.kind = 'completed' and p.task_id = c.task_id and p.user_id = c.user_id
-              )
+              and not (select w.ids from waiting w) ? (c.task_id || ' ' || c.user_id)
           ))
         union all
         -- Whether they are a customer is asked of nobody else: the planner would ask that first.

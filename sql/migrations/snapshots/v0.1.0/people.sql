@@ -122,6 +122,28 @@ create trigger appuser_after_delete after delete on headway.appuser
 referencing old table as old_rows
 for each statement execute function headway.appuser_after_delete();
 
+create function headway.appuser_after_delete_at_commit() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- A fold that is under way tells what they did; the next one begins when they are gone.
+  perform pg_advisory_xact_lock(headway.lock_key('fold'));
+  if exists (select from headway.message m where m.sender = old.id) then
+    raise exception 'person % is told of since they were deleted', old.id using
+      errcode = 'foreign_key_violation',
+      hint = format('Messages are kept; erase their name and address instead: select headway.forget_user(%s).', old.id);
+  end if;
+  return null;
+end
+$$;
+comment on function headway.appuser_after_delete_at_commit() is 'Keeps whoever a fold has told of while they were being deleted.';
+
+create constraint trigger appuser_after_delete_at_commit after delete on headway.appuser
+deferrable initially deferred
+for each row execute function headway.appuser_after_delete_at_commit();
+
 create function headway.appuser_before_update_id() returns trigger
 language plpgsql
 security definer

@@ -318,7 +318,7 @@ comment on view headway.progress is 'Every customer''s bar, exact at any moment:
 comment on column headway.progress.done is 'Sum of the weights of the tasks that are for this customer and complete for them.';
 comment on column headway.progress.total is 'Sum of the weights of the tasks that are for this customer.';
 comment on column headway.progress.percent is 'floor(100 * done / total), so 100 means that everything is done; 0 where there is nothing to do.';
-comment on column headway.progress.version is 'Counts the folds that changed this project or who is in it; a notification with a higher one is newer.';
+comment on column headway.progress.version is 'Counts the folds that changed this project or counted somebody in it anew; a notification with a higher one is newer.';
 
 create function headway.current_bar(project_id bigint, user_id bigint)
 returns table (done bigint, total bigint, percent integer, version bigint)

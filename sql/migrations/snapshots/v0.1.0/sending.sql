@@ -360,26 +360,20 @@ comment on function headway.claim_digest(uuid, interval) is
 create function headway.close_digest(digest_id bigint, state text, error text) returns void
 language plpgsql
 as $$
-declare
-  v_known boolean;
 begin
-  -- Who has no address any more may have been forgotten while it was on its way, and who is being changed may be just now:
-  -- neither their mail is kept nor what a server said of them.
-  select u.email is not null into v_known
-  from headway.appuser u
-  where u.id = (select d.user_id from headway.digest d where d.id = close_digest.digest_id)
-  for share skip locked;
-  v_known := coalesce(v_known, false);
   update headway.digest d
   set state = close_digest.state, claimed_by = null, lease_until = null,
     sent_at = case when close_digest.state = 'sent' then now() end,
-    error = case when v_known or close_digest.state = 'cancelled' then close_digest.error end,
-    recipient = case when v_known then d.recipient end,
-    mail = case when v_known then d.mail end
-  where d.id = close_digest.digest_id;
+    -- Who has no address any more may have been forgotten while it was on its way: neither their mail is kept nor
+    -- what a server said of them. Whoever is about to forget them locks the digest, as whoever calls this does.
+    error = case when u.email is not null or close_digest.state = 'cancelled' then close_digest.error end,
+    recipient = case when u.email is not null then d.recipient end,
+    mail = case when u.email is not null then d.mail end
+  from headway.appuser u
+  where d.id = close_digest.digest_id and u.id = d.user_id;
 end
 $$;
-comment on function headway.close_digest(bigint, text, text) is 'Ends a digest in this state; erases its mail where the person has no address any more, or is being changed just now.';
+comment on function headway.close_digest(bigint, text, text) is 'Ends a digest in this state; erases its mail where the person has no address any more. The caller holds the digest''s row lock.';
 
 create function headway.release_digest(digest_id bigint, worker_id uuid) returns boolean
 language plpgsql
