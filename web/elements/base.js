@@ -71,7 +71,8 @@ const base = sheet(`
   :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
   .quiet { color: var(--quiet); font-size: 0.875em; }
   time { unicode-bidi: plaintext; white-space: nowrap; }
-  .title, .detail, .name { unicode-bidi: plaintext; }
+  .title, .detail, .name { text-align: left; unicode-bidi: plaintext; }
+  :is(.title, .detail, .name):dir(rtl) { text-align: right; }
   .alert { color: var(--warning); font-size: 0.875em; margin-block-start: 0.5rem; }
   .alert:empty { margin: 0; }
   .unseen { block-size: 1px; clip-path: inset(50%); inline-size: 1px; overflow: hidden; position: absolute; white-space: nowrap; }
@@ -147,16 +148,22 @@ export function reader(signal, read) {
 
 const RIGHT_TO_LEFT = /[\p{Bidi_Control}\p{sc=Hebr}\p{sc=Arab}\p{sc=Syrc}\p{sc=Thaa}\p{sc=Nkoo}]/u;
 
-// What somebody wrote turns nothing around that stands beside it (Unicode Standard Annex 9, 2.4).
-/** @param {string} text */
-const isolate = (text) => (RIGHT_TO_LEFT.test(text) ? `\u2068${text.replace(/[\u2066-\u2069]/g, "")}\u2069` : text);
+const FROM_THE_RIGHT = /^(ar|ckb|dv|fa|he|ps|sd|ug|ur|yi)\b/;
+
+// What phrases are made of that are phrases themselves.
+const PHRASES = ["tasks", "what"];
+
+// What somebody wrote turns nothing around that stands beside it, nor does that turn it around (Unicode Standard Annex 9, 2.4).
+/** @param {string} value @param {string} language */
+const isolate = (value, language) =>
+  RIGHT_TO_LEFT.test(value) || FROM_THE_RIGHT.test(language) ? `\u2068${value.replace(/[\u2066-\u2069]/g, "")}\u2069` : value;
 
 /** Says a phrase. @param {Phrase} said @param {string} language @param {Record<string, string | number>} [values] */
 export function phrase(said, language, values = {}) {
   const text = typeof said === "string" ? said : (said[new Intl.PluralRules(language).select(Number(values.count))] ?? said.other ?? "");
   return text.replace(/\{(\w+)\}/g, (whole, name) => {
     const value = values[name];
-    return typeof value === "number" ? new Intl.NumberFormat(language).format(value) : value === undefined ? whole : isolate(value);
+    return typeof value === "number" ? new Intl.NumberFormat(language).format(value) : value === undefined ? whole : PHRASES.includes(name) ? value : isolate(value, language);
   });
 }
 
