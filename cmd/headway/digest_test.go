@@ -123,7 +123,7 @@ func TestAPreviewThatCannotBeSaysWhy(t *testing.T) {
 		{"99", `nobody with the id or the full name "99"`},
 		{"Zoe", `nobody with the id or the full name "Zoe"`},
 		{"Bob", `2 people are called "Bob": say which by id, such as 2 or 3`},
-		{"Abe", "person 1 gets no mail\nhint: select * from headway.explain_digest(1)"},
+		{"Abe", "person 1 gets no mail: there is no address\nhint: select * from headway.explain_digest(1)"},
 		{"Dora", "person 4 has nothing unread that is not in a digest yet\nhint: select * from headway.explain_digest(4)"},
 	} {
 		stdout, _, err := digestCommand(t, map[string]string{"DATABASE_URL": db.URL}, "preview", c.who)
