@@ -1,156 +1,22 @@
 package web
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
-	"github.com/jackc/pgx/v5"
 
 	"headway/internal/gatewaytest"
 	"headway/internal/pgtest"
 	"headway/internal/webtest"
 	"headway/worker/gateway"
 )
-
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
-
-// site is the page as a browser sees it: a gateway, the files, and a backend that gives everybody a token. Abe, Bob and
-// Charlie are customers of a project and Dora is its staff.
-type site struct {
-	conn    *pgx.Conn
-	gateway *httptest.Server
-	handler http.Handler
-	address string
-	config  string // what the server says of itself
-
-	mu     sync.Mutex
-	server *http.Server
-	conns  map[net.Conn]struct{}
-	mint   func(userID int64) string
-	minted int
-	opened int  // WebSockets
-	closed bool // lets no WebSocket through
-	events int  // streams of Server-Sent Events
-}
-
-func newSite(t *testing.T, change ...func(*gateway.Gateway)) *site {
-	t.Helper()
-	db := pgtest.New(t)
-	conn := db.Conn(t)
-	pgtest.Execute(t, conn, gatewaytest.People)
-	s := &site{conn: conn, gateway: webtest.Gateway(t, db, change...), address: "127.0.0.1:0", conns: map[net.Conn]struct{}{}}
-	s.config = `{"token_url": "token", "people": [
-		{"id": 2, "name": "Bob", "role": "customer"}, {"id": 3, "name": "Charlie", "role": "customer"}, {"id": 4, "name": "Dora", "role": "staff"}
-	]}`
-	s.mint = func(userID int64) string { return gatewaytest.Token(t, userID, time.Now().Add(time.Hour)) }
-	mux := http.NewServeMux()
-	mux.Handle("/", Handler())
-	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		closed := s.closed && r.URL.Path == "/api/ws"
-		switch r.URL.Path {
-		case "/api/ws":
-			s.opened++
-		case "/api/events":
-			s.events++
-		}
-		s.mu.Unlock()
-		if closed {
-			http.Error(w, "no protocols are switched here", http.StatusForbidden)
-			return
-		}
-		s.gateway.Config.Handler.ServeHTTP(w, r)
-	})
-	mux.HandleFunc("GET /page.json", func(w http.ResponseWriter, _ *http.Request) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		_, _ = w.Write([]byte(s.config))
-	})
-	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
-		var asked struct {
-			UserID int64 `json:"user_id"`
-		}
-		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		s.mu.Lock()
-		s.minted++
-		text := s.mint(asked.UserID)
-		s.mu.Unlock()
-		_ = json.NewEncoder(w).Encode(map[string]string{"token": text})
-	})
-	s.handler = mux
-	s.start(t)
-	t.Cleanup(s.stop)
-	return s
-}
-
-// start listens, after the first time at the same address.
-func (s *site) start(t *testing.T) {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", s.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.address = listener.Addr().String()
-	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: webtest.Soon, ConnState: func(c net.Conn, state http.ConnState) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if state == http.StateClosed {
-			delete(s.conns, c)
-		} else {
-			s.conns[c] = struct{}{}
-		}
-	}}
-	s.server = server
-	go func() { _ = server.Serve(listener) }()
-}
-
-// stop closes everything, WebSockets too, as a machine does that goes away.
-func (s *site) stop() {
-	_ = s.server.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		_ = c.Close()
-	}
-	clear(s.conns)
-}
-
-// open shows the site to somebody.
-func (s *site) open(t *testing.T, browser context.Context, person string, expected ...string) *tab {
-	t.Helper()
-	return &tab{webtest.Open(t, browser, "http://"+s.address+"/"+person, expected...)}
-}
-
-// tab is the page, opened.
-type tab struct{ *webtest.Tab }
-
-func (v *tab) percent() string       { return v.Percent("progress") }
-func (v *tab) complete(title string) { v.Complete("tasks", title) }
-func (v *tab) reopen(title string)   { v.Reopen("tasks", title) }
-func (v *tab) write(text string)     { v.Type(webtest.In("chat", "textarea"), text+kb.Enter) }
-
-// folded has what was completed counted, as the worker would.
-func (s *site) folded(t *testing.T, is func() bool) func() bool {
-	return func() bool {
-		pgtest.Execute(t, s.conn, "select headway.fold()")
-		return is()
-	}
-}
 
 func TestTabsSeeEachOther(t *testing.T) {
 	s := newSite(t)
@@ -206,6 +72,8 @@ func TestAPageComesBack(t *testing.T) {
 	bob.Shows("title", "Website")
 	bob.write("before")
 	bob.Shows("chat", "before")
+	// One whose answer is lost would be in the field again.
+	bob.until("it is being sent", webtest.In("chat", ".send")+`.ariaDisabled !== "true"`)
 
 	s.stop()
 	bob.Shows("state", "Reconnecting…")
@@ -380,18 +248,6 @@ func TestWhatIsMarkedReadIsSoAtOnce(t *testing.T) {
 	bob.Click(webtest.In("inbox", ".open"))
 	bob.Click(webtest.In("inbox", ".all"))
 	bob.Shows("inbox", "Everything is read.")
-}
-
-// does waits until the database says so.
-func (s *site) does(t *testing.T, v *tab, what, condition string) {
-	t.Helper()
-	v.Until(what, func() bool {
-		var is bool
-		if err := s.conn.QueryRow(t.Context(), "select coalesce((select "+condition+"), false)").Scan(&is); err != nil {
-			t.Fatal(err)
-		}
-		return is
-	})
 }
 
 func TestPreferencesAreKept(t *testing.T) {
@@ -726,32 +582,4 @@ func TestAPageFromElsewhereListens(t *testing.T) {
 	for _, transport := range []string{"events", "socket"} {
 		v.Until(transport+" tell nothing", func() bool { return webtest.Evaluate[bool](v, "window."+transport+` === "snapshot"`) })
 	}
-}
-
-// clientTold has clients in the page, with nobody to connect to, told events by the script, and returns what it returns, as JSON.
-func clientTold(v *tab, script string) string {
-	webtest.Evaluate[any](v.Tab, `(async () => {
-		const { Headway } = await import("/headway.js");
-		const told = (...events) => new Promise((resolve) => {
-			const snapshot = {
-				user_id: 2, fullname: "Bob",
-				channels: [{ channel: "project_1", project_id: 1, last_seq: 7, read_seq: 7, unread: 0, muted: false }],
-				projects: [{ project_id: 1, name: "Website", role: "customer", version: 5, shared: { done: 1, total: 2 }, progress: { done: 1, total: 4, percent: 25 } }],
-			};
-			globalThis.WebSocket = class {
-				constructor() { queueMicrotask(() => this.onopen()); }
-				close() {}
-				send() {
-					for (const event of [{ type: "snapshot", snapshot }, ...events]) this.onmessage({ data: JSON.stringify(event) });
-					resolve(client);
-					client.close();
-				}
-			};
-			const client = new Headway({ token: async () => "x" });
-			client.connect();
-		});
-		window.told = JSON.stringify(await (async () => {`+script+`})());
-	})()`)
-	v.Until("the client was not told", func() bool { return webtest.Evaluate[bool](v.Tab, `"told" in window`) })
-	return webtest.Evaluate[string](v.Tab, `window.told`)
 }
