@@ -43,9 +43,11 @@ func migrate(ctx context.Context, e env, args []string) error {
 		}
 	}
 	if !*status {
-		if version, err := sql.Version(ctx, conn); err == nil && 0 < *to && *to < int(version) && !*discard {
-			return fmt.Errorf("the schema is at version %d: to go down to %d drops what later migrations made, with all that is in it; "+
-				"add --discard if that is meant", version, *to)
+		if 0 < *to && *to < int(sql.Latest()) && !*discard {
+			if version, err := sql.Version(ctx, conn); err == nil && *to < int(version) {
+				return fmt.Errorf("the schema is at version %d: to go down to %d drops what later migrations made, with all that is in it; "+
+					"add --discard if that is meant", version, *to)
+			}
 		}
 		last, times := "", 0
 		err := sql.Migrate(ctx, conn, int32(*to), func(_ int32, file, direction string) {

@@ -73,6 +73,11 @@ func TestGoingDownDiscardsNothingUnasked(t *testing.T) {
 	if _, _, err := headway(t, db.URL, "migrate", "--status", "--to", "4"); !errors.As(err, new(*usageError)) {
 		t.Errorf("--status --to 4: %v", err)
 	}
+	pgtest.Execute(t, conn, "update "+sql.VersionTable+" set version = version + 1") // of a newer headway
+	if _, _, err := headway(t, db.URL, "migrate"); !errors.As(err, new(*sql.VersionError)) {
+		t.Errorf("a newer schema: %v", err)
+	}
+	pgtest.Execute(t, conn, "update "+sql.VersionTable+" set version = version - 1")
 	for _, args := range [][]string{{"--to", "4", "--discard"}, {}, {"--to", "0"}} {
 		if _, _, err := headway(t, db.URL, append([]string{"migrate"}, args...)...); err != nil {
 			t.Errorf("%q: %v", args, err)
