@@ -54,8 +54,7 @@ func TestWhoIsForgottenLeavesNoMail(t *testing.T) {
 							update headway.subscription set mailed_seq = 0 where user_id = 2;
 							reset session_replication_role`)
 						holder := db.Conn(t)
-						var forget *started
-						var waiting []*started
+						var forget, waiting *started
 						for i := range len(steps) + 1 {
 							if i == forgotten {
 								if held {
@@ -74,16 +73,16 @@ func TestWhoIsForgottenLeavesNoMail(t *testing.T) {
 									t.Fatalf("after %d steps: %v", i, err)
 								}
 								pgtest.Execute(t, forgetter, "commit")
-								for _, w := range waiting {
-									if err := w.wait(t); err != nil {
+								if waiting != nil {
+									if err := waiting.wait(t); err != nil {
 										t.Fatalf("after %d steps: %v", i, err)
 									}
+									waiting = nil
 								}
-								waiting = nil
 							}
-							if i < len(steps) && len(waiting) == 0 {
+							if i < len(steps) && waiting == nil {
 								if s := start(t.Context(), worker, steps[i]); s.settles(t, other, worker) {
-									waiting = append(waiting, s)
+									waiting = s
 								} else if s.err != nil {
 									t.Fatalf("%s: %v", steps[i], s.err)
 								}

@@ -149,14 +149,16 @@ func migrateTo(
 	if known := int32(len(migrator.Migrations)); current > known {
 		return &VersionError{Found: current, Want: known}
 	}
+
 	pause := 250 * time.Millisecond
 	for attempt := 1; ; attempt++ {
 		err := migrator.MigrateTo(ctx, target)
-		if isLockTimeout(err) && attempt == lockAttempts {
+		switch {
+		case !isLockTimeout(err):
+			return forWantOfRoles(ctx, conn, explain(err, migrations))
+		case attempt == lockAttempts:
 			return fmt.Errorf("%w\nsomebody holds a lock that it needs, and did so %d times: docs/operations.md lists the oldest transactions; "+
 				"end the one that keeps it, and migrate again", explain(err, migrations), attempt)
-		} else if !isLockTimeout(err) {
-			return forWantOfRoles(ctx, conn, explain(err, migrations))
 		}
 		if err := wait(ctx, pause); err != nil {
 			return fmt.Errorf("wait for a table lock: %w", err)

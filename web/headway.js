@@ -159,6 +159,19 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   };
 
   /** @param {WebSocket | EventSource} line */
+  #listen(line) {
+    this.#line = line;
+    this.#hear(line);
+    line.onmessage = (/** @type {MessageEvent} */ event) => {
+      if (line !== this.#line) return;
+      this.#through = true;
+      this.#ticket = null;
+      this.#hear(line);
+      this.#take(JSON.parse(event.data));
+    };
+  }
+
+  /** @param {WebSocket | EventSource} line */
   #hear(line) {
     this.#heard = Date.now();
     clearTimeout(this.#silence ?? undefined);
@@ -189,18 +202,10 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     address.protocol = address.protocol.replace("http", "ws");
     const socket = new WebSocket(address);
     this.#through = false;
-    this.#line = socket;
-    this.#hear(socket);
+    this.#listen(socket);
     socket.onopen = () => {
       socket.send(JSON.stringify({ token, position: this.#position }));
       this.#renewLater(socket, token);
-    };
-    socket.onmessage = (event) => {
-      if (socket !== this.#line) return;
-      this.#through = true;
-      this.#ticket = null;
-      this.#hear(socket);
-      this.#take(JSON.parse(event.data));
     };
     socket.onclose = (event) => {
       if (socket !== this.#line) return;
@@ -240,13 +245,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     if (this.#position) address.searchParams.set("position", JSON.stringify(this.#position));
     if (address.search.length > MAX_POSITION) address.searchParams.delete("position");
     const source = new EventSource(address);
-    this.#line = source;
-    this.#hear(source);
-    source.onmessage = (event) => {
-      if (source !== this.#line) return;
-      this.#hear(source);
-      this.#take(JSON.parse(event.data));
-    };
+    this.#listen(source);
     source.onerror = () => source === this.#line && this.#lose(); // its ticket is used up
   }
 

@@ -37,14 +37,12 @@ func CheckGateway(ctx context.Context, db sql.Beginner) error {
 	return err
 }
 
-// HasGateway reports whether the configuration asks for one.
-func (c *Config) HasGateway() bool {
-	return c.HTTPAddr != "" && (len(c.TokenSecret) > 0 || c.TokenKeys != "")
-}
+// HasGateway reports whether the configuration asks for one: it has a key of tokens.
+func (c *Config) HasGateway() bool { return len(c.TokenSecret) > 0 || c.TokenKeys != "" }
 
 // newGateway makes the gateway, nil where none is configured.
 func (w *Worker) newGateway(ctx context.Context) (*gateway.Gateway, error) {
-	if w.Listener == nil && w.Config.HTTPAddr == "" || len(w.Config.TokenSecret) == 0 && w.Config.TokenKeys == "" {
+	if w.Listener == nil && w.Config.HTTPAddr == "" || !w.Config.HasGateway() {
 		return nil, nil
 	}
 	verifier, err := gateway.NewVerifier([]byte(w.Config.TokenSecret), w.Config.TokenKeys, w.Config.TokenAudience, nil)

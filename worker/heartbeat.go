@@ -60,12 +60,11 @@ func (w *Worker) beat(ctx context.Context) error {
 
 	var queue queue
 	var digests map[string]float64
-	var oldestDigest float64
-	err = conn.QueryRow(ctx, sqlStatus).Scan(&queue.facts, &queue.age, &queue.notifications, &digests, &oldestDigest)
+	err = conn.QueryRow(ctx, sqlStatus).Scan(&queue.facts, &queue.age, &queue.notifications, &digests, &queue.digestAge)
 	if err != nil {
 		return fmt.Errorf("read headway.status: %w", err)
 	}
-	w.metrics.ledger(digests, oldestDigest)
+	w.metrics.ledger(digests)
 	before = w.status.update(func(c *condition) { c.queue, c.lastBeat = queue, time.Now() })
 	if queue.notifications >= 0.5 && before.queue.notifications < 0.5 {
 		w.Log.Warn("the server's notification queue is half full, so headway notifies nothing: "+

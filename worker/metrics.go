@@ -21,7 +21,6 @@ type metrics struct {
 	mailErrors    prometheus.Counter
 	attempts      *prometheus.CounterVec
 	digests       *prometheus.GaugeVec
-	oldestDigest  prometheus.Gauge
 }
 
 func newMetrics(registry *prometheus.Registry, version string, status *status) *metrics {
@@ -48,6 +47,8 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 		func(c condition) float64 { return c.queue.age })
 	gauge("headway_notification_queue_usage", "How full the server's notification queue is, from 0 to 1; from 0.5 on nothing is notified.",
 		func(c condition) float64 { return c.queue.notifications })
+	gauge("headway_oldest_digest_age_seconds", "How long the oldest digest that could be sent has waited, at the last heartbeat.",
+		func(c condition) float64 { return c.queue.digestAge })
 
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "headway_info", Help: "Always 1."}, []string{"version"})
 	info.WithLabelValues(version).Set(1)
@@ -67,16 +68,11 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 		Name: "headway_digests",
 		Help: "Digests in the ledger by state, at the last heartbeat.",
 	}, []string{"state"})
-	oldestDigest := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "headway_oldest_digest_age_seconds",
-		Help: "How long the oldest digest that could be sent has waited, at the last heartbeat.",
-	})
-	registry.MustRegister(info, seconds, attempts, digests, oldestDigest)
+	registry.MustRegister(info, seconds, attempts, digests)
 
 	return &metrics{
 		attempts:      attempts,
 		digests:       digests,
-		oldestDigest:  oldestDigest,
 		mailErrors:    counter("headway_mail_errors_total", "Times that digests could not be sent for want of a mail server or of the ledger."),
 		facts:         counter("headway_facts_folded_total", "Facts that were folded."),
 		foldErrors:    counter("headway_fold_errors_total", "Folds that failed and were tried again."),
@@ -89,13 +85,12 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 	}
 }
 
-// ledger takes note of how the digests stand: how many of each state, and how long the oldest has waited, in seconds.
-func (m *metrics) ledger(digests map[string]float64, oldest float64) {
+// ledger takes note of how many digests there are of each state.
+func (m *metrics) ledger(digests map[string]float64) {
 	m.digests.Reset()
 	for state, n := range digests {
 		m.digests.WithLabelValues(state).Set(n)
 	}
-	m.oldestDigest.Set(oldest)
 }
 
 // registerGateway has metrics tell what a gateway knows of itself.

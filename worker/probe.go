@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"headway/worker/gateway"
 )
 
 var (
@@ -18,19 +18,11 @@ var (
 	errUnsubscribed = errors.New("a notification sent by way of DATABASE_URL did not arrive")
 )
 
-const sqlProbe = `select pg_notify($1, '')`
-
-// sendProbe notifies a session by way of DATABASE_URL, on a new connection: those of the pool may lead, as the session
-// may, to a primary that was replaced and does not know. Failing to send says nothing about the session's hearing.
+// sendProbe notifies a session by way of DATABASE_URL. Failing to send says nothing about the session's hearing.
 func (w *Worker) sendProbe(ctx context.Context, s *session) error {
 	ctx, cancel := quick(ctx)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, w.pool.Config().ConnConfig)
-	if err != nil {
-		return fmt.Errorf("send a probe: %w", err)
-	}
-	_, err = conn.Exec(ctx, sqlProbe, s.probe)
-	if err := errors.Join(err, conn.Close(ctx)); err != nil {
+	if err := gateway.Notify(ctx, w.pool, s.probe); err != nil {
 		return fmt.Errorf("send a probe: %w", err)
 	}
 	return nil

@@ -23,6 +23,7 @@ type queue struct {
 	facts         float64 // waiting to be folded
 	age           float64 // of the oldest of them, in seconds
 	notifications float64 // how full the server's notification queue is, from 0 to 1
+	digestAge     float64 // of the oldest digest that could be sent, in seconds
 }
 
 // status is the condition that the loops share.

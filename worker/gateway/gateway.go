@@ -203,7 +203,11 @@ var errDeaf = errors.New("a notification sent by way of DATABASE_URL did not arr
 // listens meanwhile: through a pooler it could, by luck, reach the server connection that was just notified.
 func (g *Gateway) probe(ctx context.Context, conn *pgx.Conn, channel string) error {
 	sent := make(chan error, 1)
-	go func() { sent <- g.hub.store.notify(ctx, channel, g.ProbeTimeout) }()
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, g.ProbeTimeout)
+		defer cancel()
+		sent <- Notify(ctx, g.hub.store.pool, channel)
+	}()
 	heard, err := g.hear(ctx, conn, 2*g.ProbeTimeout, channel)
 	if heard {
 		g.hears.Store(true)

@@ -249,11 +249,10 @@ func (s *store) shared(ctx context.Context, userID, projectID int64) (share, err
 	return found, nil
 }
 
-// notify notifies a channel by way of a new connection: those of the pool may lead to a server that was replaced.
-func (s *store) notify(ctx context.Context, channel string, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+// Notify notifies a channel by way of a new connection, made as those of the pool are: these may lead to a primary that was
+// replaced and does not know.
+func Notify(ctx context.Context, pool *pgxpool.Pool, channel string) error {
+	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
 	if err != nil {
 		return err
 	}
