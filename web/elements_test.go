@@ -137,6 +137,68 @@ func TestAMessageThatCouldNotBeSentIsThere(t *testing.T) {
 	bob.Shows("chat", "busy")
 }
 
+// TestWhatWasKeptIsNotSentTwice has the answer to a message be lost after the message has come back, before it, and for ever.
+func TestWhatWasKeptIsNotSentTwice(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, `
+		window.lose = window.send = null;
+		const real = fetch;
+		window.fetch = (url, options) => options?.method === "POST" && String(url).endsWith("/messages")
+			? new Promise((_, reject) => { window.lose = () => reject(new TypeError("Failed to fetch")); window.send = () => void real(url, options); })
+			: real(url, options);`)
+	draft := webtest.In("chat", "textarea") + ".value.trim()"
+	alert := webtest.In("chat", ".alert") + ".textContent"
+	say := func(content string) {
+		t.Helper()
+		webtest.Evaluate[any](bob.Tab, "void (window.send = null)")
+		bob.write(content)
+		bob.until("nothing is sent", "send !== null")
+	}
+	idle := webtest.In("chat", ".send") + `.ariaDisabled === "false"`
+
+	say("first")
+	webtest.Evaluate[any](bob.Tab, "send()")
+	bob.Shows("chat", "first")
+	webtest.Evaluate[any](bob.Tab, "lose()")
+	bob.until("it is being sent for ever", idle)
+	if left := webtest.Evaluate[string](bob.Tab, draft+" + "+alert); left != "" {
+		t.Errorf("what is shown above is to be sent again: %q", left)
+	}
+
+	say("second")
+	webtest.Evaluate[any](bob.Tab, "lose()")
+	bob.until("it is lost", draft+` === "second"`)
+	webtest.Evaluate[any](bob.Tab, "send()")
+	bob.Shows("chat", "second")
+	bob.until("what has come is to be sent again", draft+" + "+alert+` === ""`)
+
+	say("second")
+	webtest.Evaluate[any](bob.Tab, "lose()")
+	bob.until("it is lost", draft+` === "second"`)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'second')")
+	bob.until("nothing comes", webtest.In("chat", ".log")+`.textContent.split("second").length === 3`)
+	if left := webtest.Evaluate[string](bob.Tab, draft); left != "second" {
+		t.Errorf("of what did not come, %q is left", left)
+	}
+}
+
+// TestWhoeverLooksAgainSeesWhatNobodyWasToldOf renames a task, which moves no bar, while nobody looks.
+func TestWhoeverLooksAgainSeesWhatNobodyWasToldOf(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, `
+		const now = Date.now;
+		window.later = 0;
+		Date.now = () => now() + later;`)
+	bob.Shows("tasks", "Domain")
+	pgtest.Execute(t, s.conn, "update headway.task set title = 'Choose a name' where title = 'Domain'")
+	bob.LookAway()
+	webtest.Evaluate[any](bob.Tab, "void (window.later = 20_000)")
+	bob.LookBack()
+	bob.Shows("tasks", "Choose a name")
+}
+
 // TestOnesOwnMessageComesIntoView sends one from the middle of a conversation.
 func TestOnesOwnMessageComesIntoView(t *testing.T) {
 	t.Parallel()

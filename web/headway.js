@@ -48,6 +48,9 @@ const MAX_REFUSED = 3;
 // After so many milliseconds in which nothing came a connection is lost, though nobody said so: the gateway beats every 25 s.
 const SILENCE = 60_000;
 
+// After so many milliseconds whoever looks at the page again has a snapshot read: of names and dates nothing is told.
+const STALE = 15_000;
+
 // How long the backend may take for a token, in milliseconds.
 const TOKEN_TIMEOUT = 30_000;
 
@@ -99,6 +102,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** @type {?ReturnType<typeof setTimeout>} */ #renewal = null;
   /** @type {?ReturnType<typeof setTimeout>} */ #silence = null;
   #heard = 0;
+  /** When the last snapshot came. */ #known = 0;
   #refreshing = false;
   #stale = false;
   /** @type {Map<number, string>} */ #names = new Map();
@@ -156,6 +160,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
       clearTimeout(this.#timer ?? undefined);
       this.#open();
     } else if (this.#line && Date.now() - this.#heard > SILENCE) this.#lose();
+    else if (this.state === "open" && Date.now() - this.#known > STALE) this.#refresh();
   };
 
   /** @param {WebSocket | EventSource} line */
@@ -364,6 +369,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
 
   /** @param {any} snapshot */
   #know(snapshot) {
+    this.#known = Date.now();
     this.userId = snapshot.user_id;
     this.fullname = snapshot.fullname;
     this.projects = new Map(snapshot.projects.map((/** @type {Project} */ p) => [p.project_id, p]));

@@ -1,6 +1,11 @@
 import { HeadwayElement, make, reader, sheet } from "./base.js";
 
 /** @typedef {import("../headway.js").Message} Message */
+/**
+ * What was sent last, when the channel had this many messages; whether it was seen there since, and whether it is in the
+ * field again.
+ * @typedef {{content: string, after: number, kept: boolean, back: boolean}} Sent
+ */
 
 // How many messages are read at a time.
 const PAGE = 50;
@@ -59,7 +64,7 @@ export class HeadwayChat extends HeadwayElement {
 
   /**
    * By client, person and channel, the last field that was shown, and with it what was begun and not sent.
-   * @type {WeakMap<import("./base.js").Headway, Map<string, {field: HTMLTextAreaElement, alert: HTMLElement}>>}
+   * @type {WeakMap<import("./base.js").Headway, Map<string, {field: HTMLTextAreaElement, alert: HTMLElement, sent: ?Sent}>>}
    */
   #composers = new WeakMap();
 
@@ -72,7 +77,7 @@ export class HeadwayChat extends HeadwayElement {
     const none = make("p", { class: "none", hidden: true });
     const end = make("div", { class: "end" });
     const log = make("div", { class: "log", role: "log", "aria-live": "off", tabIndex: 0 }, older, none, list, end);
-    const { form, alert, recall } = this.#composer(headway, channel);
+    const { form, alert, recall, kept } = this.#composer(headway, channel);
     log.setAttribute("aria-label", this.say("conversation"));
     older.textContent = this.say("older");
     none.textContent = this.say("no_messages");
@@ -106,7 +111,9 @@ export class HeadwayChat extends HeadwayElement {
     const append = async (messages, jump = false) => {
       await this.#learn(names, headway, channel, messages);
       if (signal.aborted) return;
-      if (jump || messages.some((m) => m.seq > last() && m.sender === headway.userId && m.kind === "chat")) follow = true;
+      const own = messages.filter((m) => m.seq > last() && m.sender === headway.userId && m.kind === "chat");
+      if (jump || own.length) follow = true;
+      own.forEach(kept);
       for (const message of messages) {
         if (message.seq <= last()) continue;
         list.append(...this.#entry(headway, message, known.at(-1), names));
@@ -248,8 +255,9 @@ export class HeadwayChat extends HeadwayElement {
     const whose = () => `${headway.userId} ${channel}`;
     const recall = () => {
       if (headway.userId === null) return;
-      field.value ||= composers.get(whose())?.field.value ?? "";
-      composers.set(whose(), { field, alert });
+      const before = composers.get(whose());
+      field.value ||= before?.field.value ?? "";
+      composers.set(whose(), { field, alert, sent: before?.sent ?? null });
     };
     recall();
     field.addEventListener("keydown", (event) => {
@@ -266,17 +274,35 @@ export class HeadwayChat extends HeadwayElement {
       alert.textContent = "";
       field.value = ""; // what is typed while this is sent is the next message
       const sender = whose();
+      recall();
+      /** @type {Sent} */ const sent = { content, after: headway.channels.get(channel)?.last_seq ?? 0, kept: false, back: false };
+      composers.get(sender).sent = sent;
       try {
         await headway.post(channel, content);
       } catch (error) {
-        const shown = composers.get(sender) ?? { field, alert }; // another, where one looked elsewhere meanwhile
-        shown.field.value = [content, shown.field.value].filter(Boolean).join("\n");
-        shown.alert.textContent = this.failure(error);
+        const shown = composers.get(sender); // another, where one looked elsewhere meanwhile
+        if (!sent.kept) {
+          shown.field.value = [content, shown.field.value].filter(Boolean).join("\n");
+          shown.alert.textContent = this.failure(error);
+          sent.back = true;
+        }
       }
       sending = false;
       send.ariaDisabled = "false";
     });
-    return { form, alert, recall };
+    // Where the answer to what was sent is lost, the message itself tells that it was kept.
+    /** @param {Message} message */
+    const kept = (message) => {
+      const shown = composers.get(whose());
+      const sent = shown?.sent;
+      if (!sent || sent.kept || message.content !== sent.content || message.seq <= sent.after) return;
+      sent.kept = true;
+      if (!sent.back) return;
+      const rest = shown.field.value;
+      if (rest === sent.content || rest.startsWith(`${sent.content}\n`)) shown.field.value = rest.slice(sent.content.length + 1);
+      shown.alert.textContent = "";
+    };
+    return { form, alert, recall, kept };
   }
 
   /**
