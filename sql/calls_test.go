@@ -43,6 +43,7 @@ var calls = map[string]string{
 	"is_complete":         "headway.is_complete(1, true, 1)",
 	"is_for":              "headway.is_for(3, 'assigned', 1)",
 	"is_between":          "headway.is_between('23:00', '22:00', '07:00')",
+	"is_posted":           "headway.is_posted(1, 'chat')",
 	"is_quiet":            "headway.is_quiet('22:00', '07:00', 'UTC', '2026-01-02 23:00')",
 	"is_shared":           "headway.is_shared(1)",
 	"known_time_zone":     "headway.known_time_zone('Europe/Lisbon')",

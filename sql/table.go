@@ -21,10 +21,10 @@ type Beginner interface {
 
 // InCatalog calls do in a transaction in which what is named without a schema is PostgreSQL's. Elsewhere an operator or
 // a function that somebody has made in a schema of the search_path, for just the types that it is given, is called in
-// place of PostgreSQL's, with the rights of whoever looks.
+// place of PostgreSQL's, with the rights of whoever looks. No statement_timeout ends it: ctx does.
 func InCatalog(ctx context.Context, db Beginner, do func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "set local search_path = pg_catalog, pg_temp"); err != nil {
+		if _, err := tx.Exec(ctx, "set local search_path = pg_catalog, pg_temp; set local statement_timeout = 0"); err != nil {
 			return err
 		}
 		return do(tx)

@@ -46,7 +46,9 @@ create table headway.message (
   -- would cost the fold as much as the insert. The trigger channel_after_delete takes messages along.
   channel text collate "C" not null,
   content text not null,
-  seq bigint not null,
+  -- Given by a trigger. A default tells an ORM that it need not say it, and has to read it back; PostgreSQL keeps none that
+  -- is plainly null.
+  seq bigint not null default nullif(0, 0),
   kind text not null default 'chat',
   task_id bigint,
   data jsonb,

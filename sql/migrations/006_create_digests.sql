@@ -44,7 +44,7 @@ create index digest_state_idx on headway.digest (state, coalesce(sent_at, create
 create index digest_open_user_id_idx on headway.digest (user_id) where state in ('reserved', 'sending');
 comment on table headway.digest is 'The ledger of mail: one row per digest, written before any mail server hears of it. docs/mail.md tells what each state means.';
 comment on column headway.digest.state is
-  'reserved: waits to be sent, or to be tried again. sending: a server may have it. sent: a server took it. read_before_sending: nothing was left to say. failed: refused for good, or given up. held: nobody knows, and digest_when_unknown says hold. cancelled: the person has no address any more.';
+  'reserved: waits to be sent, or to be tried again. sending: a server may have it. sent: a server took it. read_before_sending: nothing was left to say. failed: refused for good, or given up. held: nobody knows, and digest_when_unknown says hold. cancelled: the person takes no mail any more: no address, suspended or forgotten.';
 comment on column headway.digest.by_hand is 'Whether headway.reserve_digest() was asked for it, so that it minds no quiet hours.';
 comment on column headway.digest.token is 'Unguessable; stands in the unsubscribe link, and its SHA-256 in the Message-ID.';
 comment on column headway.digest.attempts is 'How often a mail server was spoken to, or was about to be, since it was reserved or headway.retry_digest() was called.';

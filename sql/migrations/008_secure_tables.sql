@@ -5,7 +5,7 @@ set local lock_timeout = '3s';
 -- Policies stand on these functions, so they are made here and not with the others, which are made anew by every
 -- release.
 -- Parsed here rather than where it is called, it means the same whatever stands in the caller's search_path. After
--- set_config(…, true) the setting is not unset but empty.
+-- set_config(..., true) the setting is not unset but empty.
 create function headway.uid() returns bigint
 language sql
 stable
@@ -67,6 +67,31 @@ begin
 end
 $$;
 comment on function headway.my_people() is 'Those with whom headway.uid() shares a project, and headway.uid().';
+
+create function headway.is_posted(id bigint, kind text) returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- A number that was not given out would be in the way of whoever is given it.
+  perform from headway.message_id_seq g where g.is_called and g.last_value >= is_posted.id;
+  if not found then
+    raise exception 'a message brought its own id %', is_posted.id using
+      errcode = 'invalid_parameter_value',
+      hint = 'Insert sender, channel and content; the rest is given.';
+  end if;
+  if is_posted.kind <> 'chat' then
+    raise exception 'a message that is posted is chat, and not of kind "%"', is_posted.kind using
+      errcode = 'invalid_parameter_value',
+      hint = 'Leave the kind out: what is completed, reopened or assigned is told by headway.fold().';
+  end if;
+  return true;
+end
+$$;
+comment on function headway.is_posted(bigint, text) is
+  'Whether a message is chat, under an id that was given to it. Errors: invalid_parameter_value.';
 
 -- Trusted roles see every row; what they may do with it is a matter of grants. The worker and the monitor see those that
 -- they count. Policies and grants add up: a login that acts as headway_user besides reads of each such row what either role
@@ -187,15 +212,18 @@ create policy shared_own_and_staffed on headway.pending_fact for select to headw
     )
   );
 
--- Channels: id, seq and sent_at of a message are given, and activity is told by the fold.
+-- Channels: id, seq and sent_at of a message are given, and activity is told by the fold. A backend may name them, since most
+-- ORMs name every column, each with its default.
 grant select, insert (name, project_id), delete on headway.channel to headway_app;
 grant select, insert, update (read_seq, mailed_seq, muted), delete on headway.subscription to headway_app;
-grant select, insert (sender, channel, content, task_id, data) on headway.message to headway_app;
+grant select, insert on headway.message to headway_app;
 grant select, insert, delete on headway.seen to headway_app;
 grant select on headway.channel, headway.subscription, headway.message to headway_user;
 grant update (read_seq, muted) on headway.subscription to headway_user;
 grant insert (sender, channel, content) on headway.message to headway_user;
 grant select, insert, delete on headway.seen to headway_user;
+create policy posted on headway.message as restrictive for insert to headway_app
+  with check (headway.is_posted(id, kind));
 create policy own on headway.subscription for select to headway_user
   using (user_id = (select headway.uid()));
 create policy own_update on headway.subscription for update to headway_user
@@ -246,6 +274,7 @@ revoke usage on type headway.fact_kind from public;
 revoke execute on all functions in schema headway from public;
 grant execute on function headway.uid(), headway.identity()
   to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
+grant execute on function headway.is_posted(bigint, text) to headway_app;
 grant execute on function headway.my_projects(), headway.my_staffed_projects(), headway.my_people() to headway_user;
 {{ template "roles/own.sql" "headway_owner" }}
 
@@ -277,6 +306,7 @@ revoke all on all tables in schema headway from headway_app, headway_worker, hea
 revoke all on schema headway from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 revoke all on public.headway_schema_version from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 grant usage on type headway.fact_kind to public;
+drop function headway.is_posted(bigint, text);
 drop function headway.my_people();
 drop function headway.my_staffed_projects();
 drop function headway.my_projects();

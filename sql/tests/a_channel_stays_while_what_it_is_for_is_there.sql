@@ -9,6 +9,7 @@ select headway.post(1, c.name, 'Hello') from headway.channel c where c.name in (
 
 do $$
 declare
+  v_hint text;
   v_name text;
 begin
   foreach v_name in array array['broadcast', 'project_1', 'project_1_staff', 'user_1', 'design_review', 'lounge'] loop
@@ -17,6 +18,13 @@ begin
       raise assert_failure using message = v_name || ' was deleted';
     exception when feature_not_supported then
       assert strpos(sqlerrm, v_name) > 0, sqlerrm;
+      get stacked diagnostics v_hint = pg_exception_hint;
+      assert v_hint = case
+        when v_name ~ '^user_' then 'It goes with the person: delete from headway.appuser where id = 1.'
+        when exists (select from headway.channel c where c.name = v_name and c.project_id = 1)
+          then 'It goes with the whole project: delete from headway.project where id = 1.'
+        else 'It is kept with the messages in it.'
+      end, v_hint;
     end;
     begin
       update headway.channel c set name = 'renamed' where c.name = v_name;

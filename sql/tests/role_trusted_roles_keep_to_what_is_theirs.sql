@@ -48,10 +48,6 @@ begin
     select c.role, c.tries
     from (values
       ('headway_app', v_all || v_mail || array[
-        'insert into headway.message (sender, channel, content, seq) values (1, ''project_1'', ''Hello'', 1)',
-        'insert into headway.message (sender, channel, content, id) values (1, ''project_1'', ''Hello'', 1)',
-        'insert into headway.message (sender, channel, content, sent_at) values (1, ''project_1'', ''Hello'', now())',
-        'insert into headway.message (sender, channel, content, kind) values (1, ''project_1'', ''Hello'', ''task_completed'')',
         'update headway.channel set last_seq = 9', 'insert into headway.channel (name, last_seq) values (''mine'', 9)',
         'update headway.setting set value = ''off''', 'select headway.set_setting(''notify_payload'', ''off'')', 'select headway.fold()',
         'select headway.repair()', 'select headway.claim_digest(gen_random_uuid())', 'select headway.reserve_digests()',

@@ -126,7 +126,11 @@ begin
   end if;
   raise exception 'channel "%" is kept as it is: % of headway.channel is refused', coalesce(old.name, '*'), lower(tg_op) using
     errcode = 'feature_not_supported',
-    hint = 'A channel and its messages go only with their whole project: delete from headway.project where id = ….';
+    hint = case
+      when old.name ~ '^user_' then format('It goes with the person: delete from headway.appuser where id = %s.', substr(old.name, 6))
+      when old.project_id is not null then format('It goes with the whole project: delete from headway.project where id = %s.', old.project_id)
+      else 'It is kept with the messages in it.'
+    end;
 end
 $$;
 comment on function headway.channel_before_change() is
@@ -303,7 +307,7 @@ begin
   end if;
   raise exception 'messages are kept as they are: % of headway.message is refused', lower(tg_op) using
     errcode = 'feature_not_supported',
-    hint = 'Messages go only with their whole project: delete from headway.project where id = …; headway.forget_user(id) erases a person''s name.';
+    hint = 'They go with their whole project, or their person; headway.forget_user(id) erases a name and leaves what was said.';
 end
 $$;
 comment on function headway.message_before_change() is 'Keeps messages from being changed or deleted, except with their project.';
@@ -382,7 +386,7 @@ begin
   perform headway.check_identity();
   raise exception 'person % is not subscribed to channel "%"', refuse_stranger.user_id, refuse_stranger.channel using
     errcode = 'no_data_found',
-    hint = format('select channel from headway.subscription where user_id = %s lists what they read.', coalesce(refuse_stranger.user_id::text, '…'));
+    hint = format('select channel from headway.subscription where user_id = %s lists what they read.', coalesce(refuse_stranger.user_id::text, '...'));
 end
 $$;
 comment on function headway.refuse_stranger(bigint, text) is 'Raises the error for a person who is not subscribed to a channel.';

@@ -32,20 +32,20 @@ end
 $$;
 comment on function headway.require_identity() is 'Refuses what an end user changes without saying who they are.';
 
-create trigger appuser_before_update before update on headway.appuser
+create trigger appuser_before_update_identity before update on headway.appuser
 for each statement when (headway.uid() is null) execute function headway.require_identity();
 
-create trigger completion_before_delete before delete on headway.completion
+create trigger completion_before_delete_identity before delete on headway.completion
 for each statement when (headway.uid() is null) execute function headway.require_identity();
 
 -- Before the row is looked at: what is said about a channel is for those who have said who they are.
-create trigger message_before_write before insert on headway.message
+create trigger message_before_insert_identity before insert on headway.message
 for each statement when (headway.uid() is null) execute function headway.require_identity();
 
-create trigger seen_before_delete before delete on headway.seen
+create trigger seen_before_delete_identity before delete on headway.seen
 for each statement when (headway.uid() is null) execute function headway.require_identity();
 
-create trigger subscription_before_write before update on headway.subscription
+create trigger subscription_before_update_identity before update on headway.subscription
 for each statement when (headway.uid() is null) execute function headway.require_identity();
 
 create function headway.my_account()

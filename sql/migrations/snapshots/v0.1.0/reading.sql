@@ -1,4 +1,4 @@
--- One's own messages are left out by coalesce(… <> …, true). Of "is distinct from" the planner expects, where one person
+-- One's own messages are left out by coalesce(... <> ..., true). Of "is distinct from" the planner expects, where one person
 -- has written most, that next to nothing passes, and makes ready for a million messages that are never read.
 
 create view headway.unread_message with (security_invoker) as
