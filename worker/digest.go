@@ -99,39 +99,53 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	senders := min(m.Concurrency, waiting)
-	var taken, ahead atomic.Int64
-	ahead.Store(int64(waiting - senders)) // nobody prepares what another one could begin with
+	var taken, started, ahead atomic.Int64
 	var drained atomic.Bool
-	unserved := make(chan error, senders)
+	unserved := make(chan error, m.Concurrency)
 	// Where the database is in trouble the others begin nothing more, but what they have in hand is not cut short.
 	group, going := errgroup.WithContext(ctx)
-	for range senders {
-		group.Go(func() error {
-			return m.guard(func() (err error) {
-				s := &sender{Mailer: m, ahead: &ahead}
-				defer func() { err = errors.Join(err, s.close(ctx)) }()
-				for going.Err() == nil {
-					switch found, ok, err := s.sendOne(ctx, going); {
-					case errors.As(err, new(*smtp.Error)):
-						// The server may want fewer connections: those that have one go on.
-						unserved <- err
-						return nil
-					case err != nil:
-						return err
-					case !found:
-						drained.Store(true)
-						return nil
-					case ok:
-						taken.Add(1)
-					}
-				}
-				return nil
-			})
-		})
+	var send func() error
+	// start starts as many senders as there is work for, and may still be.
+	start := func(waiting int) {
+		senders := 0
+		for senders < waiting && started.Add(1) <= int64(m.Concurrency) {
+			senders++
+			group.Go(func() error { return m.guard(send) })
+		}
+		ahead.Store(int64(waiting - senders)) // nobody prepares what another one could begin with
 	}
+	send = func() (err error) {
+		s := &sender{Mailer: m, ahead: &ahead}
+		defer func() { err = errors.Join(err, s.close(ctx)) }()
+		for going.Err() == nil {
+			found, ok, err := s.sendOne(ctx, going)
+			switch {
+			case errors.As(err, new(*smtp.Error)):
+				// The server may want fewer connections: those that have one go on.
+				unserved <- err
+				return nil
+			case err != nil:
+				return err
+			case !found:
+				drained.Store(true)
+				return nil
+			case ok:
+				taken.Add(1)
+			}
+			if started.Load() < int64(m.Concurrency) { // more may have been reserved meanwhile
+				waiting, err := m.waiting(ctx)
+				if err != nil {
+					return err
+				}
+				start(waiting - 1) // this one goes on, too
+			}
+		}
+		return nil
+	}
+	start(waiting)
 	err = group.Wait()
-	if close(unserved); err == nil {
+	close(unserved)
+	if err == nil {
 		err = <-unserved
 	}
 	switch {

@@ -38,7 +38,7 @@ func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error)
 			return false, false, err
 		}
 	}
-	if s.claim == nil && s.Sender.Server.Rate > 0 { // nobody waits until one more may be sent where there is none
+	if s.claim == nil && (s.Sender.Server.Rate > 0 || s.Sender.Paused()) { // nobody waits until one more may be sent where there is none
 		if waiting, err := s.waiting(ctx); err != nil || waiting == 0 {
 			return false, false, err
 		}

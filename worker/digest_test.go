@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -230,6 +231,51 @@ func TestManyAreSentAtATimeAndEachOnce(t *testing.T) {
 	if n := value[int](t, p.conn, `select count(*) from headway.digest where state = 'sent' and attempts = 1`); n != 100 || len(to) != 100 || len(p.server.Messages()) != 100 {
 		t.Errorf("%d are called sent, %d mails came for %d people", n, len(p.server.Messages()), len(to))
 	}
+}
+
+// TestMoreConnectionsAreUsedWhereMoreIsReserved has one digest wait at first, and three more while that one is sent.
+func TestMoreConnectionsAreUsedWhereMoreIsReserved(t *testing.T) {
+	t.Parallel()
+	p := unread(t, 4, smtptest.Options{})
+	pgtest.Execute(t, p.conn, `select headway.reserve_digest(1)`)
+	p.Concurrency = 4
+	var begun atomic.Int64
+	atOnce := make(chan struct{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	p.server.Fail(func(step smtptest.Step) error {
+		switch {
+		case step.Name == "DATA" && step.Message.To == "person1@example.com":
+			if _, err := p.Pool.Exec(t.Context(), `select headway.reserve_digest(n) from generate_series(2, 4) n`); err != nil {
+				t.Error(err)
+			}
+		case step.Name == "RCPT" && step.Message.To != "person1@example.com":
+			if begun.Add(1) == 3 {
+				close(atOnce)
+			}
+			select {
+			case <-atOnce:
+			case <-ctx.Done():
+				t.Error("they are sent one after the other")
+			}
+		}
+		return nil
+	})
+	p.send(4)
+}
+
+// TestNobodyWaitsForTheEndOfAPauseWhereNothingIsLeft has a server be busy, as `headway digest run` may find it.
+func TestNobodyWaitsForTheEndOfAPauseWhereNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	p := correspond(t, 1, smtptest.Options{})
+	p.Sender.Pause = time.Hour
+	p.server.Fail(func(smtptest.Step) error { return smtptest.Reply(421, "4.3.2", "busy") })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if sent, err := p.Send(ctx); sent != 0 || err != nil || ctx.Err() != nil {
+		t.Errorf("%d, %v, %v", sent, err, ctx.Err())
+	}
+	p.ledger(1, `d.state = 'reserved' and d.attempts = 1`+notSuspended)
 }
 
 func TestWhatAServerPutsOffIsSentAgainByteForByte(t *testing.T) {

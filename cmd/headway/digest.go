@@ -52,7 +52,8 @@ func runDigest(ctx context.Context, e env, args []string) error {
 // previewDigest shows the mail that somebody would get now.
 func previewDigest(ctx context.Context, e env, args []string) error {
 	flags := newFlags("headway digest preview USER [--html FILE] [--eml FILE]",
-		"Shows the mail that a person would get if everything unread were mailed now, and changes nothing.\n"+
+		"Shows the mail that a person would get if all that is unread and not mailed yet were mailed now,\n"+
+			"and changes nothing.\n"+
 			"USER is an id or a full name. HEADWAY_MAIL_FROM and HEADWAY_APP_URL count as for a worker.")
 	html := flags.String("html", "", "write the mail's page to this `FILE`")
 	eml := flags.String("eml", "", "write the whole mail to this `FILE`, for a mail program to open")
@@ -67,7 +68,9 @@ func previewDigest(ctx context.Context, e env, args []string) error {
 	composer := &mail.Composer{From: config.MailFrom.Address, AppURL: config.AppURL}
 	if composer.From.Address == "" {
 		composer.From.Address = placeholderSender
-		fmt.Fprintf(e.stderr, "HEADWAY_MAIL_FROM is not set: the sender shown is %s\n", placeholderSender)
+		if *eml != "" { // nothing else shows it
+			fmt.Fprintf(e.stderr, "HEADWAY_MAIL_FROM is not set: the sender in %s is %s\n", *eml, placeholderSender)
+		}
 	}
 
 	conn, err := connect(ctx, e)

@@ -4,7 +4,13 @@
 // two together. What a mail or a mail server makes of an address belongs to those packages.
 package address
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+)
 
 const (
 	// barred is what has no place in an address: white space, control characters and others that do not show, private
@@ -22,3 +28,28 @@ const maxLength = 254
 
 // Plain reports whether s is one address of at most 254 bytes and nothing else. It may have characters that are not ASCII.
 func Plain(s string) bool { return len(s) <= maxLength && plain.MatchString(s) }
+
+// ASCII returns an address in the form that any server takes, with its domain as the DNS has it (RFC 5891, section 4). One
+// that has no such form, because of what is before the @, stays as it is.
+func ASCII(s string) string {
+	at := strings.LastIndexByte(s, '@')
+	local, domain := s[:at+1], s[at+1:]
+	if IsASCII(s) || !IsASCII(local) {
+		return s
+	}
+	ascii, err := idna.Lookup.ToASCII(domain)
+	if err != nil {
+		return s
+	}
+	return local + ascii
+}
+
+// IsASCII reports whether s has no other characters.
+func IsASCII[T string | []byte](s T) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}

@@ -60,7 +60,7 @@ func (c *Composer) Compose(content Content, now time.Time) ([]byte, error) {
 		return nil, errors.New("compose: the token is not a UUID")
 	case !address.Plain(content.Email):
 		return nil, fmt.Errorf("compose: %q is not one plain address", content.Email)
-	case !address.Plain(c.From.Address) || !isASCII(c.From.Address):
+	case !address.Plain(c.From.Address) || !address.IsASCII(c.From.Address):
 		return nil, fmt.Errorf("compose: the sender %q is not one plain ASCII address", c.From.Address)
 	}
 	for _, limit := range limits(content) {
@@ -108,13 +108,13 @@ func (c *Composer) header(content Content, subject string, now time.Time) messag
 	fields := [][2]string{
 		{"Date", now.UTC().Format(time.RFC1123Z)},
 		{"From", (&Address{Name: headerText(c.From.Name, 80), Address: c.From.Address}).String()},
-		{"To", recipient(headerText(content.Name, 80), content.Email)},
+		{"To", recipient(headerText(content.Name, 80), address.ASCII(content.Email))},
 		{"Subject", mime.QEncoding.Encode("utf-8", subject)},
 		{"Message-ID", "<" + id + "@" + domain + ">"},
-		// Nobody's holiday note is to answer (RFC 3834; the second one is for Exchange). Precedence would say no more,
-		// and no standard knows it.
+		// Nobody's holiday note is to answer (RFC 3834; the second one is for Exchange, MS-OXCMAIL section 2.1.3.2.20, whose
+		// All would suppress bounces, too). Precedence would say no more, and no standard knows it.
 		{"Auto-Submitted", "auto-generated"},
-		{"X-Auto-Response-Suppress", "All"},
+		{"X-Auto-Response-Suppress", "OOF, AutoReply, DR, RN, NRN"},
 		{"List-Id", "<headway." + domain + ">"},
 	}
 	if c.AppURL != nil {
@@ -150,12 +150,12 @@ func fold(name, value string) []byte {
 
 // recipient is what To says. An address that is not ASCII cannot stand in a 7-bit header: it becomes the name of a
 // group without members (RFC 6857, section 3.1.8), and only the envelope has it as an address.
-func recipient(name, address string) string {
-	if isASCII(address) {
-		return (&Address{Name: name, Address: address}).String()
+func recipient(name, to string) string {
+	if address.IsASCII(to) {
+		return (&Address{Name: name, Address: to}).String()
 	}
 	// In a phrase, what Q would leave as it is may not stand (RFC 2047, section 5).
-	return mime.BEncoding.Encode("utf-8", strings.TrimSpace(name+" <"+address+">")) + " :;"
+	return mime.BEncoding.Encode("utf-8", strings.TrimSpace(name+" <"+to+">")) + " :;"
 }
 
 // writePart writes a body in whichever encoding is shorter.
@@ -196,8 +196,6 @@ func (c *Composer) unsubscribeURL(token string) string {
 	}
 	return c.AppURL.JoinPath("headway", "unsubscribe", token).String()
 }
-
-func isASCII(s string) bool { return asciiIn(s) == len(s) }
 
 // asciiIn counts the ASCII characters of a string.
 func asciiIn(s string) (n int) {

@@ -130,11 +130,11 @@ func checkHeader(t testing.TB, c *Composer, content Content, composed []byte) {
 	}
 	to, err := parsed.Header.AddressList("To")
 	switch {
-	case !isASCII(content.Email):
+	case !address.IsASCII(address.ASCII(content.Email)):
 		if len(to) != 0 {
 			t.Errorf("to %v, want the envelope to know", to)
 		}
-	case err != nil || len(to) != 1 || *to[0] != (Address{Name: headerText(content.Name, 80), Address: content.Email}):
+	case err != nil || len(to) != 1 || *to[0] != (Address{Name: headerText(content.Name, 80), Address: address.ASCII(content.Email)}):
 		t.Errorf("to %v, %v; want %s", to, err, content.Email)
 	}
 	from, err := parsed.Header.AddressList("From")
@@ -498,6 +498,11 @@ func TestWhatCannotBeAddressedIsAnError(t *testing.T) {
 func TestAnAddressThatIsNotASCIIStaysInTheEnvelope(t *testing.T) {
 	t.Parallel()
 	content := golden(t, "plain")
+	content.Name, content.Email = "Abe", "abe@Exämple.com"
+	if composed, err := composer(t).Compose(content, now); err != nil || !bytes.Contains(composed, []byte("\r\nTo: \"Abe\" <abe@xn--exmple-cua.com>\r\n")) {
+		t.Errorf("%v\n%s", err, composed)
+	}
+
 	content.Name, content.Email = "Åbe", "åbe@exämple.com"
 	compose(t, composer(t), content)
 	composed, err := composer(t).Compose(content, now)
@@ -562,14 +567,24 @@ func FuzzCompose(f *testing.F) {
 	})
 }
 
+var tower = regexp.MustCompile(`[\p{Mn}\p{Me}]{5}`)
+
 func FuzzClean(f *testing.F) {
-	for _, p := range payloads {
+	for _, p := range append(payloads, "é"+strings.Repeat("\u0301\u0302\u0303\u0304\u200c", 9), "é"+strings.Repeat("\u0301\ufe0f\u200d", 9)) {
 		f.Add(p)
+	}
+	for _, whole := range []string{"👩‍👩‍👧", "❤️‍🔥", "1️⃣", "می‌خواهم", "क्‍ष"} {
+		if got := clean(whole, 20); got != whole {
+			f.Errorf("%+q becomes %+q", whole, got)
+		}
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		got := clean(s, 20)
 		if length := utf8.RuneCountInString(got); length > 21 || !utf8.ValidString(got) || strings.TrimSpace(got) != got {
 			t.Errorf("%q", got)
+		}
+		if tower.MatchString(strings.NewReplacer("\u200c", "", "\u200d", "").Replace(got)) {
+			t.Errorf("%+q is a tower of accents", got)
 		}
 		if again := clean(got, 21); again != got {
 			t.Errorf("cleaned again, %q becomes %q", got, again)

@@ -24,19 +24,22 @@ func clean(s string, limit int) string {
 			if last == ' ' || last == 0 {
 				continue
 			}
-		case r == '\u200c' || r == '\u200d':
+		case joins(r):
 			// Joiners: Persian and emoji need them, after what is neither ASCII nor another one.
-			if last < utf8.RuneSelf || last == '\u200c' || last == '\u200d' {
+			if last < utf8.RuneSelf || joins(last) {
 				continue
 			}
 		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Cs,
 			unicode.Other_Default_Ignorable_Code_Point, unicode.Noncharacter_Code_Point):
 			continue
 		}
-		if !unicode.In(r, unicode.Mn, unicode.Me) {
+		switch {
+		case unicode.In(r, unicode.Mn, unicode.Me):
+			if marks++; marks > 4 {
+				continue
+			}
+		case !joins(r): // what comes after one is still drawn onto the same letter
 			marks = 0
-		} else if marks++; marks > 4 {
-			continue
 		}
 		if length == limit {
 			return strings.TrimRight(b.String(), " \u200c\u200d") + "…"
@@ -47,6 +50,9 @@ func clean(s string, limit int) string {
 	}
 	return strings.TrimRight(b.String(), " \u200c\u200d")
 }
+
+// joins reports whether r joins or parts letters, and shows nothing itself.
+func joins(r rune) bool { return r == '\u200c' || r == '\u200d' }
 
 // headerText is clean, and nothing that looks encoded (RFC 2047) either.
 func headerText(s string, limit int) string { return strings.ReplaceAll(clean(s, limit), "=?", "= ?") }

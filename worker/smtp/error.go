@@ -3,6 +3,7 @@ package smtp
 import (
 	"errors"
 	"fmt"
+	"net/textproto"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,16 +19,16 @@ type Outcome string
 
 const (
 	// Retry means that the server does not have the mail and may take it later. That is every 4xx (RFC 5321, section
-	// 4.2.1), what a server says in 5xx of a limit on how much is sent, every trouble with the connection before the last
-	// byte of the mail was out, and everything that is wrong with the configuration: no TLS, a bad certificate, a login that
-	// fails, a sender that the server does not take or relay for. Nothing is known of the mail then, so nothing is held
+	// 4.2.1), what a server says in 5xx of limits, of block lists and of who sends, every trouble with the connection before
+	// the last byte of the mail was out, and everything that is wrong with the configuration: no TLS, a bad certificate, a
+	// login that fails, a sender that the server does not take or relay for. Nothing is known of the mail then, so nothing is held
 	// against it or its address. To keep such trouble from using up attempts, call [Pool.Acquire] before an attempt is put on
 	// record: it connects and logs in.
 	Retry Outcome = "retry"
 
 	// Refused means that the address is no good and should get no more mail. The server says so of the recipient: an
 	// enhanced code 5.1.x (RFC 3463), but for 5.1.7 and 5.1.8, which are about the sender; without one, or with one that says
-	// no more than that, 550, 551, 553 and 556 in answer to RCPT, unless the words are about the sender or about relaying.
+	// no more than that, 550, 551, 553 and 556 in answer to RCPT, unless the words are about something else.
 	Refused Outcome = "refused"
 
 	// Rejected means that this mail will not be taken, which says nothing of the address: every other 5xx, such as 5.2.2
@@ -76,6 +77,7 @@ func (e *Error) Unwrap() error { return e.err }
 // The steps whose names decide something.
 const (
 	stepCheck = "check" // without the server
+	stepAuth  = "AUTH"
 	stepMail  = "MAIL"
 	stepRcpt  = "RCPT"
 	stepData  = "DATA"
@@ -85,8 +87,8 @@ const (
 
 // failure makes an Error of whatever went wrong in a step. Without a reply of the server the outcome is Retry.
 func failure(step string, err error) *Error {
-	var reply *smtp.SMTPError
-	if !errors.As(err, &reply) {
+	reply := answer(err)
+	if reply == nil {
 		return &Error{Outcome: Retry, Step: step, Text: oneLine(err.Error()), err: err}
 	}
 	enhanced, text := enhancedCode(reply)
@@ -95,6 +97,25 @@ func failure(step string, err error) *Error {
 		e.Enhanced = fmt.Sprintf("%d.%d.%d", enhanced[0], enhanced[1], enhanced[2])
 	}
 	return e
+}
+
+var codeAlone = regexp.MustCompile(`^short response: "?([2-5]\d\d)"?$`)
+
+// answer returns what the server said, nil if an error is none of that. A code may come without text (RFC 5321, section
+// 4.2), which net/textproto takes for a breach of the protocol.
+func answer(err error) *smtp.SMTPError {
+	var reply *smtp.SMTPError
+	if errors.As(err, &reply) {
+		return reply
+	}
+	var protocol textproto.ProtocolError
+	if errors.As(err, &protocol) {
+		if found := codeAlone.FindStringSubmatch(string(protocol)); found != nil {
+			code, _ := strconv.Atoi(found[1])
+			return &smtp.SMTPError{Code: code, EnhancedCode: smtp.NoEnhancedCode}
+		}
+	}
+	return nil
 }
 
 var beginsEnhanced = regexp.MustCompile(`(?m)^([245])\.(\d{1,3})\.(\d{1,3})(?: |$)`)
@@ -111,18 +132,33 @@ func enhancedCode(reply *smtp.SMTPError) (smtp.EnhancedCode, string) {
 	return enhanced, beginsEnhanced.ReplaceAllString(reply.Message, "")
 }
 
-// limitReached are said of how much is sent, by the day or at a time: Gmail says the second and the third, Exchange Online
-// the first.
-var limitReached = []smtp.EnhancedCode{{5, 1, 90}, {5, 4, 5}, {5, 7, 28}}
+// ofOthers are said of how much is sent, by the day or at a time (Gmail says the second and the third, Exchange Online the
+// first), and of who may send as whom (Exchange, the last two).
+var ofOthers = []smtp.EnhancedCode{{5, 1, 90}, {5, 4, 5}, {5, 7, 28}, {5, 7, 60}, {5, 2, 252}}
 
-// aboutSender finds what servers say to RCPT of who sends: Exim and others give no enhanced code, Postfix 5.1.0 for a
-// sender, and 5.7.1, as Sendmail and Exchange, for one that it does not relay for.
-var aboutSender = regexp.MustCompile(`(?i)sender|relay|authenti|login|client|\bfrom\b`)
+// What servers say beside a code that says little: Exim and others give no enhanced one, Postfix 5.1.0 for a sender, and
+// 5.7.1, as Sendmail and Exchange, for one that it does not relay for. One such answer goes to everybody, so who gets it
+// must lose neither the address nor the mail.
+var (
+	// in answer to RCPT, of who sends, of how much, and of where it comes from
+	notOfRecipient = regexp.MustCompile(`(?i)sender|send ?as|sending|relay|rcpthosts|authenti|login|client|\bfrom\b|suspended` +
+		`|limit|too many|per (hour|day|minute)|block|black ?list|spamhaus|reputation|prohibit|callback|\bagain\b|\blater\b`)
+
+	// in answer to RCPT, of a mailbox that is there
+	ofMailbox = regexp.MustCompile(`(?i)\bfull\b|quota|spam|virus|content|policy`)
+
+	// in answer to a mail, in which much is said of what is in it
+	notOfMail = regexp.MustCompile(`(?i)sender (identity|address)|from address|send ?as\b|(allowed|permissions?|permitted|authori[sz]ed) to send` +
+		`|not verified|sending suspended|account|(sending|daily|hourly|message) (limit|quota)|per (hour|day|minute)`)
+
+	anAddress = regexp.MustCompile(`<?[^\s<>@]+@[^\s<>@]+>?`)
+)
 
 // classify is the table that [Outcome] explains.
 func classify(step string, code int, enhanced smtp.EnhancedCode, text string) Outcome {
 	subject, detail := enhanced[1], enhanced[2]
 	vague := !has(enhanced) || subject == 0 || subject == 1 && detail == 0
+	words := anAddress.ReplaceAllString(text, "") // whose parts say nothing
 	switch {
 	case code < 400 && step == stepReply:
 		return Unknown // an answer to something else
@@ -132,16 +168,20 @@ func classify(step string, code int, enhanced smtp.EnhancedCode, text string) Ou
 		return Retry // nothing to do with this mail
 	case code == 503 || code == 530 || code == 534 || code == 535 || code == 538 || code == 502 && subject == 7:
 		return Retry // the two sides disagree on where they are, or on who is logged in
-	case slices.Contains(limitReached, enhanced):
+	case slices.Contains(ofOthers, enhanced):
 		return Retry
 	case step == stepMail:
 		if code == 552 || enhanced == (smtp.EnhancedCode{5, 3, 4}) || enhanced == (smtp.EnhancedCode{5, 2, 3}) {
 			return Rejected // too big (RFC 1870, section 6.1)
 		}
 		return Retry
-	case subject == 1 && (detail == 7 || detail == 8), step == stepRcpt && (vague || subject == 7) && aboutSender.MatchString(text):
+	case subject == 1 && (detail == 7 || detail == 8):
 		return Retry
-	case vague && step == stepRcpt && slices.Contains([]int{550, 551, 553, 556}, code):
+	case step == stepRcpt && (vague || subject == 7) && notOfRecipient.MatchString(words):
+		return Retry
+	case step != stepRcpt && (vague || subject == 7) && code != 552 && notOfMail.MatchString(words):
+		return Retry
+	case vague && step == stepRcpt && slices.Contains([]int{550, 551, 553, 556}, code) && !ofMailbox.MatchString(words):
 		return Refused
 	case !vague && subject == 1:
 		return Refused

@@ -88,6 +88,15 @@ func play(t *testing.T, handle func(line *line, before int)) (s *script, address
 	return s, address
 }
 
+// says starts a server to which nothing is a problem but one command, or the end of a mail, and returns its address.
+func says(t *testing.T, verb, text string) (address string) {
+	t.Helper()
+	_, address = play(t, func(l *line, _ int) {
+		l.serve(func(heard string) string { return map[string]string{verb: text}[heard] })
+	})
+	return address
+}
+
 // verbs are what the server has heard, without arguments.
 func (s *script) verbs() string {
 	s.mu.Lock()

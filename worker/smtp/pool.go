@@ -36,7 +36,8 @@ type Pool struct {
 	// IdleTimeout is how long a connection waits for a mail before it is closed. Default: 1 minute.
 	IdleTimeout time.Duration
 
-	// Pause is how long nothing is sent after the server has said that it is busy (421). Default: 1 minute.
+	// Pause is how long nothing is sent after the server has said that it is busy (421), and after a login that it has
+	// refused, which doubles up to sixteen times as long while logins are refused. Default: 1 minute.
 	Pause time.Duration
 
 	slots   chan struct{}
@@ -46,6 +47,7 @@ type Pool struct {
 	mu     sync.Mutex
 	idle   []*session
 	resume time.Time // after a pause
+	shut   int       // pauses in a row for a login that was refused
 	closed bool
 }
 
@@ -96,13 +98,21 @@ func (p *Pool) Acquire(ctx context.Context) (*Conn, error) {
 	}
 	if c.session = p.take(); c.session == nil {
 		var err error
-		if c.session, _, err = p.dial(ctx); err != nil {
-			p.noteBusy(err)
+		c.session, _, err = p.dial(ctx)
+		p.note(err)
+		if err != nil {
 			c.Release()
 			return nil, err
 		}
 	}
 	return c, nil
+}
+
+// Paused reports whether nothing is sent for a while, so that [Pool.Acquire] would wait.
+func (p *Pool) Paused() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Now().Before(p.resume)
 }
 
 // ready waits for the end of a pause and for the rate.
@@ -127,13 +137,23 @@ func (p *Pool) ready(ctx context.Context) error {
 	}
 }
 
-// noteBusy begins a pause if that is what the server wants.
-func (p *Pool) noteBusy(err error) {
+// maxShut bounds how often in a row a pause doubles.
+const maxShut = 4
+
+// note begins a pause if that is what the server wants, as it does where it counts logins that fail.
+func (p *Pool) note(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var e *Error
-	if errors.As(err, &e) && e.Code == 421 {
-		p.mu.Lock()
-		defer p.mu.Unlock()
+	switch {
+	case err == nil:
+		p.shut = 0
+	case !errors.As(err, &e):
+	case e.Code == 421:
 		p.resume = time.Now().Add(p.Pause)
+	case e.Step == stepAuth && e.Code >= 500 && !time.Now().Before(p.resume): // several connections are refused at once
+		p.resume = time.Now().Add(p.Pause << p.shut)
+		p.shut = min(p.shut+1, maxShut)
 	}
 }
 
@@ -209,10 +229,10 @@ func (c *Conn) Send(ctx context.Context, from, to string, mail []byte) error {
 	err := c.try(ctx, from, to, mail)
 	var e *Error
 	if reused && c.session == nil && ctx.Err() == nil && errors.As(err, &e) && e.Step == stepMail {
-		// The server had closed the connection while it was idle, and has heard nothing of this mail.
+		// The server had closed the connection while it was idle, or takes no more on it, and has heard nothing of this mail.
 		err = c.try(ctx, from, to, mail)
 	}
-	c.pool.noteBusy(err)
+	c.pool.note(err)
 	return err
 }
 
@@ -229,8 +249,9 @@ func (c *Conn) try(ctx context.Context, from, to string, mail []byte) error {
 		return err
 	}
 	// A reply leaves the connection good for another mail, once this one is dropped (RSET); but 421 announces its end,
-	// and after 503 nobody knows where the two sides are.
-	if e.Code == 0 || e.Code == 421 || e.Code == 503 || c.session.reset(ctx) != nil {
+	// after 503 nobody knows where the two sides are, and 452 to MAIL is said of too many mails on one, too.
+	over := e.Code == 421 || e.Code == 503 || e.Code == 452 && e.Step == stepMail
+	if e.Code == 0 || over || c.session.reset(ctx) != nil {
 		c.session.close(false)
 		c.session = nil
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"regexp"
 	"time"
-	"unicode/utf8"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
@@ -76,7 +75,7 @@ func (s *session) open(ctx context.Context, p *Pool) (step string, err error) {
 		return "EHLO", err
 	}
 	if err := s.login(p.Server); err != nil {
-		return "AUTH", err
+		return stepAuth, err
 	}
 	// After RSET the client would have to ask again, and takes a connection that has died for a server that offers nothing.
 	s.utf8, _ = s.client.Extension("SMTPUTF8")
@@ -103,9 +102,10 @@ func (s *session) send(ctx context.Context, from, to string, mail []byte) error 
 	defer s.conn.limit(ctx)()
 	fail := func(step string, err error) error { return failure(step, ended(ctx, err)) }
 
-	options := &smtp.MailOptions{Size: int64(len(mail)), UTF8: !isASCII(from) || !isASCII(to)}
+	from, to = address.ASCII(from), address.ASCII(to)
+	options := &smtp.MailOptions{Size: int64(len(mail)), UTF8: !address.IsASCII(from) || !address.IsASCII(to)}
 	if options.UTF8 && !s.utf8 {
-		return &Error{Outcome: Rejected, Step: stepCheck, Text: "the server does not take addresses that are not ASCII (SMTPUTF8); a domain has an ASCII form, xn--…"}
+		return &Error{Outcome: Rejected, Step: stepCheck, Text: "the server does not take addresses that are not ASCII before the @ (SMTPUTF8)"}
 	}
 	if s.most > 0 && len(mail) > s.most {
 		return &Error{Outcome: Rejected, Step: stepCheck, Text: fmt.Sprintf("the mail has %d bytes, and the server takes %d (SIZE)", len(mail), s.most)}
@@ -134,6 +134,9 @@ func (s *session) send(ctx context.Context, from, to string, mail []byte) error 
 		// The last write failed, and with it the final dot: it is what is written last.
 		return fail(stepBody, err)
 	}
+	if reply := answer(err); reply != nil && reply.Code/100 == 2 {
+		return nil // without a word
+	}
 	failed := failure(stepReply, ended(ctx, err))
 	if failed.Code == 0 {
 		failed.Outcome = Unknown
@@ -159,8 +162,7 @@ func (s *session) close(polite bool) {
 
 // ended prefers why ctx ended to the timeout that this made of it.
 func ended(ctx context.Context, err error) error {
-	var reply *smtp.SMTPError
-	if ctx.Err() == nil || errors.As(err, &reply) {
+	if ctx.Err() == nil || answer(err) != nil {
 		return err
 	}
 	return fmt.Errorf("%w: %w", context.Cause(ctx), err)
@@ -199,18 +201,9 @@ func check(from, to string, mail []byte) error {
 	// Servers disagree on what a lone CR or LF is, which is how one mail is made to look like two.
 	for line := range bytes.Lines(mail) {
 		text, whole := bytes.CutSuffix(line, []byte("\r\n"))
-		if !whole || len(text) > 998 || bytes.IndexByte(text, '\r') >= 0 || bytes.IndexByte(text, 0) >= 0 || !isASCII(text) {
+		if !whole || len(text) > 998 || bytes.IndexByte(text, '\r') >= 0 || bytes.IndexByte(text, 0) >= 0 || !address.IsASCII(text) {
 			return &Error{Outcome: Rejected, Step: stepCheck, Text: "the mail is not made of 7-bit lines of at most 998 bytes that end in CRLF"}
 		}
 	}
 	return nil
-}
-
-func isASCII[T string | []byte](s T) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }

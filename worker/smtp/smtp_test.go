@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"headway/internal/address"
 	"headway/internal/smtptest"
 	"headway/worker/smtp"
 )
@@ -202,28 +203,135 @@ func TestARefusalIsReadForWhomItIsAbout(t *testing.T) {
 		"550 Unrouteable address": smtp.Refused,
 		"550 No such user here":   smtp.Refused,
 		"550 5.1.1 <bob@example.com>: User unknown in relay recipient table": smtp.Refused,
-		"550 relay not permitted":                                              smtp.Retry,
-		"550 Relaying denied":                                                  smtp.Retry,
-		"550 Sender verify failed":                                             smtp.Retry,
-		"550 5.1.0 <headway@example.com>: Sender address rejected":             smtp.Retry,
-		"550 authentication required":                                          smtp.Retry,
-		"550 5.0.0 mail from example.com is not accepted here":                 smtp.Retry,
-		"550 5.7.1 <bob@example.com>: Recipient address rejected: Spam policy": smtp.Rejected,
-		"550 5.1.8 <headway@example.com>: Sender address rejected":             smtp.Retry,
+		"550 relay not permitted":                                                 smtp.Retry,
+		"550 Relaying denied":                                                     smtp.Retry,
+		"550 Sender verify failed":                                                smtp.Retry,
+		"550 5.1.0 <headway@example.com>: Sender address rejected":                smtp.Retry,
+		"550 authentication required":                                             smtp.Retry,
+		"550 5.0.0 mail from example.com is not accepted here":                    smtp.Retry,
+		"550 5.7.1 <bob@example.com>: Recipient address rejected: Spam policy":    smtp.Rejected,
+		"550 5.1.8 <headway@example.com>: Sender address rejected":                smtp.Retry,
+		"550 Requested action not taken: mailbox unavailable":                     smtp.Refused,
+		"550 <client@example.com>: no such user here":                             smtp.Refused,
+		"550 rejected because 203.0.113.7 is in a black list at zen.spamhaus.org": smtp.Retry,
+		"550 Administrative prohibition":                                          smtp.Retry,
+		"550 Domain example.com has exceeded the max emails per hour (250/200 (125%)) allowed.  Message discarded.":     smtp.Retry,
+		"553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)":                                         smtp.Retry,
+		"550 Blocked - see https://support.example.com/":                                                                smtp.Retry,
+		"550 Service unavailable, try again later":                                                                      smtp.Retry,
+		"550 Too many invalid recipients":                                                                               smtp.Retry,
+		"550 Account suspended":                                                                                         smtp.Retry,
+		"550-Callback setup failed while verifying <headway@example.com>\r\n550 (result of an earlier callout reused).": smtp.Retry,
+		"550 Mailbox full":                 smtp.Rejected,
+		"550 user is over quota":           smtp.Rejected,
+		"550 rejected by our local policy": smtp.Rejected,
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
-			_, address := play(t, func(l *line, _ int) {
-				l.serve(func(verb string) string {
-					if verb == "RCPT" {
-						return text
-					}
-					return ""
-				})
-			})
-			wantError(t, newPool(t, address, 1).Send(t.Context(), from, to, mail), want, "RCPT")
+			wantError(t, newPool(t, says(t, "RCPT", text), 1).Send(t.Context(), from, to, mail), want, "RCPT")
 		})
 	}
+}
+
+// TestWhoMayNotSendLosesNoMail has servers take nothing from this sender, and say so when they have heard all of a mail.
+func TestWhoMayNotSendLosesNoMail(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]smtp.Outcome{
+		"550 The from address does not match a verified Sender Identity.":                                smtp.Retry,
+		"550 5.7.60 SMTP; Client does not have permissions to send as this sender":                       smtp.Retry,
+		"554 Message rejected: Email address is not verified. The following identities failed the check": smtp.Retry,
+		"554 5.2.252 SendAsDenied; headway@example.com not allowed to send as bob@example.com":           smtp.Retry,
+		"554 5.7.1 sending suspended for this account":                                                   smtp.Retry,
+		"550 5.7.1 daily limit":                             smtp.Retry,
+		"554 5.7.1 Message contains spam or virus":          smtp.Rejected,
+		"554 Transaction failed":                            smtp.Rejected,
+		"552 message size limit of this account exceeded":   smtp.Rejected,
+		"550 5.2.2 <account@example.com>: over quota today": smtp.Rejected,
+	} {
+		t.Run(text, func(t *testing.T) {
+			t.Parallel()
+			wantError(t, newPool(t, says(t, "body", text), 1).Send(t.Context(), from, to, mail), want, "reply")
+		})
+	}
+}
+
+// TestACodeMayComeWithoutText has a server say no more than it must (RFC 5321, section 4.2).
+func TestACodeMayComeWithoutText(t *testing.T) {
+	t.Parallel()
+	server, address := play(t, func(l *line, _ int) {
+		l.serve(func(verb string) string { return map[string]string{"body": "250"}[verb] })
+	})
+	pool := newPool(t, address, 1)
+	for range 2 {
+		if err := pool.Send(t.Context(), from, to, mail); err != nil {
+			t.Error(err)
+		}
+	}
+	pool.Close()
+	if got, want := server.verbs(), "EHLO MAIL RCPT DATA MAIL RCPT DATA QUIT"; got != want {
+		t.Errorf("it heard %s, want %s", got, want)
+	}
+	wantError(t, newPool(t, says(t, "RCPT", "450"), 1).Send(t.Context(), from, to, mail), smtp.Retry, "RCPT")
+	wantError(t, newPool(t, says(t, "RCPT", "550"), 1).Send(t.Context(), from, to, mail), smtp.Refused, "RCPT")
+	wantError(t, newPool(t, says(t, "body", "554"), 1).Send(t.Context(), from, to, mail), smtp.Rejected, "reply")
+}
+
+// TestAConnectionThatHasHadEnoughIsReplaced has a server take one mail on each, as 421 and 452 say of it.
+func TestAConnectionThatHasHadEnoughIsReplaced(t *testing.T) {
+	t.Parallel()
+	for _, enough := range []string{"421 4.7.0 too many messages in this connection", "452 4.5.3 too many messages in this connection"} {
+		server, address := play(t, func(l *line, _ int) {
+			mails := 0
+			l.serve(func(verb string) string {
+				if verb == "MAIL" {
+					if mails++; mails > 1 {
+						return enough
+					}
+				}
+				return ""
+			})
+		})
+		pool := newPool(t, address, 1)
+		for range 3 {
+			if err := pool.Send(t.Context(), from, to, mail); err != nil {
+				t.Errorf("%s: %v", enough, err)
+			}
+		}
+		if got := strings.Count(server.verbs(), "EHLO"); got != 3 {
+			t.Errorf("%s: %d connections for three mails", enough, got)
+		}
+	}
+}
+
+// TestALoginThatIsRefusedBeginsAPause has a server count logins, and take the fourth.
+func TestALoginThatIsRefusedBeginsAPause(t *testing.T) {
+	t.Parallel()
+	_, address := play(t, func(l *line, before int) {
+		l.serve(func(verb string) string {
+			if verb == "AUTH" && before < 3 {
+				return "535 5.7.8 bad"
+			}
+			return ""
+		})
+	})
+	pool := newPool(t, strings.Replace(strings.Replace(address, "smtp://", "smtp://abe:secret@", 1), "tls=none", "tls=none&auth=insecure", 1), 1)
+	pool.Pause = 20 * time.Millisecond
+	for refused := range 3 {
+		began := time.Now()
+		_, err := pool.Acquire(t.Context())
+		wantError(t, err, smtp.Retry, "AUTH")
+		if waited, pause := time.Since(began), pool.Pause<<refused/2; refused > 0 && waited < pause*2/3 {
+			t.Errorf("after %d refused logins the next one came after %v, want %v", refused, waited, pause)
+		}
+		if !pool.Paused() {
+			t.Error("there is no pause")
+		}
+	}
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Release()
 }
 
 func TestAMailAfterARefusedOneGoesOverTheSameConnection(t *testing.T) {
@@ -605,6 +713,18 @@ func TestWithoutProperTLSNothingIsSent(t *testing.T) {
 	}
 }
 
+// TestADomainThatIsNotASCIINeedsNothing sends to one that every server takes in its other form.
+func TestADomainThatIsNotASCIINeedsNothing(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	if err := newPool(t, server.URL(), 1).Send(t.Context(), from, "abe@Müller.example", mail); err != nil {
+		t.Fatal(err)
+	}
+	if got := server.Messages(); len(got) != 1 || got[0].To != "abe@xn--mller-kva.example" || got[0].UTF8 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestAnAddressThatIsNotASCIINeedsSMTPUTF8(t *testing.T) {
 	t.Parallel()
 	with, without := catch(t, smtptest.Options{UTF8: true}), catch(t, smtptest.Options{})
@@ -717,23 +837,23 @@ func TestProbeFindsOutWithoutSending(t *testing.T) {
 }
 
 func FuzzAddress(f *testing.F) {
-	for _, address := range []string{to, "a@b> NOTIFY=NEVER", "a@b\r\nDATA", "åbe@exämple.com", `"a b"@c`, "a@[::1]", "a..b@c", "@c", "a@", "a\u2028@b"} {
-		f.Add(address)
+	for _, recipient := range []string{to, "a@b> NOTIFY=NEVER", "a@b\r\nDATA", "åbe@exämple.com", `"a b"@c`, "a@[::1]", "a..b@c", "@c", "a@", "a\u2028@b"} {
+		f.Add(recipient)
 	}
 	server := catch(f, smtptest.Options{UTF8: true})
 	pool := newPool(f, server.URL(), 1)
-	f.Fuzz(func(t *testing.T, address string) {
+	f.Fuzz(func(t *testing.T, recipient string) {
 		server.Fail(func(step smtptest.Step) error {
 			if step.Name == "RCPT" {
-				if step.Message.To != address {
-					t.Errorf("%q arrives as %q", address, step.Message.To)
+				if step.Message.To != recipient && step.Message.To != address.ASCII(recipient) {
+					t.Errorf("%q arrives as %q", recipient, step.Message.To)
 				}
 				return smtptest.Reply(450, "4.0.0", "enough")
 			}
 			return nil
 		})
-		if err := pool.Send(t.Context(), from, address, mail); err == nil {
-			t.Errorf("a mail was sent to %q", address)
+		if err := pool.Send(t.Context(), from, recipient, mail); err == nil {
+			t.Errorf("a mail was sent to %q", recipient)
 		}
 	})
 }
