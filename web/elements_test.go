@@ -197,6 +197,11 @@ func TestWhoeverLooksAgainSeesWhatNobodyWasToldOf(t *testing.T) {
 	webtest.Evaluate[any](bob.Tab, "void (window.later = 20_000)")
 	bob.LookBack()
 	bob.Shows("tasks", "Choose a name")
+	if text := bob.Text("tasks"); strings.Contains(text, "Counts as") {
+		t.Errorf("tasks that all weigh the same say %q", text)
+	}
+	pgtest.Execute(t, s.conn, "update headway.task set weight = 3 where title = 'Choose a name'; select headway.fold()")
+	bob.Shows("tasks", "Counts as 3")
 }
 
 // TestOnesOwnMessageComesIntoView sends one from the middle of a conversation.

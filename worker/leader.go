@@ -66,7 +66,7 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 			reconnect.reset()
 		}
 		wait = reconnect.pause()
-		w.Log.Warn("the listening connection was lost and is made anew", slog.Any("error", err), slog.Duration("after", wait))
+		w.Log.Warn("the session that listens and folds has ended and is made anew", slog.Any("error", err), slog.Duration("after", wait))
 		w.observe(Lost)
 		w.pool.Reset() // what ended the one has probably ended the others
 	}

@@ -231,7 +231,11 @@ from (
   union all
   select l.place, false, format('it %s: %s', l.clause, l.remedy) from lacking l cross join acting a where a.is_worker
   union all
-  select 0, false, format('it is not a member of headway_worker: grant headway_worker to %I', a.rolname)
+  select 0, false, case
+    when a.rolname = session_user then format('it is not a member of headway_worker: grant headway_worker to %I', a.rolname)
+    -- What that role may do, others may who become it.
+    else format('it becomes %s, which is not a member of headway_worker: alter role %I reset role, or leave the role out of the URL', a.rolname, session_user)
+  end
   from acting a
   where not a.is_worker and exists (select from lacking)
   union all

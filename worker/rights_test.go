@@ -7,7 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"headway/internal/pgtest"
+	"headway/sql"
 	"headway/worker"
 )
 
@@ -146,6 +149,38 @@ func TestWhoTheLoginIsCannotBeHidden(t *testing.T) {
 	r, err := worker.CheckRights(t.Context(), conn)
 	if err != nil || r.Login != "postgres" || len(r.More) != 1 || len(r.Missing) != 0 {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestALoginThatBecomesAnotherIsToldSo has the gateway's role be the one that a worker's login becomes. What that role may do,
+// every end user may.
+func TestALoginThatBecomesAnotherIsToldSo(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	role := login(t, db)
+	conn := db.Conn(t)
+	pgtest.Execute(t, conn, "grant headway_worker, headway_user to "+role+"; alter role "+role+" set role = headway_user")
+	text := refuses(t, config(t, as(db, role))).Error()
+	if !strings.Contains(text, "it becomes headway_user, which is not a member of headway_worker: alter role "+role+" reset role") ||
+		strings.Contains(text, "grant headway_worker to headway_user") {
+		t.Error(text)
+	}
+	pgtest.Execute(t, conn, "alter role "+role+" reset role")
+	fit(t, db, role)
+}
+
+// TestWhatIsLookedAtFirstMayTakeItsTime has everybody's statements end after no time.
+func TestWhatIsLookedAtFirstMayTakeItsTime(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	pgtest.Execute(t, db.Conn(t), "alter database "+db.Name+" set statement_timeout = '1ms'")
+	conn := db.Conn(t)
+	err := sql.InCatalog(t.Context(), conn, func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), "select pg_sleep(0.05)")
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

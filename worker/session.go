@@ -98,8 +98,8 @@ func CheckSame(ctx context.Context, database, listener sql.Beginner) error {
 
 // ParseDatabaseURL reads how to connect to a database, for an application of this name unless the URL has another: a URL or
 // libpq's keywords, or where it is empty, libpq's variables. It may say how large a pool is, also where one connection is
-// made. Queries are sent without prepared statements, which a pooler may not know, unless it says otherwise. The error
-// shows no password.
+// made. Queries are sent without prepared statements, which a pooler may not know, unless it says otherwise. Text and times
+// come as Go has them, whatever the database's encoding and DateStyle are. The error shows no password.
 func ParseDatabaseURL(url, application string) (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -107,6 +107,7 @@ func ParseDatabaseURL(url, application string) (*pgxpool.Config, error) {
 	}
 	conn := config.ConnConfig
 	conn.RuntimeParams["application_name"] = cmp.Or(conn.RuntimeParams["application_name"], application)
+	conn.RuntimeParams["client_encoding"], conn.RuntimeParams["datestyle"] = "UTF8", "ISO"
 	conn.ConnectTimeout = cmp.Or(conn.ConnectTimeout, queryTimeout)
 	if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // the zero value: nobody chose
 		conn.DefaultQueryExecMode = pgx.QueryExecModeExec

@@ -59,11 +59,14 @@ func (c condition) unready(limit time.Duration) error {
 	if c.schema != nil {
 		problems = append(problems, c.schema)
 	}
-	for what, last := range map[string]time.Time{"fold": c.lastFold, "heartbeat": c.lastBeat} {
-		if last.IsZero() {
-			problems = append(problems, fmt.Errorf("no %s yet", what))
-		} else if age := time.Since(last); age > limit {
-			problems = append(problems, fmt.Errorf("the last %s was %v ago", what, age.Round(time.Second)))
+	for _, did := range []struct {
+		what string
+		last time.Time
+	}{{"fold", c.lastFold}, {"heartbeat", c.lastBeat}} {
+		if did.last.IsZero() {
+			problems = append(problems, fmt.Errorf("no %s yet", did.what))
+		} else if age := time.Since(did.last); age > limit {
+			problems = append(problems, fmt.Errorf("the last %s was %v ago", did.what, age.Round(time.Second)))
 		}
 	}
 	return errors.Join(problems...)

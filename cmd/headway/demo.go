@@ -197,7 +197,7 @@ func (d *demo) makeWorkerLogin(ctx context.Context) error {
 	if _, err := d.conn.Exec(ctx, "create role "+login+" login in role headway_worker, headway_user"); err != nil {
 		return fmt.Errorf("make the worker's login: %w", err)
 	}
-	d.workerURL = fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s", login, d.cluster.Port(), demoDatabase)
+	d.workerURL = fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", login, d.cluster.Port(), demoDatabase)
 	return nil
 }
 

@@ -310,6 +310,7 @@ func (s *stage) addCaption(text string) {
 	}
 }
 
+// The caption takes of the feed what it needs on a narrow terminal.
 const (
 	feedLines    = 4
 	captionLines = 2
@@ -331,8 +332,9 @@ func (s *stage) frame(b *live.Board, columns, lines int) []string {
 			caption = append(caption, strings.TrimRight("  "+line, " "))
 		}
 	}
-	caption = caption[:min(len(caption), captionLines)]
-	for len(caption) < captionLines {
+	height := max(captionLines, min(len(caption), captionLines+feedLines-1))
+	caption = caption[:min(len(caption), height)]
+	for len(caption) < height {
 		caption = append(caption, "")
 	}
 
@@ -340,8 +342,8 @@ func (s *stage) frame(b *live.Board, columns, lines int) []string {
 	for _, project := range b.Projects {
 		count += 1 + len(project.Customers)
 	}
-	frame := s.demo.view.bars(b, columns, min(count, max(1, lines-captionLines-1)))
-	if room := min(feedLines, lines-len(frame)-captionLines-2); room > 0 {
+	frame := s.demo.view.bars(b, columns, min(count, max(1, lines-height-1)))
+	if room := min(captionLines+feedLines-height, lines-len(frame)-height-2); room > 0 {
 		feed := s.demo.view.feed(b, columns, room)
 		for len(feed) < room {
 			feed = append(feed, "")

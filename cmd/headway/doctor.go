@@ -191,8 +191,10 @@ func (d *doctor) server(ctx context.Context) finding {
 	}
 	major, minor, err := sql.CheckServer(ctx, d.conn)
 	var standby, readOnly bool
+	var encoding string
 	if err == nil {
-		err = ask(ctx, d.conn, `select pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean`, &standby, &readOnly)
+		err = ask(ctx, d.conn, `select pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean, current_setting('server_encoding')`,
+			&standby, &readOnly, &encoding)
 	}
 	switch {
 	case err != nil:
@@ -204,6 +206,8 @@ func (d *doctor) server(ctx context.Context) finding {
 	case minor < fixedIn[major]:
 		return found(warning, "PostgreSQL %d.%d has a known hole in row-level security (CVE-2025-8713): update it to %d.%d or newer",
 			major, minor, major, fixedIn[major])
+	case encoding != "UTF8":
+		return found(warning, "PostgreSQL %d.%d; the database's encoding is %s, so it refuses text with other characters: one in UTF8 takes all", major, minor, encoding)
 	case major > sql.NewestServer:
 		return found(ok, "PostgreSQL %d.%d, newer than those that this headway was tested on, %d to %d",
 			major, minor, sql.OldestServer, sql.NewestServer)
@@ -539,7 +543,7 @@ func (d *doctor) numbers(ctx context.Context) finding {
 	})
 	var pgErr *pgconn.PgError
 	switch {
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return found(warning, "counting everything anew takes longer than %v here: `select * from headway.verify()` when there is time", verifyTimeout)
 	case errors.As(err, &pgErr) && pgErr.Code == "42501": // insufficient_privilege
 		return found(skipped, "%s may not call headway.verify(): a member of headway_admin may", d.conn.Config().User)

@@ -28,7 +28,9 @@ func main() {
 
 	err := run(ctx, env{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ()}, os.Args[1:])
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "headway:", err)
+		if !errors.As(err, new(*loggedError)) {
+			fmt.Fprintln(os.Stderr, "headway:", err)
+		}
 		if errors.As(err, new(*usageError)) {
 			os.Exit(2)
 		}

@@ -55,7 +55,7 @@ func migrate(ctx context.Context, e env, args []string) error {
 			if times++; file != last {
 				last, times = file, 1
 			} else {
-				again = fmt.Sprintf(", for the %d. time: it waits for a lock", times)
+				again = fmt.Sprintf(", attempt %d: it waits for a lock", times)
 			}
 			fmt.Fprintf(e.stdout, "%-4s %s%s\n", direction, file, again)
 		})

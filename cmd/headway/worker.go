@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	_ "time/tzdata" // a schedule may name a time zone where the system knows none
 
-	"headway/internal/terminal"
 	"headway/worker"
 )
 
@@ -37,21 +36,12 @@ func runWorker(ctx context.Context, e env, args []string) error {
 	for _, name := range worker.Unknown(e.environ) {
 		log.Warn("a variable has a name that means nothing: headway worker -help lists those that do", slog.String("name", name))
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = worker.New(config, log, programVersion()).Run(ctx)
 	}
-	return worker.New(config, log, programVersion()).Run(ctx)
-}
-
-// newLogger logs to stderr as text or json; without a format, as text on a terminal, else as json.
-func newLogger(e env, format string) *slog.Logger {
-	if format == "text" || format == "" && terminal.Of(e.stderr, e.getenv) != nil {
-		return slog.New(slog.NewTextHandler(e.stderr, nil))
+	if err != nil && logsJSON(e, config.LogFormat) {
+		log.Error("the worker ends", slog.Any("error", err)) // for who reads nothing else
+		return &loggedError{err}
 	}
-	return slog.New(slog.NewJSONHandler(e.stderr, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Value.Kind() == slog.KindDuration {
-			a.Value = slog.StringValue(a.Value.Duration().String()) // rather than nanoseconds
-		}
-		return a
-	}}))
+	return err
 }

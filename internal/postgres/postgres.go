@@ -70,6 +70,9 @@ type Cluster struct {
 
 // Start makes a cluster and returns once it accepts connections. ctx bounds the start only. On error nothing is left
 // behind. The caller must call [Cluster.Stop], though the keeper does it should the program end without.
+//
+// It takes libpq's variables, PGSERVICE and the like, out of the environment: they are about some other server, and whoever
+// connects to this one would heed them.
 func Start(ctx context.Context, options Options) (*Cluster, error) {
 	binDir, err := programs(ctx, options)
 	if err != nil {
@@ -83,6 +86,13 @@ func launch(ctx context.Context, binDir string, log io.Writer, create func(conte
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "PG") {
+			if err := os.Unsetenv(name); err != nil {
+				return nil, err
+			}
+		}
+	}
 	as, err := unprivileged()
 	if err != nil {
 		return nil, err
@@ -301,7 +311,7 @@ type process struct {
 func (c *Cluster) spawn(program string, args ...string) (*process, error) {
 	cmd := exec.Command(filepath.Join(c.binDir, program), args...)
 	cmd.Dir = c.dir
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PG") }), "LC_ALL=C")
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	cmd.Stdout, cmd.Stderr = c.log, c.log
 	cmd.WaitDelay = time.Second // for a child that outlives it and holds its output open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: c.as}

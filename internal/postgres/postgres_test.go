@@ -123,6 +123,23 @@ func TestAClusterServesItsPortAndItsSocket(t *testing.T) {
 	}
 }
 
+func TestTheEnvironmentIsAboutOtherServers(t *testing.T) {
+	for name, value := range map[string]string{
+		"PGSERVICE": "elsewhere", "PGOPTIONS": "-c default_transaction_read_only=on", "PGSSLROOTCERT": "/nowhere", "PGCONNECT_TIMEOUT": "soon", "PGSSLMODE": "require",
+	} {
+		t.Setenv(name, value)
+	}
+	c := start(t, Options{})
+	conn, err := pgx.Connect(t.Context(), c.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), "create database written"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestStopLeavesNothingAndMayBeRepeated(t *testing.T) {
 	t.Parallel()
 	c := start(t, Options{Durable: true})

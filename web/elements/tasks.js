@@ -185,6 +185,7 @@ export class HeadwayTasks extends HeadwayElement {
         said.push(make("span", { class: late ? "date late" : "date" }, this.say(late ? "overdue" : "due", { date })));
       }
       if (task.shared && !task.complete) said.push(make("span", {}, this.say("shared_task")));
+      if (task.weight > 1) said.push(make("span", {}, this.say("counts_as", { weight: task.weight })));
       notes.replaceChildren(...said.flatMap((part, i) => (i ? [" ", part] : [part])));
     };
     return { item, draw };

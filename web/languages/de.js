@@ -15,6 +15,7 @@ export const german = {
   due: "Fällig am {date}",
   overdue: "War fällig am {date}",
   shared_task: "Einmal für alle",
+  counts_as: "Zählt {weight}-fach",
   waits_for: "Wartet auf {tasks}",
   now_done: { one: "„{title}“ ist erledigt. Noch {count} Aufgabe.", other: "„{title}“ ist erledigt. Noch {count} Aufgaben." },
   now_open: "„{title}“ ist wieder offen.",

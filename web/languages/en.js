@@ -21,6 +21,7 @@ export const english = {
   due: "Due {date}",
   overdue: "Was due {date}",
   shared_task: "Done once for everybody",
+  counts_as: "Counts as {weight}",
   waits_for: "Waits for {tasks}",
   now_done: { one: "“{title}” is done. {count} task left.", other: "“{title}” is done. {count} tasks left." },
   now_open: "“{title}” is open again.",

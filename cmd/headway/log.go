@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"headway/internal/terminal"
+)
+
+// loggedError is one that the log has told already.
+type loggedError struct{ error }
+
+// Unwrap returns what was logged.
+func (e *loggedError) Unwrap() error { return e.error }
+
+// newLogger logs to stderr as text or json; without a format, as text on a terminal, else as json.
+func newLogger(e env, format string) *slog.Logger {
+	options := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if err, is := a.Value.Any().(error); is {
+			a.Value = slog.StringValue(reason(err))
+		}
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().String()) // rather than nanoseconds
+		}
+		return a
+	}}
+	if !logsJSON(e, format) {
+		return slog.New(slog.NewTextHandler(e.stderr, options))
+	}
+	return slog.New(slog.NewJSONHandler(e.stderr, options))
+}
+
+func logsJSON(e env, format string) bool {
+	return format == "json" || format == "" && terminal.Of(e.stderr, e.getenv) == nil
+}
+
+// reason is what an error says. Of a connection that could not be made pgx tells every attempt, by address, with TLS and
+// without, in a line of its own: what several say is said once, and that a server has no TLS only where nothing else is
+// known.
+func reason(err error) string {
+	if !errors.As(err, new(*pgconn.ConnectError)) {
+		return err.Error()
+	}
+	var lines []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if line = strings.TrimSpace(line); !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	const noTLS = "tls error: server refused TLS connection"
+	if len(lines) > 2 {
+		lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasSuffix(line, noTLS) })
+	}
+	return strings.Join(lines, " ")
+}
