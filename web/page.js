@@ -13,7 +13,9 @@ const TOKEN = "headway-token";
 const by = (id) => /** @type {any} */ (document.getElementById(id));
 
 /** The language of the page: what the address asks for, or else what the browser prefers. */
-const language = [new URLSearchParams(location.search).get("lang") ?? "", ...navigator.languages].map((l) => l.split("-")[0]).find((l) => Object.hasOwn(languages, l)) ?? "en";
+const language = [new URLSearchParams(location.search).get("lang") ?? "", ...navigator.languages]
+  .map((l) => l.split("-")[0])
+  .find((l) => Object.hasOwn(languages, l)) ?? "en";
 
 /** @param {keyof import("./page-words.js").PageWords} key @param {Record<string, string>} [values] */
 const say = (key, values) => phrase(languages[language].page[key], language, values);

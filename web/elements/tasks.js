@@ -182,7 +182,7 @@ export class HeadwayTasks extends HeadwayElement {
       if (task.due_at && !task.complete) {
         const late = new Date(task.due_at) < new Date();
         const date = this.day(task.due_at);
-        said.push(make("span", { class: late ? "date late" : "date" }, this.say(late ? "overdue" : "due", { date })));
+        said.push(make("span", { class: late ? "late" : "" }, this.say(late ? "overdue" : "due", { date })));
       }
       if (task.shared && !task.complete) said.push(make("span", {}, this.say("shared_task")));
       if (task.weight > 1) said.push(make("span", {}, this.say("counts_as", { weight: task.weight })));

@@ -70,7 +70,8 @@ insert into headway.message (channel, sender, content) select 'project_1', 1, re
 
 func TestAReaderWhoStopsReadingIsLetGo(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(g *Gateway) { g.MaxWaiting = 64 << 10 })
+	// No ping ends it before.
+	b := setup(t, func(g *Gateway) { g.MaxWaiting, g.PingInterval = 64<<10, time.Hour })
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
 	pgtest.Eventually(t, 30*time.Second, func() bool {

@@ -68,7 +68,7 @@ where s.project_id = $1`
 
 // as runs do in a transaction as an end user, so that the policies of the database decide what it sees and may do.
 func (s *store) as(ctx context.Context, userID int64, do func(tx pgx.Tx) error) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var batch pgx.Batch
 		batch.Queue("set local role headway_user")
 		batch.Queue(sqlIdentify, fmt.Sprint(userID))
@@ -77,7 +77,6 @@ func (s *store) as(ctx context.Context, userID int64, do func(tx pgx.Tx) error) 
 		}
 		return do(tx)
 	})
-	return err
 }
 
 // ask runs one query as an end user and collects its rows. It takes one round trip, in which nobody else waits for the
