@@ -48,6 +48,7 @@ type Pool struct {
 	idle   []*session
 	resume time.Time // after a pause
 	shut   int       // pauses in a row for a login that was refused
+	denied int       // recipients in a row that were refused in words alone
 	closed bool
 }
 
@@ -137,8 +138,30 @@ func (p *Pool) ready(ctx context.Context) error {
 	}
 }
 
-// maxShut bounds how often in a row a pause doubles.
-const maxShut = 4
+const (
+	// maxShut bounds how often in a row a pause doubles.
+	maxShut = 4
+
+	// maxDenied is how many recipients in a row a server may refuse in words alone.
+	maxDenied = 3
+)
+
+// doubt has a recipient tried again whom the server refuses in words alone, without an enhanced code, after so many
+// others that this cannot be about each of them: there are more words for what is wrong with a sender, or with all that
+// is sent, than anybody knows.
+func (p *Pool) doubt(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var e *Error
+	switch {
+	case err == nil:
+		p.denied = 0
+	case errors.As(err, &e) && e.Outcome == Refused && e.Step == stepRcpt && e.Enhanced == "":
+		if p.denied++; p.denied > maxDenied {
+			e.Outcome = Retry
+		}
+	}
+}
 
 // note begins a pause if that is what the server wants, as it does where it counts logins that fail.
 func (p *Pool) note(err error) {
@@ -233,6 +256,7 @@ func (c *Conn) Send(ctx context.Context, from, to string, mail []byte) error {
 		err = c.try(ctx, from, to, mail)
 	}
 	c.pool.note(err)
+	c.pool.doubt(err)
 	return err
 }
 

@@ -233,6 +233,36 @@ func TestARefusalIsReadForWhomItIsAbout(t *testing.T) {
 	}
 }
 
+// TestAServerThatRefusesEverybodyIsNotBelieved has one refuse recipient after recipient in words that mean nothing, and
+// one that says of each, in a code, that there is nobody.
+func TestAServerThatRefusesEverybodyIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	vague, clear := newPool(t, says(t, "RCPT", "550 no"), 1), newPool(t, says(t, "RCPT", "550 5.1.1 no"), 1)
+	for before := range 5 {
+		wantError(t, vague.Send(t.Context(), from, to, mail), map[bool]smtp.Outcome{true: smtp.Refused, false: smtp.Retry}[before < 3], "RCPT")
+		wantError(t, clear.Send(t.Context(), from, to, mail), smtp.Refused, "RCPT")
+	}
+
+	// Whoever is taken in between shows that it is about the others.
+	mails := 0
+	_, address := play(t, func(l *line, _ int) {
+		l.serve(func(verb string) string {
+			if verb == "RCPT" {
+				if mails++; mails%4 != 0 {
+					return "550 no"
+				}
+			}
+			return ""
+		})
+	})
+	pool := newPool(t, address, 1)
+	for n := range 8 {
+		if err := pool.Send(t.Context(), from, to, mail); n%4 == 3 && err != nil || n%4 != 3 && asError(err).Outcome != smtp.Refused {
+			t.Errorf("mail %d: %v", n+1, err)
+		}
+	}
+}
+
 // TestWhoMayNotSendLosesNoMail has servers take nothing from this sender, and say so when they have heard all of a mail.
 func TestWhoMayNotSendLosesNoMail(t *testing.T) {
 	t.Parallel()
