@@ -122,7 +122,7 @@
 //	    sql/tests/digest_that_cannot_be_told_keeps_no_other_back.sql
 //	38  a restart, and what was read before sending
 //	    worker/schedule_test.go: TestWhatWasMissedIsMadeUpForOnce, TestARunThatFailsIsTriedAgain
-//	    worker/schedule_test.go: TestATimeThatClocksLeaveOutComesWhenTheyArePutForward
+//	    worker/schedule_test.go: TestTheScheduleGoesByTheClocksOnTheWall
 //	    sql/tests/digest_claim_leaves_out_what_was_read.sql
 //	    sql/tests/digest_retry_is_dropped_when_all_is_read.sql
 //	39  a huge digest, a server that wants less
@@ -138,7 +138,7 @@
 //	41  daylight saving, times that are missed, a clock that jumps
 //	    worker/fault_test.go: TestTheClockJumps
 //	    worker/schedule_test.go: TestWhatWasMissedIsMadeUpForOnce, TestARunThatFailsIsTriedAgain
-//	    worker/schedule_test.go: TestATimeThatClocksLeaveOutComesWhenTheyArePutForward
+//	    worker/schedule_test.go: TestTheScheduleGoesByTheClocksOnTheWall
 //	    sql/tests/digest_quiet_hours_follow_the_clock_on_the_wall.sql
 //	42  a leader that is killed, stopped, stuck, or does not know that it is none any more
 //	    cmd/headway/worker_test.go: TestWorkerProcess

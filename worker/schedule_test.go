@@ -268,7 +268,7 @@ func TestTheFirstWorkerHasNothingToMakeUpFor(t *testing.T) {
 	}
 }
 
-func TestATimeThatClocksLeaveOutComesWhenTheyArePutForward(t *testing.T) {
+func TestTheScheduleGoesByTheClocksOnTheWall(t *testing.T) {
 	t.Parallel()
 	at := func(s string) time.Time {
 		t.Helper()
@@ -291,7 +291,12 @@ func TestATimeThatClocksLeaveOutComesWhenTheyArePutForward(t *testing.T) {
 		{"CRON_TZ=America/Los_Angeles 15 2 * * *", "2026-03-07T10:15:00Z", "2026-03-08T10:00:00Z"},
 		{"CRON_TZ=Asia/Beirut 0 0 * * *", "2025-03-28T22:00:00Z", "2025-03-29T22:00:00Z"},
 		{"CRON_TZ=Australia/Lord_Howe 15 2 * * *", "2026-10-02T15:45:00Z", "2026-10-03T15:30:00Z"}, // by half an hour
-		{"CRON_TZ=Pacific/Apia 0 8 * * *", "2011-12-29T18:00:00Z", "2011-12-30T10:00:00Z"},         // a whole day
+		{"CRON_TZ=Australia/Lord_Howe 0 0 * * *", "2026-10-03T13:30:00Z", "2026-10-04T13:00:00Z"},
+		{"CRON_TZ=Australia/Lord_Howe 0 0 * * *", "2026-04-04T13:00:00Z", "2026-04-05T13:30:00Z"},
+		{"CRON_TZ=Europe/Lisbon 30 1 * * *", "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z"}, // shown twice
+		{"CRON_TZ=Europe/Lisbon 30 1 * * *", "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"},
+		{"CRON_TZ=Europe/Lisbon 30 1 * * *", "2026-10-25T01:30:00Z", "2026-10-26T01:30:00Z"},
+		{"CRON_TZ=Pacific/Apia 0 8 * * *", "2011-12-29T18:00:00Z", "2011-12-30T10:00:00Z"}, // a whole day
 		{"CRON_TZ=Asia/Tokyo 30 1 * * *", "2026-03-28T16:30:00Z", "2026-03-29T16:30:00Z"},
 		{"CRON_TZ=UTC 30 1 * * *", "2026-03-28T01:30:00Z", "2026-03-29T01:30:00Z"},
 		{"@every 24h", "2026-03-28T01:30:00Z", "2026-03-29T01:30:00Z"},

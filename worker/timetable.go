@@ -54,28 +54,28 @@ func lastSlot(schedule cron.Schedule, after, until time.Time) (slot time.Time) {
 // of them at once. One that clocks put back show twice comes twice.
 type wallClock struct{ *cron.SpecSchedule }
 
-// Next implements [cron.Schedule].
+// Next implements [cron.Schedule]. It goes from one change of clocks to the next, and between them by a clock that is never
+// changed: the schedule itself counts in hours, and loses its way where clocks change by half of one.
 func (s wallClock) Next(after time.Time) time.Time {
-	next := s.SpecSchedule.Next(after)
 	at := after
 	if s.Location != time.Local {
 		at = after.In(s.Location)
 	}
-	for {
+	for from := after; ; {
+		_, offset := at.Zone()
 		_, change := at.ZoneBounds()
-		if change.IsZero() || !change.Before(next) {
-			return next
-		}
-		before := change.Add(-time.Second)
-		_, old := before.Zone()
-		_, offset := change.Zone()
-		// What the clocks leave out is what would come by the old clock before the new one is where it begins.
 		unchanged := *s.SpecSchedule
-		unchanged.Location = time.FixedZone("", old)
-		if forward := time.Duration(offset-old) * time.Second; unchanged.Next(before).Before(change.Add(forward)) {
+		unchanged.Location = time.FixedZone("", offset)
+		next := unchanged.Next(from)
+		if next.IsZero() || change.IsZero() || next.Before(change) {
+			return next.In(after.Location())
+		}
+		// What the clocks leave out is what would come by the old clock before the new one is where it begins.
+		_, changed := change.Zone()
+		if forward := time.Duration(changed-offset) * time.Second; next.Before(change.Add(forward)) {
 			return change.In(after.Location())
 		}
-		at = change
+		at, from = change, change.Add(-time.Second)
 	}
 }
 
