@@ -45,7 +45,7 @@ export class HeadwayChat extends HeadwayElement {
       .who { color: var(--quiet); font-size: 0.8125em; margin-block-end: 0.1875rem; padding-inline: 0.25rem; }
       .more .who { display: none; }
       .own .by { display: none; }
-      .text { background: var(--raised); border-radius: var(--radius); max-inline-size: min(85%, 36rem); padding: 0.5rem 0.8125rem; white-space: pre-wrap; }
+      .text { background: var(--raised); border-radius: var(--radius); max-inline-size: min(85%, 36rem); overflow: clip; padding: 0.5rem 0.8125rem; white-space: pre-wrap; }
       .own .text { background: var(--accent); color: var(--on-accent); }
       @media (forced-colors: active) { .entry:not(.activity) .text { border: 1px solid; } }
       .activity { align-items: center; color: var(--quiet); font-size: 0.875em; text-align: center; }

@@ -44,7 +44,8 @@ const (
 type Error struct {
 	Outcome Outcome
 
-	// Step is what was being done: check, wait, connect, TLS, STARTTLS, EHLO, AUTH, MAIL, RCPT, DATA, body or reply.
+	// Step is what was being done: check, wait, connect, TLS, greeting, STARTTLS, EHLO, AUTH, MAIL, RCPT, DATA, body or
+	// reply.
 	Step string
 
 	// Code and Enhanced are the server's (RFC 5321 and RFC 3463), 0 and empty where it gave none.
@@ -76,13 +77,14 @@ func (e *Error) Unwrap() error { return e.err }
 
 // The steps whose names decide something.
 const (
-	stepCheck = "check" // without the server
-	stepAuth  = "AUTH"
-	stepMail  = "MAIL"
-	stepRcpt  = "RCPT"
-	stepData  = "DATA"
-	stepBody  = "body"
-	stepReply = "reply" // to the whole mail
+	stepCheck    = "check" // without the server
+	stepStartTLS = "STARTTLS"
+	stepAuth     = "AUTH"
+	stepMail     = "MAIL"
+	stepRcpt     = "RCPT"
+	stepData     = "DATA"
+	stepBody     = "body"
+	stepReply    = "reply" // to the whole mail
 )
 
 // failure makes an Error of whatever went wrong in a step. Without a reply of the server the outcome is Retry.

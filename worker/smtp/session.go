@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -63,7 +64,7 @@ func (s *session) open(ctx context.Context, p *Pool) (step string, err error) {
 	case StartTLS:
 		// It fails where the server offers no STARTTLS.
 		if s.client, err = smtp.NewClientStartTLS(s.conn, config); err != nil {
-			return "STARTTLS", err
+			return s.beforeLogin(stepStartTLS, err), err
 		}
 	case None:
 		s.client = smtp.NewClient(s.conn)
@@ -72,7 +73,7 @@ func (s *session) open(ctx context.Context, p *Pool) (step string, err error) {
 	}
 	s.client.CommandTimeout, s.client.SubmissionTimeout = s.timeouts.Command, s.timeouts.Reply
 	if err := s.client.Hello(p.localName(s.conn.LocalAddr())); err != nil {
-		return "EHLO", err
+		return s.beforeLogin("EHLO", err), err
 	}
 	if err := s.login(p.Server); err != nil {
 		return stepAuth, err
@@ -81,6 +82,18 @@ func (s *session) open(ctx context.Context, p *Pool) (step string, err error) {
 	s.utf8, _ = s.client.Extension("SMTPUTF8")
 	s.most, _ = s.client.MaxMessageSize()
 	return "", nil
+}
+
+// beforeLogin returns the step that failed where the client took another: it reads the greeting when it says the first
+// thing, and encrypts when it says the first thing after STARTTLS.
+func (s *session) beforeLogin(step string, err error) string {
+	switch {
+	case !bytes.HasPrefix(s.conn.greeting, []byte("220")):
+		return "greeting"
+	case strings.Contains(err.Error(), "tls: "): // what an alert comes as has no type
+		return stepStartTLS
+	}
+	return step
 }
 
 func (s *session) login(server Server) error {

@@ -423,7 +423,7 @@ func TestNothingWaitsForEver(t *testing.T) {
 		verb, step string
 		outcome    smtp.Outcome
 	}{
-		{"greeting", "EHLO", smtp.Retry},
+		{"greeting", "greeting", smtp.Retry},
 		{"EHLO", "EHLO", smtp.Retry},
 		{"AUTH", "AUTH", smtp.Retry},
 		{"MAIL", "MAIL", smtp.Retry},
@@ -711,11 +711,11 @@ func TestWithoutProperTLSNothingIsSent(t *testing.T) {
 		want     any
 	}{
 		"no STARTTLS":                   {hour, "localhost", false, true, true, "STARTTLS", nil},
-		"nobody trusts it":              {hour, "localhost", false, false, false, "EHLO", new(x509.UnknownAuthorityError)},
+		"nobody trusts it":              {hour, "localhost", false, false, false, "STARTTLS", new(x509.UnknownAuthorityError)},
 		"nobody trusts it, implicit":    {hour, "localhost", true, false, false, "TLS", new(x509.UnknownAuthorityError)},
-		"another host":                  {hour, "mail.example.com", false, true, false, "EHLO", new(x509.HostnameError)},
+		"another host":                  {hour, "mail.example.com", false, true, false, "STARTTLS", new(x509.HostnameError)},
 		"another host, implicit":        {hour, "mail.example.com", true, true, false, "TLS", new(x509.HostnameError)},
-		"expired":                       {hour.Add(-2 * time.Hour), "localhost", false, true, false, "EHLO", new(x509.CertificateInvalidError)},
+		"expired":                       {hour.Add(-2 * time.Hour), "localhost", false, true, false, "STARTTLS", new(x509.CertificateInvalidError)},
 		"implicit, but it talks of 220": {hour, "localhost", true, true, true, "TLS", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
