@@ -370,3 +370,90 @@ func TestWhatIsReadIsToldOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestWhateverIsQueuedRings changes all from which bars follow while a worker sleeps, in transactions of their own.
+func TestWhateverIsQueuedRings(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	worker, conn := db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, conn, aProject+"; insert into headway.appuser (id, fullname) values (5, 'Eve'), (6, 'Finn')")
+	pgtest.Execute(t, worker, "select pg_advisory_lock(headway.lock_key('doorbell'))")
+	l := listen(t, db, "headway_doorbell")
+	for _, change := range []string{
+		"insert into headway.completion (task_id, user_id) values (1, 1)",
+		"delete from headway.completion",
+		"insert into headway.task (id, project_id, title) values (3, 1, 'Write the imprint')",
+		"insert into headway.task (id, project_id, title) select n, 1, 'Task' from generate_series(11, 111) n",
+		"update headway.task set weight = 2 where id = 1",
+		"update headway.task set audience = 'assigned' where id = 3",
+		"delete from headway.task where id > 3",
+		"insert into headway.assignment (task_id, user_id) values (3, 1)",
+		"update headway.assignment set user_id = 2",
+		"delete from headway.assignment",
+		"insert into headway.member (project_id, user_id, role) values (1, 5, 'customer'), (1, 6, 'staff')",
+		"update headway.member set role = 'staff' where user_id = 5",
+		"delete from headway.member where user_id = 5",
+		"truncate headway.completion",
+		"truncate headway.assignment",
+		"truncate headway.member",
+	} {
+		pgtest.Execute(t, conn, change)
+		if len(l.heard()) == 0 {
+			t.Errorf("the worker sleeps on after %s", change)
+		}
+		pgtest.Execute(t, conn, "select headway.fold()")
+		l.heard()
+	}
+}
+
+// TestProgressIsNotifiedOfCustomersWhoHaveABar has many leave, and some become staff, in one fold with others whose bars move.
+func TestProgressIsNotifiedOfCustomersWhoHaveABar(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	pgtest.Execute(t, conn, aProject+`;
+		insert into headway.appuser (id, fullname) select n, 'Person' from generate_series(101, 399) n;
+		insert into headway.member (project_id, user_id, role) select 1, n, 'customer' from generate_series(101, 399) n;
+		insert into headway.completion (task_id, user_id) select 2, n from generate_series(101, 399) n;
+		insert into headway.completion (task_id, user_id) values (2, 2);
+		select headway.fold()`)
+	l := listen(t, db, "project_1")
+	customers := func(change string) string {
+		t.Helper()
+		pgtest.Execute(t, conn, change+"; select headway.fold()")
+		for _, n := range l.heard() {
+			if o := object(t, n.Payload); o["kind"] == "progress" {
+				return fmt.Sprint(o["customers"])
+			}
+		}
+		t.Fatalf("%s: nothing heard", change)
+		return ""
+	}
+	if got := customers("update headway.member set role = 'staff' where user_id = 2"); got != "[]" {
+		t.Errorf("staff has a bar: %s", got)
+	}
+	const want = "[map[done:1 percent:50 total:2 user_id:399]]"
+	pgtest.Execute(t, conn, "delete from headway.completion where user_id = 399; select headway.fold()")
+	l.heard()
+	if got := customers("delete from headway.member where user_id between 101 and 398; insert into headway.completion (task_id, user_id) values (2, 399)"); got != want {
+		t.Errorf("where many leave: %s, not %s", got, want)
+	}
+}
+
+// TestAMessageIsAsOldAsItsPlace has somebody wait for their turn to post while another says more.
+func TestAMessageIsAsOldAsItsPlace(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	a, b, watcher := db.Conn(t), db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, watcher, "insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob')")
+	pgtest.Execute(t, a, "begin; select headway.post(1, 'broadcast', 'First')")
+	post := start(t.Context(), b, "select headway.post(2, 'broadcast', 'Third')")
+	post.waits(t, watcher, b)
+	pgtest.Execute(t, a, "select headway.post(1, 'broadcast', 'Second'); commit")
+	if err := post.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	if !value[bool](t, watcher, "select array_agg(content order by seq) = array_agg(content order by sent_at) from headway.message") {
+		t.Error("what came later is said to be older")
+	}
+}

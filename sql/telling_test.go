@@ -160,3 +160,133 @@ func TestWhoIsToldOfStays(t *testing.T) {
 		})
 	}
 }
+
+// TestAFoldWaitsForNoChannelOfAPerson holds Abe's own channel while each of the ways in which something is told there waits
+// to be folded, and nothing else does that would keep the project back.
+func TestAFoldWaitsForNoChannelOfAPerson(t *testing.T) {
+	t.Parallel()
+	for name, what := range map[string]string{
+		"assigned":                    "insert into headway.assignment (task_id, user_id) values (3, 1)",
+		"reopened":                    "delete from headway.completion where task_id = 1",
+		"reopened and counted anew":   "delete from headway.completion where task_id = 1; update headway.task set weight = 2 where id = 1",
+		"a task that is now for some": "update headway.task set audience = 'assigned' where id = 1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			holder, other := db.Conn(t), db.Conn(t)
+			pgtest.Execute(t, other, told+`
+				insert into headway.completion (task_id, user_id) values (1, 1);
+				insert into headway.assignment (task_id, user_id) values (1, 1);
+				select headway.fold();
+				select set_config('headway.actor', '5', false)`)
+			pgtest.Execute(t, other, what+"; select headway.complete_task(9, 1)")
+			pgtest.Execute(t, holder, "begin; select headway.post(1, 'user_1', 'A note to myself')")
+
+			pgtest.Execute(t, other, "set statement_timeout = '3s'")
+			for value[int](t, other, "select headway.fold(1)") > 0 {
+				exact(t, other, "folding")
+			}
+			if n := value[int](t, other, "select done from headway.shared_progress where project_id = 2"); n != 1 {
+				t.Error("the other project is not folded")
+			}
+			pgtest.Execute(t, holder, "commit")
+			for value[int](t, other, "select headway.fold(1)") > 0 {
+				exact(t, other, "folding afterwards")
+			}
+			if n := value[int](t, other, "select count(*) from headway.message where channel = 'user_1' and kind <> 'chat'"); n != 1 {
+				t.Errorf("Abe was told %d times", n)
+			}
+		})
+	}
+}
+
+// TestWhatIsReopenedAfterTheLookWaitsAlone is as TestWhatComesAfterTheLookWaitsAlone, with a reopening.
+func TestWhatIsReopenedAfterTheLookWaitsAlone(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	holder, folder, other := db.Conn(t), db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, other, told+"insert into headway.completion (task_id, user_id) values (1, 2); select headway.fold()")
+	redefine(t, other, "headway.consume(bigint[], bigint[])", `(?s)(AS \$function\$.*?begin\n)`, "${1}perform pg_advisory_xact_lock(42);\n")
+	pgtest.Execute(t, other, "insert into headway.completion (task_id, user_id) values (1, 1); select headway.complete_task(9, 1)")
+	pgtest.Execute(t, holder, "begin; select headway.post(2, 'user_2', 'A note to myself')")
+
+	pgtest.Execute(t, other, "select pg_advisory_lock(42)")
+	fold := start(t.Context(), folder, "set statement_timeout = '10s'; select headway.fold()")
+	fold.waits(t, other, folder)
+	pgtest.Execute(t, other, "delete from headway.completion where task_id = 1; select pg_advisory_unlock(42)")
+	if err := fold.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	if n := value[int](t, other, "select done from headway.shared_progress where project_id = 2"); n != 1 {
+		t.Error("the other project is not folded")
+	}
+	exact(t, other, "while the channel is held")
+	pgtest.Execute(t, holder, "commit")
+	pgtest.Execute(t, other, "select headway.fold()")
+	exact(t, other, "in the end")
+	if n := value[int](t, other, "select count(*) from headway.message where channel = 'user_2' and kind = 'task_reopened'"); n != 1 {
+		t.Errorf("Bob was told %d times", n)
+	}
+}
+
+// TestWhoeverJoinsAfterTheLookIsCountedWithAllThatWaits has a person of the project wait to be counted anew only after a
+// fold has looked what is to be.
+func TestWhoeverJoinsAfterTheLookIsCountedWithAllThatWaits(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	folder, other := db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, other, told+"insert into headway.appuser (id, fullname) values (7, 'Charlie')")
+	redefine(t, other, "headway.consume(bigint[], bigint[])", `(?s)(AS \$function\$.*?begin\n)`, "${1}perform pg_advisory_xact_lock(42);\n")
+	pgtest.Execute(t, other, "select headway.complete_task(1, 1); select pg_advisory_lock(42)")
+	fold := start(t.Context(), folder, "set statement_timeout = '10s'; select headway.fold()")
+	fold.waits(t, other, folder)
+	pgtest.Execute(t, other, "insert into headway.member (project_id, user_id, role) values (1, 7, 'customer'); select pg_advisory_unlock(42)")
+	if err := fold.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	exact(t, other, "after the fold")
+	pgtest.Execute(t, other, "select headway.fold()")
+	exact(t, other, "in the end")
+}
+
+// TestWhatComesAfterTheCountIsNoReasonToTellNothing has somebody complete a shared task after a fold has counted what it tells,
+// and before it tells it.
+func TestWhatComesAfterTheCountIsNoReasonToTellNothing(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		before, what string
+		want         []string
+	}{
+		"of what was completed": {
+			"select", "select headway.complete_task(1, 2)", []string{`Bob completed "Domain"`},
+		},
+		"of what was reopened": {
+			"select headway.complete_task(1, 2)", "select headway.reopen_task(1, 2)",
+			[]string{`Bob completed "Domain"`, `Bob reopened "Domain"`, `Abe completed "Domain"`},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			folder, other := db.Conn(t), db.Conn(t)
+			pgtest.Execute(t, other, told+test.before+"; select headway.fold()")
+			redefine(t, other, "headway.post_activity(headway.pending_fact[])", `(?s)(AS \$function\$.*?begin\n)`, "${1}perform pg_advisory_xact_lock(42);\n")
+			pgtest.Execute(t, other, test.what+"; select pg_advisory_lock(42)")
+			fold := start(t.Context(), folder, "select headway.fold()")
+			fold.waits(t, other, folder)
+			pgtest.Execute(t, other, "insert into headway.completion (task_id, user_id) values (1, 1); select pg_advisory_unlock(42)")
+			if err := fold.wait(t); err != nil {
+				t.Fatal(err)
+			}
+			pgtest.Execute(t, other, "select headway.fold()")
+			got := value[[]string](t, other, `
+				select array_agg(u.fullname || ' ' || m.content order by m.seq)
+				from headway.message m join headway.appuser u on u.id = m.sender
+				where m.channel = 'project_1_staff'`)
+			if !slices.Equal(got, test.want) {
+				t.Errorf("told %q, want %q", got, test.want)
+			}
+		})
+	}
+}
