@@ -188,7 +188,7 @@ func (b bench) measure(ctx context.Context, parts []string, rivals []lab.Rival) 
 	if len(all.sections) > 0 {
 		err := b.write("performance.md", report.Document{
 			Title: "Performance",
-			Lead: "What headway costs beside other ways to keep progress, and whether that stays so as things grow. Figures are of one machine, " +
+			Lead: "What headway costs compared with other ways to keep progress, and whether that holds as things grow. Figures are from one machine, " +
 				"which clients, server and worker share: take the ratios, and run it on yours.",
 			Command:    "go run ./bench",
 			Conditions: conditions,
@@ -282,7 +282,7 @@ func (b bench) conditions(ctx context.Context) ([]report.Condition, error) {
 		return nil, fmt.Errorf("ask for the version of PostgreSQL: %w", err)
 	}
 	conditions := []report.Condition{
-		{Name: "PostgreSQL", Value: version + ", the settings of its makers, durable; through its Unix socket"},
+		{Name: "PostgreSQL", Value: version + ", default settings, durable; through its Unix socket"},
 		{Name: "clients", Value: "prepared statements, one insert a transaction; warmed up, a checkpoint before each measurement, a fresh copy of the database for each"},
 		{Name: "machine", Value: fmt.Sprintf("%d cores that clients, server and worker share; %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())},
 	}

@@ -50,7 +50,7 @@ func (r race) sections(standings []standing) []report.Section {
 		report.Prose(fmt.Sprintf(
 			"%d connections complete tasks, each as fast as it is answered: %s. The ratio is to the bare insert in the same round. "+
 				"The CPU is that of clients, server and worker together for one completion, until its progress is there. "+
-				"What is left are the completions that the progress did not include when the writers stopped, and the time it then took.",
+				"\"Left\" is the number of completions that the progress did not yet include when the writers stopped, and the time until it did.",
 			r.plan.Writers, r.titles())),
 		r.chart(standings),
 	}}
@@ -145,7 +145,7 @@ func (r race) about() report.Section {
 		t.Rows = append(t.Rows, []string{rival.Title, rival.About})
 	}
 	return report.Section{Title: "The ways", Parts: []report.Part{
-		report.Prose("Each is a file in `bench/rival`, written as its users would write it who know PostgreSQL well. All but headway are " +
+		report.Prose("Each is a file in `bench/rival`, written as a user who knows PostgreSQL well would write it. All but headway are " +
 			"spared what is not progress: foreign keys, checks, a record of who did what."),
 		t,
 	}}

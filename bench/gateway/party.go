@@ -62,12 +62,12 @@ func parties(ctx context.Context, dir string, db *lab.Database, withNode bool) (
 	all := []party{
 		{
 			name: "hub", title: "bare hub",
-			about: "github.com/coder/websocket and nothing else: no database, nobody is asked who they are, nothing can be missed. Published by an HTTP request to it.",
+			about: "github.com/coder/websocket and nothing else: no database, no authentication, nothing can be missed. Published by an HTTP request to it.",
 			start: func(ctx context.Context) (*server, error) { return startHub(ctx, hub) },
 		},
 		{
 			name: ours, title: ours,
-			about: "`headway worker`: a token and a snapshot for each, who sees what by the policies of PostgreSQL, positions. Published by `headway.post`, which writes a row.",
+			about: "`headway worker`: a token and a snapshot for each, PostgreSQL's policies decide who sees what, positions. Published by `headway.post`, which writes a row.",
 			start: func(ctx context.Context) (*server, error) { return startHeadway(ctx, worker, db) },
 		},
 	}
@@ -80,7 +80,7 @@ func parties(ctx context.Context, dir string, db *lab.Database, withNode bool) (
 	}
 	return append(all, party{
 		name: "socket.io", title: "socket.io",
-		about: "socket.io 4.8 with its Postgres adapter on node, WebSocket only: nobody is asked who they are, a message is stored nowhere. " +
+		about: "socket.io 4.8 with its Postgres adapter on node, WebSocket only: no authentication, messages are not stored. " +
 			"Published by the NOTIFY that its emitter makes.",
 		start: func(ctx context.Context) (*server, error) { return startSocketIO(ctx, node, db) },
 	}), nil

@@ -68,7 +68,7 @@ func (r Result) Goals() []report.Goal {
 func (r Result) Document(command string, conditions []report.Condition) report.Document {
 	return report.Document{
 		Title: "What the gateway costs",
-		Lead: "Many browsers that listen, to [the gateway](gateway.md), to a hub without any logic and to socket.io. Figures are of one machine, " +
+		Lead: "Many browsers listening to [the gateway](gateway.md), to a hub without any logic and to socket.io. Figures are from one machine, " +
 			"which clients, server and PostgreSQL share: take the ratios, and run it on yours.",
 		Command:    command,
 		Conditions: conditions,
@@ -110,8 +110,8 @@ func (r Result) speeds() report.Section {
 	}
 	return report.Section{Title: "Full speed", Parts: []report.Part{
 		report.Prose(fmt.Sprintf(
-			"Messages of 100 bytes to all who are connected, published %d at a time, in one transaction, as soon as the slowest receiver is less than %d behind. "+
-				"An event is one message that came to one receiver, once and in order, which is checked.", atATime, window)),
+			"Messages of 100 bytes to all connections, published %d at a time, in one transaction, as soon as the slowest receiver is less than %d behind. "+
+				"An event is one message that reached one receiver; that it came once and in order is checked.", atATime, window)),
 		chart, t,
 	}}
 }
@@ -123,7 +123,7 @@ func (r Result) delays() report.Section {
 	}
 	return report.Section{Title: "From published to received", Parts: []report.Part{
 		report.Prose(fmt.Sprintf(
-			"%v messages a second to %s receivers, each of whom is counted. From when the publisher knows of its commit, or from the first receipt where that is earlier; "+
+			"%v messages a second to %s receivers, all of them counted. Measured from when the publisher knows of its commit, or from the first receipt if that is earlier; "+
 				"for the bare hub, from when it begins to publish.", r.plan.rate, report.Count(float64(r.plan.receivers[0])))),
 		t,
 	}}
@@ -142,8 +142,8 @@ func (r Result) idle() report.Section {
 	}
 	return report.Section{Title: "Idle connections", Parts: []report.Part{
 		report.Prose(fmt.Sprintf(
-			"%s of them, of as many people. The memory is what the process has resident more than before they came, divided by them, %s after the last came; "+
-				"heap and stacks are what is in use of it. All connect at the same moment to a server that has just started, as after a restart if nobody waited a random time: "+
+			"%s of them, one person each. The memory is the growth of the process's resident memory since before they came, divided by their number, %s after the last came; "+
+				"heap and stacks are what is in use of it. All connect at the same moment to a server that has just started, as after a restart if clients had no jitter: "+
 				"with headway each is checked, subscribed to what it may hear and sent its own snapshot before it counts.",
 			report.Count(float64(r.plan.idle)), report.Duration(r.plan.settling))),
 		t,

@@ -106,8 +106,8 @@ func (r Result) customers() report.Section {
 		})
 	}
 	return report.Section{Title: "More customers", Parts: []report.Part{
-		report.Prose("One completion of a shared task while nothing else happens. Once it is notified it has been folded, " +
-			"and all bars are settled; they are read right from its commit on. A task for everyone is one row, however many there are; " +
+		report.Prose("One completion of a shared task while nothing else happens. By the time it is notified, it has been folded " +
+			"and all bars are settled; they are correct to readers from its commit on. A task for everyone is one row, however many customers there are; " +
 			"one that is assigned by name is a row for each."),
 		t,
 	}}
@@ -130,6 +130,6 @@ func (r Result) sweeps() report.Section {
 		t.Rows = append(t.Rows, []string{s.Case, count(s.Subscriptions), count(s.Due), report.Duration(s.Time)})
 	}
 	return report.Section{Title: "A digest sweep", Parts: []report.Part{
-		report.Prose("What is due is found and reserved in one call, which every worker makes on its schedule."), t,
+		report.Prose("One call, which every worker makes on its schedule, finds and reserves what is due."), t,
 	}}
 }

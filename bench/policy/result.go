@@ -51,7 +51,7 @@ func worst(comparisons []Comparison) (highest []Comparison) {
 func (r Result) Sections() []report.Section {
 	return []report.Section{{Title: "What policies cost", Parts: []report.Part{
 		report.Prose(fmt.Sprintf(
-			"An end user reads through row-level security; the owner, whom it does not concern, reads the same rows with an explicit where. "+
+			"An end user reads through row-level security; the owner, to whom it does not apply, reads the same rows with an explicit where. "+
 				"A trusted backend writes under a policy that lets everything through, and the owner under none. They take turns in one run, "+
 				"and the rows are compared; medians. There are %s projects, %s people, %s tasks and %s messages.",
 			count(r.Projects), count(r.People), count(r.Tasks), count(r.Messages))),

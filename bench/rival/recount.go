@@ -34,7 +34,7 @@ func Recount() lab.Rival {
 	return lab.Rival{
 		Name:      "recount",
 		Title:     "recount in a trigger",
-		About:     "A trigger counts the project anew at each completion and notifies. Two who complete at once do not see each other.",
+		About:     "A trigger recounts the project at each completion and notifies. Two concurrent completions do not see each other.",
 		Base:      plain(),
 		Setup:     lab.SQL(createRecount),
 		Statement: insertCompletion,

@@ -15,8 +15,8 @@ func (r Result) Document(command string, conditions []report.Condition) report.D
 		Title: "Under load for a while",
 		Lead: fmt.Sprintf("%s of completions at half of full speed (%s of %s a second) in %s projects, a tenth of them in one, while people "+
 			"look at their bars, at what they have to do and at what is unread, post and mark read. In the middle somebody leaves a "+
-			"transaction open for %s that has written and read: until it ends, nothing that is deleted can be removed from any table, and the queue "+
-			"is nothing but rows that come and go. What is asked is whether the queue bloats, and whether the lag comes back.",
+			"transaction open for %s that has written and read: until it ends, no deleted row can be removed from any table, and the queue "+
+			"is nothing but short-lived rows. The question is whether the queue bloats, and whether the lag recovers.",
 			length(r.Duration), report.Count(r.Rate), report.Count(r.Full), report.Count(float64(r.Projects)), length(r.Hold.Till-r.Hold.From)),
 		Command:    command,
 		Conditions: conditions,

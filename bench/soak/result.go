@@ -136,11 +136,11 @@ func (r Result) Goals() []report.Goal {
 	back := r.back()
 	goals := []report.Goal{
 		{
-			What: "completions a second, as a ratio to what was asked for", Measured: report.Ratio(kept),
+			What: "completions a second, as a ratio to the target", Measured: report.Ratio(kept),
 			Budget: "at least 0.98", Met: kept >= 0.98,
 		},
 		{
-			What: "from the end of the transaction until the lag is what it was", Measured: report.Duration(max(0, back)),
+			What: "from the end of the transaction until the lag is back to normal", Measured: report.Duration(max(0, back)),
 			Budget: "under 30 s", Met: back >= 0 && back < 30*time.Second,
 		},
 		ratio("commit to notified, p50 at the end as a ratio to before", median(r.took(after, notifying)), median(r.took(before, notifying)), 1.5),
