@@ -1,9 +1,8 @@
-// Package sql carries headway's schema and brings a database to it.
+// Package sql contains headway's schema and migrates databases to it.
 //
-// What belongs in this directory is SQL and the little Go that installs it: migrations/ is tern's directory (tables,
-// indexes, grants), migrations/snapshots/ has the functions, triggers and views, one file per topic, the newest
-// snapshot being the current definition, and tests/ has one file per behaviour. What a program does with the schema
-// belongs elsewhere.
+// This directory is for SQL and the little Go that installs it: migrations/ is tern's directory (tables, indexes,
+// grants), migrations/snapshots/ has the functions, triggers and views, one file per topic, the newest snapshot being
+// the current definition, and tests/ has one file per behaviour. What a program does with the schema belongs elsewhere.
 //
 // `tern migrate -c tern.conf -m sql/migrations` does what [Migrate] does.
 package sql
@@ -23,10 +22,10 @@ import (
 	"github.com/jackc/tern/v2/migrate"
 )
 
-// migrateLock is the key of the advisory lock that lets one migration run at a time: "headway" and a 4.
+// migrateLock is the key of the advisory lock that allows one migration at a time: "headway" followed by a 4.
 const migrateLock int64 = 0x6865616477617904
 
-// lockAttempts is how often a migration is tried that could not get a table lock within its lock_timeout.
+// lockAttempts is how often to try a migration that could not get a table lock within its lock_timeout.
 const lockAttempts = 6
 
 //go:embed migrations
@@ -50,8 +49,8 @@ func Latest() int32 {
 	return int32(len(names))
 }
 
-// Check returns nil if the schema is the one this binary was built with, else a [*VersionError], an [*AccessError] or
-// [*TableError] where that cannot be known, or what went wrong with the connection.
+// Check returns nil if the schema is the one this binary was built with; otherwise a [*VersionError], an [*AccessError]
+// or [*TableError] if that cannot be determined, or the error of the connection.
 func Check(ctx context.Context, conn *pgx.Conn) error {
 	version, err := Version(ctx, conn)
 	if err != nil {
@@ -63,9 +62,9 @@ func Check(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// VersionError says that a database has another schema than this binary, and what to do.
+// VersionError says that a database's schema is not this binary's, and what to do.
 type VersionError struct {
-	Found int32 // 0 where there is none
+	Found int32 // 0 if there is none
 	Want  int32 // what this binary was built with
 }
 
@@ -83,21 +82,20 @@ func (e *VersionError) Error() string {
 }
 
 // Migrate brings the schema to a version, up or down; [Latest] is the usual one, 0 removes it. Every migration is a
-// transaction of its own unless it says otherwise. onStart, if not nil, is called before each, with its number, its
-// file and "up" or "down".
+// transaction of its own unless it says otherwise. onStart, if not nil, is called before each with its number, its file
+// and "up" or "down".
 //
-// Any number of processes may call it at the same moment: one migrates, the others wait and find nothing to do. It
-// needs a connection to the server itself or through a pooler in session mode, because it holds a lock between
-// transactions.
+// Any number of processes may call it at the same time: one migrates, the others wait and find nothing to do. It needs
+// a direct connection to the server or a pooler in session mode, because it holds a lock between transactions.
 //
-// On a server that is too old it changes nothing and returns a [*ServerError], and a [*TableError] where somebody could
-// lie in wait at [VersionTable].
+// On a server that is too old it changes nothing and returns a [*ServerError]; likewise a [*TableError] if somebody
+// could have tampered with [VersionTable].
 //
-// Whoever migrates becomes a member of headway_owner, and makes the roles of headway where they are missing. Where they
-// may not, the error is a [*RolesError].
+// Whoever migrates becomes a member of headway_owner, and creates headway's roles where they are missing. If they may
+// not, the error is a [*RolesError].
 //
-// A migration that cannot get a table lock within its lock_timeout is tried again a few times. One that fails leaves
-// the schema at the version before it, and the error is a [*StatementError].
+// A migration that cannot get a table lock within its lock_timeout is retried a few times. One that fails leaves the
+// schema at the previous version, and the error is a [*StatementError].
 func Migrate(ctx context.Context, conn *pgx.Conn, target int32, onStart func(version int32, file, direction string)) error {
 	return migrateTo(ctx, conn, Migrations(), target, onStart)
 }
@@ -167,7 +165,7 @@ func migrateTo(
 	}
 }
 
-// checkRoom returns an error if there is a schema that the first migrations would make.
+// checkRoom returns an error if the schema that the first migrations would create already exists.
 func checkRoom(ctx context.Context, tx pgx.Tx) error {
 	var taken bool
 	if err := tx.QueryRow(ctx, "select pg_catalog.to_regnamespace('headway') is not null").Scan(&taken); err != nil {
@@ -180,10 +178,10 @@ func checkRoom(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// acquire takes the advisory lock and returns what gives it back.
+// acquire takes the advisory lock and returns the function that releases it.
 //
-// It asks again and again and does not queue: a session that waits inside a statement holds a snapshot, and create
-// index concurrently, run by the session that it waits for, waits for all snapshots.
+// It asks repeatedly rather than queueing: a session that waits inside a statement holds a snapshot, and create index
+// concurrently, run by the session that holds the lock, waits for all snapshots.
 func acquire(ctx context.Context, conn *pgx.Conn) (release func(), err error) {
 	for {
 		var acquired bool
@@ -200,12 +198,12 @@ func acquire(ctx context.Context, conn *pgx.Conn) (release func(), err error) {
 	return func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		// It can fail only where the connection is gone, and the lock with it.
+		// It fails only if the connection is gone, and the lock with it.
 		_, _ = conn.Exec(ctx, "select pg_advisory_unlock($1)", migrateLock)
 	}, nil
 }
 
-// wait waits between half of d and one and a half.
+// wait waits between half of d and one and a half times d.
 func wait(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d/2 + rand.N(d)):
@@ -222,9 +220,9 @@ func isLockTimeout(err error) bool {
 
 var disableTx = regexp.MustCompile(`(?m)^---- tern: disable-tx ----$`)
 
-// reportStatements has a migration run as tern runs it, all of its SQL as one query, but know on failure which
-// statement failed, which PostgreSQL tells only of some errors. A migration outside a transaction is left alone: tern
-// runs it statement by statement and knows.
+// reportStatements makes a migration run as tern runs it, all of its SQL as one query, but lets a failure name the
+// statement that failed, which PostgreSQL reports only for some errors. A migration outside a transaction is left
+// alone: tern runs it statement by statement and knows.
 func reportStatements(m *migrate.Migration) {
 	if disableTx.MatchString(m.UpSQL) || disableTx.MatchString(m.DownSQL) {
 		return
@@ -245,7 +243,7 @@ func reportStatements(m *migrate.Migration) {
 	}
 }
 
-// execScript runs several statements as one query and returns how many completed.
+// execScript runs several statements as one query and returns how many of them completed.
 func execScript(ctx context.Context, conn *pgx.Conn, script string) (completed int, err error) {
 	results := conn.PgConn().Exec(ctx, script)
 	for results.NextResult() {

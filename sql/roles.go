@@ -11,11 +11,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// roleNames are the roles that [Roles] makes. All of them stand in grants and policies.
+// roleNames are the roles that [Roles] creates. All of them appear in grants and policies.
 var roleNames = []string{"headway_owner", "headway_app", "headway_worker", "headway_user", "headway_admin", "headway_monitor"}
 
-// Roles returns the SQL that makes headway's roles where they are missing. The first migration runs it; it is for those
-// who have to make roles by hand.
+// Roles returns the SQL that creates headway's roles where they are missing. The first migration runs it; it is for
+// those who have to create roles by hand.
 func Roles() string {
 	text, err := fs.ReadFile(Migrations(), "roles/create.sql")
 	if err != nil {
@@ -24,11 +24,11 @@ func Roles() string {
 	return string(text)
 }
 
-// RolesError says that a login cannot migrate for want of roles, and what to do.
+// RolesError says that a login cannot migrate because roles are missing, and what to do.
 type RolesError struct {
 	Login   string
 	Missing []string // roles that the server does not have
-	Grant   string   // the statements that let Login act as headway_owner; empty: it may
+	Grant   string   // the statements that let Login act as headway_owner; empty: it already may
 }
 
 // Error implements error.
@@ -43,7 +43,7 @@ func (e *RolesError) Error() string {
 	return fmt.Sprintf("%s cannot migrate, because %s: have somebody who may run %s, and try again", e.Login, reason, remedy)
 }
 
-// SQL returns what somebody has to run who may create and grant roles.
+// SQL returns what must be run by somebody who may create and grant roles.
 func (e *RolesError) SQL() string {
 	var script string
 	if len(e.Missing) > 0 {
@@ -55,8 +55,9 @@ func (e *RolesError) SQL() string {
 	return script
 }
 
-// sqlLacking looks for the roles, and for what a migration does as the owner: to use its rights, and to give things to
-// it. Whether a member has the rights is the member's attribute up to PostgreSQL 15, and the membership's from 16 on.
+// sqlLacking checks for the roles, and for what a migration does as the owner: using its rights, and transferring
+// objects to it. Whether a member inherits the rights is an attribute of the member up to PostgreSQL 15, and of the
+// membership since 16.
 const sqlLacking = `
 select me.rolname::text,
   array(select n.name from unnest($1::text[]) with ordinality n (name, place) where to_regrole(n.name) is null order by n.place),
@@ -74,8 +75,8 @@ cross join (
 left join pg_roles o on o.rolname = 'headway_owner'
 where me.rolname = current_user`
 
-// CheckRoles returns a [*RolesError] if there is anything to be done by hand before whoever is connected can migrate
-// without making roles.
+// CheckRoles returns a [*RolesError] if anything must be done by hand before the connected login can migrate without
+// creating roles.
 func CheckRoles(ctx context.Context, conn *pgx.Conn) error {
 	var lacking RolesError
 	if err := InCatalog(ctx, conn, func(tx pgx.Tx) error {
@@ -89,8 +90,8 @@ func CheckRoles(ctx context.Context, conn *pgx.Conn) error {
 	return &lacking
 }
 
-// forWantOfRoles returns what [CheckRoles] says of the failure of a migration, or, where it has nothing to do with
-// roles, the failure.
+// forWantOfRoles returns what [CheckRoles] finds for a failed migration or, if it has nothing to do with roles, the
+// failure itself.
 func forWantOfRoles(ctx context.Context, conn *pgx.Conn, failure error) error {
 	var pgErr *pgconn.PgError
 	var access *AccessError

@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The major versions of PostgreSQL that headway is tested on, with those between. It refuses older ones, which lack
-// security_invoker views, and takes newer ones on trust.
+// The oldest and newest major versions of PostgreSQL that headway is tested on, with those in between. It refuses older
+// ones, which lack security_invoker views, and trusts newer ones to work.
 const (
 	OldestServer = 15
 	NewestServer = 18
@@ -24,7 +24,7 @@ func (e *ServerError) Error() string {
 	return fmt.Sprintf("PostgreSQL %d.%d is too old: headway needs %d or newer", e.Major, e.Minor, OldestServer)
 }
 
-// CheckServer returns the version of the server, and a [*ServerError] where it is too old.
+// CheckServer returns the version of the server, and a [*ServerError] if it is too old.
 func CheckServer(ctx context.Context, conn *pgx.Conn) (major, minor int, err error) {
 	var number int
 	if err := conn.QueryRow(ctx, "select current_setting('server_version_num')::integer").Scan(&number); err != nil {

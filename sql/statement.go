@@ -16,7 +16,7 @@ import (
 // StatementError is a statement that failed in a migration.
 type StatementError struct {
 	Migration string // file name of the migration
-	File      string // file that has the statement, below sql/migrations: the migration, or one of a snapshot
+	File      string // file with the statement, below sql/migrations: the migration, or one of a snapshot
 	Line      int    // line in File, starting with 1
 	Excerpt   string // that line and those around it, numbered, with a caret
 	Err       *pgconn.PgError
@@ -43,7 +43,7 @@ func (e *StatementError) Error() string {
 // Unwrap returns the [*pgconn.PgError].
 func (e *StatementError) Unwrap() error { return e.Err }
 
-// scriptError is what reportStatements knows of a failure.
+// scriptError is what reportStatements knows about a failure.
 type scriptError struct {
 	name      string
 	script    string
@@ -57,7 +57,7 @@ func (e *scriptError) Unwrap() error { return e.err }
 // explain turns a failed statement into a StatementError and wraps any other error.
 func explain(err error, migrations fs.FS) error {
 	var failed *scriptError
-	var single migrate.MigrationPgError // of a migration outside a transaction
+	var single migrate.MigrationPgError // from a migration outside a transaction
 	switch {
 	case err == nil:
 		return nil
@@ -86,7 +86,7 @@ func explain(err error, migrations fs.FS) error {
 	}
 }
 
-// byteOffset converts a position in characters, which PostgreSQL counts, to one in bytes.
+// byteOffset converts a position in characters, as PostgreSQL counts, to one in bytes.
 func byteOffset(s string, characters int) int {
 	for offset := range s {
 		if characters == 0 {
@@ -97,7 +97,7 @@ func byteOffset(s string, characters int) int {
 	return len(s)
 }
 
-// excerpt shows a line between its neighbours, with a caret below. Numbers are those of the file, which shift away.
+// excerpt shows a line with its neighbours, with a caret below it. shift converts line numbers to those of the file.
 func excerpt(lines []string, line, column, shift int) string {
 	const around = 2
 	var b strings.Builder
@@ -108,7 +108,7 @@ func excerpt(lines []string, line, column, shift int) string {
 		}
 		b.WriteString(strings.TrimRight(fmt.Sprintf("%c %4d | %s", mark, i+shift+1, lines[i]), " \r"))
 		if i == line {
-			// Tabs stay tabs, so that the caret stands below its column on any terminal.
+			// Tabs stay tabs, so that the caret lines up with its column on any terminal.
 			blank := regexp.MustCompile(`[^\t]`).ReplaceAllString(string([]rune(lines[i])[:column]), " ")
 			b.WriteString("\n       | " + blank + "^")
 		}
@@ -117,9 +117,9 @@ func excerpt(lines []string, line, column, shift int) string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
-// source finds the file and the line, from 0, that a line of an evaluated migration was written in. A snapshot is
-// inlined into its migration and tern does not say from where, so it is the file, of the migration and the snapshots
-// that it names, that agrees with the most lines around. Where the line was made by a template, it is the migration
+// source finds the file and the line, from 0, in which a line of an evaluated migration was written. A snapshot is
+// inlined into its migration, and tern does not say from where, so the answer is the file, among the migration and the
+// snapshots that it names, with the most matching lines around it. If a template produced the line, it is the migration
 // and the line in what was run.
 func source(migrations fs.FS, migration string, lines []string, line int) (file string, start int) {
 	file, start = migration, line
@@ -142,7 +142,7 @@ func source(migrations fs.FS, migration string, lines []string, line int) (file 
 	return file, start
 }
 
-// agreement counts the equal lines around a[i] and b[j], 0 where these two differ.
+// agreement counts the equal lines around a[i] and b[j]; 0 if these two differ.
 func agreement(a []string, i int, b []string, j int) (n int) {
 	equal := func(d int) bool {
 		return i+d >= 0 && i+d < len(a) && j+d >= 0 && j+d < len(b) && strings.TrimSpace(a[i+d]) == strings.TrimSpace(b[j+d])
@@ -162,11 +162,11 @@ func agreement(a []string, i int, b []string, j int) (n int) {
 
 var (
 	dollarTag = regexp.MustCompile(`^\$([A-Za-z_][A-Za-z0-9_]*)?\$`)
-	inName    = regexp.MustCompile(`[A-Za-z0-9_$]$`) // where a dollar is a part of a name or a parameter
+	inName    = regexp.MustCompile(`[A-Za-z0-9_$]$`) // after which a dollar is part of a name or a parameter
 )
 
-// statementStart returns the offset of the n-th statement, from 0, of a script. It serves error messages, so of SQL it
-// knows what separates statements and what hides a semicolon, except for begin atomic.
+// statementStart returns the offset of the n-th statement, from 0, of a script. It serves error messages, so all it
+// knows of SQL is what separates statements and what can hide a semicolon, except for begin atomic.
 func statementStart(script string, n int) int {
 	begun, depth := false, 0
 	for i := 0; i < len(script); {
@@ -200,7 +200,7 @@ func statementStart(script string, n int) int {
 		case ')':
 			depth--
 		case '\'', '"':
-			i += through(rest, 1, string(c)) // a doubled quote is two strings side by side
+			i += through(rest, 1, string(c)) // a doubled quote is treated as two adjacent strings
 			continue
 		case '$':
 			if tag := dollarTag.FindString(rest); tag != "" && !inName.MatchString(script[:i]) {
@@ -213,7 +213,7 @@ func statementStart(script string, n int) int {
 	return max(0, len(strings.TrimRight(script, " \t\r\n;"))-1)
 }
 
-// through returns the length of s up to and including end, which is looked for from an offset; all of s without it.
+// through returns the length of s up to and including end, searching from an offset; all of s if there is none.
 func through(s string, from int, end string) int {
 	if i := strings.Index(s[from:], end); i >= 0 {
 		return from + i + len(end)

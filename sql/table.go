@@ -10,18 +10,18 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// VersionTable is where tern keeps the number of the last migration. It is in public, because it has to exist before
-// the schema does, and has a name of its own, because the application may use tern too.
+// VersionTable is where tern keeps the number of the last migration. It is in public because it has to exist before the
+// schema does, and has a name of its own because the application may use tern too.
 const VersionTable = "public.headway_schema_version"
 
-// Beginner is a connection, or a pool of them.
+// Beginner is a connection, or a pool of connections.
 type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// InCatalog calls do in a transaction in which what is named without a schema is PostgreSQL's. Elsewhere an operator or
-// a function that somebody has made in a schema of the search_path, for just the types that it is given, is called in
-// place of PostgreSQL's, with the rights of whoever looks. No statement_timeout ends it: ctx does.
+// InCatalog calls do in a transaction in which unqualified names are PostgreSQL's. Otherwise, an operator or a function
+// that somebody created in a schema of the search_path, for exactly the types in use, would be called in place of
+// PostgreSQL's, with the caller's rights. No statement_timeout applies: ctx bounds it.
 func InCatalog(ctx context.Context, db Beginner, do func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "set local search_path = pg_catalog, pg_temp; set local statement_timeout = 0"); err != nil {
@@ -31,10 +31,10 @@ func InCatalog(ctx context.Context, db Beginner, do func(pgx.Tx) error) error {
 	})
 }
 
-// TableError says that [VersionTable] is not as headway makes it, or somebody's who could change that: with a trigger,
-// say, that has whoever migrates do what they like.
+// TableError says that [VersionTable] is not as headway creates it, or belongs to somebody who could change that: for
+// example with a trigger that makes whoever migrates do what they like.
 type TableError struct {
-	Owner  string   // as SQL takes it
+	Owner  string   // quoted as an identifier
 	Faults []string // such as "has triggers"
 }
 
@@ -46,7 +46,7 @@ func (e *TableError) Error() string {
 
 // AccessError says that a login may not read [VersionTable], and what to do.
 type AccessError struct {
-	Login, Owner string // as SQL takes them
+	Login, Owner string // quoted as identifiers
 	Granted      bool   // headway's roles may read it
 }
 
@@ -60,8 +60,8 @@ func (e *AccessError) Error() string {
 		"headway_admin watch", e.Login, VersionTable)
 }
 
-// sqlTable looks at the table without reading it, which could call something already. Whoever owns the database, or acts
-// as headway_owner, has the schema anyway.
+// sqlTable inspects the table without reading it, since reading could already call something. The database's owner, and
+// members of headway_owner, control the schema anyway.
 const sqlTable = `
 select format('%I', current_user), format('%I', o.rolname),
   has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') as readable,
@@ -89,8 +89,8 @@ join pg_database d on d.datname = current_database()
 left join pg_roles h on h.rolname = 'headway_owner'
 where n.nspname = 'public' and c.relname = 'headway_schema_version'`
 
-// inspect reports whether there is a [VersionTable]. Where it cannot be trusted the error is a [*TableError], where it
-// cannot be read an [*AccessError].
+// inspect reports whether there is a [VersionTable]. If it cannot be trusted, the error is a [*TableError]; if it
+// cannot be read, an [*AccessError].
 func inspect(ctx context.Context, tx pgx.Tx) (exists bool, err error) {
 	var access AccessError
 	var fault TableError
@@ -110,7 +110,7 @@ func inspect(ctx context.Context, tx pgx.Tx) (exists bool, err error) {
 	return true, nil
 }
 
-// Version returns the number of the last migration that ran in a database, 0 where none has. The error may be a
+// Version returns the number of the last migration that ran in a database; 0 if none has. The error may be a
 // [*TableError] or an [*AccessError].
 func Version(ctx context.Context, conn *pgx.Conn) (version int32, err error) {
 	err = InCatalog(ctx, conn, func(tx pgx.Tx) error {
@@ -134,12 +134,12 @@ func Version(ctx context.Context, conn *pgx.Conn) (version int32, err error) {
 	return version, err
 }
 
-// errNoVersion says that the table is there and its row is not.
+// errNoVersion says that the table exists but its row does not.
 var errNoVersion = errors.New(VersionTable + " is empty, as after a dump without data, which lacks the settings too: " +
 	"drop that table and the schema headway, and run `headway migrate`, or restore the data (docs/backup.md)")
 
-// ensureTable makes the table as tern would, where there is none, and returns what drops it again unless something was
-// migrated. Tern itself takes whatever there is.
+// ensureTable creates the table as tern would, if there is none, and returns a function that drops it again unless
+// something was migrated. Tern itself accepts whatever table exists.
 func ensureTable(ctx context.Context, conn *pgx.Conn) (undo func(), err error) {
 	var exists bool
 	if err := InCatalog(ctx, conn, func(tx pgx.Tx) error {
@@ -161,7 +161,7 @@ func ensureTable(ctx context.Context, conn *pgx.Conn) (undo func(), err error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		if version, err := Version(ctx, conn); err == nil && version == 0 {
-			// Where it fails the table stays, and says 0.
+			// If it fails, the table stays, and says 0.
 			_, _ = conn.Exec(ctx, "drop table "+VersionTable)
 		}
 	}, nil

@@ -24,7 +24,7 @@ const elements = {
   "headway-progress": HeadwayProgress,
   "headway-tasks": HeadwayTasks,
 };
-// Not where a server renders a page, nor a second time.
+// Not where a server renders a page, and not a second time.
 for (const [name, element] of Object.entries(globalThis.customElements ? elements : {})) {
   if (!customElements.get(name)) customElements.define(name, element);
 }

@@ -6,7 +6,7 @@
 //     token: async () => {
 //       const answer = await fetch("/token");
 //       if (answer.status === 401) return null; // nobody is signed in
-//       if (!answer.ok) throw new Error(answer.statusText); // asked again, in a while
+//       if (!answer.ok) throw new Error(answer.statusText); // asked again after a while
 //       return answer.text();
 //     },
 //   });
@@ -16,51 +16,52 @@
 // No dependencies. Nothing here draws anything: elements.js does.
 
 /**
- * A project's progress is one's own, and kept up to date; for staff it is that of all, as of the last snapshot.
+ * For customers, a project's progress is their own, and is kept up to date; for staff it is everybody's, as of the last
+ * snapshot.
  *
  * @typedef {{done: number, total: number}} Share
  * @typedef {{done: number, total: number, percent: number, customers?: number}} Bar
  * @typedef {{project_id: number, name: string, archived_at: ?string, role: "staff" | "customer", version: number, shared: Share, progress: Bar}} Project
  * @typedef {{channel: string, project_id: ?number, last_seq: number, read_seq: number, unread: number, muted: boolean}} Channel
- * @typedef {{project_id: number, title: string, user_id?: number, reason?: string}} Told what a message is about that nobody wrote
+ * @typedef {{project_id: number, title: string, user_id?: number, reason?: string}} Told what an activity message is about
  * @typedef {{id: number, channel: string, seq: number, kind: string, sender: ?number, fullname?: ?string, content: string, task_id: ?number, data: ?Told, sent_at: string}} Message
- * @typedef {{id: number, title: string, detail: ?string, weight: number, shared: boolean, audience: string, due_at: ?string, position: number, complete: boolean, blocked_by: {id: number, title: string}[]}} Task what has to be complete before may be for others only
- * @typedef {{digest_after: ?string, time_zone: string, quiet_from: ?string, quiet_until: ?string}} Preferences of mail: after which
- *   interval, null for the usual one; when none is to come, by the clock of that zone
+ * @typedef {{id: number, title: string, detail: ?string, weight: number, shared: boolean, audience: string, due_at: ?string, position: number, complete: boolean, blocked_by: {id: number, title: string}[]}} Task blocked_by may include tasks that are only for others
+ * @typedef {{digest_after: ?string, time_zone: string, quiet_from: ?string, quiet_until: ?string}} Preferences for mail: the delay, an
+ *   interval, null for the default; and the quiet hours, by the clock of the zone
  * @typedef {Preferences & {id: number, fullname: string, email: ?string, mail_suspended_at: ?string, mail_suspended_reason: ?string}} Account
  * @typedef {{state: State, snapshot: {anew: boolean}, progress: {project: Project}, message: {message: Message}, channel: {channel: Channel}}} Events
  * @typedef {<K extends keyof Events>(type: K, listener: ?((event: CustomEvent<Events[K]>) => void), options?: boolean | AddEventListenerOptions) => void} Listen
  * @typedef {"connecting" | "open" | "waiting" | "unauthorized" | "closed"} State
  * @typedef {object} Options
- * @property {string} [url] where the gateway is; by default where the page is from
- * @property {() => Promise<?string>} token returns a new token of the application's backend; asked when the last one
- *   has run out or was refused. Null: nobody is signed in.
+ * @property {string} [url] where the gateway is; by default the page's own directory
+ * @property {() => Promise<?string>} token returns a new token from the application's backend; called when the last one
+ *   has expired or was refused. Null: nobody is signed in.
  */
 
-// Why a WebSocket ended: the gateway's codes, and that nobody said why (RFC 6455, section 7.1.5).
+// Why a WebSocket ended: the gateway's codes, and the one for no reason given (RFC 6455, section 7.1.5).
 const UNAUTHORIZED = 4401;
 const RESYNC = 4409;
 const ABNORMAL = 1006;
 
-// How often in a row new tokens may be refused.
+// How many new tokens in a row may be refused.
 const MAX_REFUSED = 3;
 
-// After so many milliseconds in which nothing came a connection is lost, though nobody said so: the gateway beats every 25 s.
+// After this many milliseconds without any data, a connection counts as lost: the gateway sends a beat every 25 s.
 const SILENCE = 60_000;
 
-// After so many milliseconds whoever looks at the page again has a snapshot read: of names and dates nothing is told.
+// After this many milliseconds, a snapshot is read when the user returns to the page: names and dates are not pushed.
 const STALE = 15_000;
 
-// How long the backend may take for a token, in milliseconds.
+// How long the backend may take to supply a token, in milliseconds.
 const TOKEN_TIMEOUT = 30_000;
 
-// How long to wait, in milliseconds, before a snapshot is read again that was older than what was told meanwhile.
+// How long to wait, in milliseconds, before reading a snapshot again that events have overtaken.
 const PAUSE = 250;
 
-// A position longer than this many characters goes into no address: proxies take some 8,000.
+// A position longer than this many characters is not put into a URL: proxies accept about 8,000.
 const MAX_POSITION = 6_000;
 
-/** What a request to the gateway was refused for. */
+/** Why the gateway refused a request. */
 export class HeadwayError extends Error {
   /** @param {number} status @param {{title?: string, detail?: string}} problem */
   constructor(status, problem) {
@@ -72,14 +73,15 @@ export class HeadwayError extends Error {
 }
 
 /**
- * A connection to the gateway. It tells, as events:
+ * A connection to the gateway. Its events are:
  *
- * - `state`: detail is a State; `open` means that what is known is up to date, `unauthorized` that connect() is to be
- *   called when there is somebody to connect for
+ * - `state`: detail is a State; `open` means that what is known is up to date, `unauthorized` that connect() should be
+ *   called once there is somebody to connect for
  * - `snapshot`: everything may have changed
- * - `progress`: detail is `{project}`; for staff it says that somebody's bar has moved, and progress() tells whose
+ * - `progress`: detail is `{project}`; for staff it means that somebody's bar has moved, and progress() tells whose
  * - `message`: detail is `{message}`; each message once, in order within its channel
- * - `channel`: detail is `{channel}`, of which the cursor or the number of unread messages has changed, or which came or went
+ * - `channel`: detail is `{channel}`, whose cursor or number of unread messages has changed, or which was added or
+ *   removed
  */
 export class Headway extends /** @type {new () => {addEventListener: Listen, removeEventListener: Listen} & EventTarget} */ (EventTarget) {
   /** @type {?number} */ userId = null;
@@ -93,7 +95,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** @type {?Promise<?string>} */ #token = null;
   /** @type {?(WebSocket | EventSource)} */ #line = null;
   /** Whether anything came through the last WebSocket. */ #through = true;
-  /** For Server-Sent Events, where nothing did. @type {?string} */ #ticket = null;
+  /** For Server-Sent Events, if nothing did. @type {?string} */ #ticket = null;
   /** @type {?{channels: Record<string, number>, projects: Record<number, number>}} */ #position = null;
   /** @type {?symbol} */ #opening = null;
   #attempts = 0;
@@ -108,20 +110,20 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** @type {Map<number, string>} */ #names = new Map();
   /** @type {Map<number, Promise<void>>} */ #people = new Map();
   /** @type {Set<number>} */ #strangers = new Set();
-  /** By channel, how far the last snapshot has counted. @type {Map<string, number>} */ #counted = new Map();
-  /** By channel, what others said that one has not read. @type {Map<string, number[]>} */ #others = new Map();
+  /** By channel, the last message that the last snapshot counted. @type {Map<string, number>} */ #counted = new Map();
+  /** By channel, the seqs of others' unread messages. @type {Map<string, number[]>} */ #others = new Map();
 
   /** @param {Options} options */
   constructor({ url = "", token }) {
     super();
-    // A folder, whether it ends with a slash or not.
+    // Always a directory, with or without a trailing slash.
     const base = new URL(url || ".", globalThis.location?.href ?? url);
     if (!base.pathname.endsWith("/")) base.pathname += "/";
     this.#url = base;
     this.#ask = token;
   }
 
-  /** Connects, and connects again whenever the connection is lost, until close() is called. */
+  /** Connects, and reconnects whenever the connection is lost, until close() is called. */
   connect() {
     if (this.state !== "closed" && this.state !== "unauthorized") return;
     this.#refused = this.#attempts = 0;
@@ -131,7 +133,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     this.#open();
   }
 
-  /** Ends the connection. connect() takes it up where it was. */
+  /** Ends the connection. connect() resumes it where it was. */
   close() {
     this.#end();
     this.#tell("closed");
@@ -153,7 +155,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     line?.close();
   }
 
-  // The network is back, or somebody looks, perhaps after the machine slept.
+  // The network is back, or the user looks at the page, perhaps after the machine slept.
   #wake = () => {
     if (globalThis.document?.visibilityState === "hidden") return;
     if (this.state === "waiting") {
@@ -192,12 +194,12 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
 
   async #open() {
     this.#tell("connecting");
-    if (this.state !== "connecting") return; // whoever was told has closed it
+    if (this.state !== "connecting") return; // a listener has closed it
     const opening = (this.#opening = Symbol("opening"));
     const token = await this.#current().catch(() => undefined);
-    if (opening !== this.#opening) return; // closed meanwhile
+    if (opening !== this.#opening) return; // closed in the meantime
     if (token === null) return this.#refuse();
-    if (token === undefined) return this.#again(); // the backend is out of reach
+    if (token === undefined) return this.#again(); // the backend cannot be reached
     this.#openSocket(token);
   }
 
@@ -221,15 +223,16 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     };
   }
 
-  // Nothing came through a WebSocket. If the gateway is within reach, it is tried once more, as it may only just have come
-  // back; if then nothing comes through, there is a proxy that lets none, and a ticket for Server-Sent Events.
+  // Nothing came through a WebSocket. If the gateway can be reached, a WebSocket is tried once more, as it may only
+  // just have come back; if again nothing comes through, some proxy blocks it, and a ticket for Server-Sent Events is
+  // used.
   async #askForTicket() {
     this.#tell("connecting");
     if (this.state !== "connecting") return;
     const opening = (this.#opening = Symbol("opening"));
     try {
       const { ticket } = await this.request("POST", "api/ticket");
-      if (opening !== this.#opening) return; // closed meanwhile
+      if (opening !== this.#opening) return; // closed in the meantime
       this.#ticket = ticket;
       this.#open();
     } catch (error) {
@@ -239,7 +242,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     }
   }
 
-  // They tell the same, and end with their token; then a WebSocket is tried again.
+  // Server-Sent Events carry the same events, and end with their token; then a WebSocket is tried again.
   /** @param {string} ticket */
   #openEvents(ticket) {
     this.#through = true;
@@ -254,7 +257,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     source.onerror = () => source === this.#line && this.#lose(); // its ticket is used up
   }
 
-  // Another token may do, but not for ever.
+  // A new token may help, but not forever.
   #unwelcome() {
     this.#drop();
     this.#token = null;
@@ -268,7 +271,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     this.#tell("unauthorized");
   }
 
-  // Many clients lose their connection at the same moment: most of the delay is by chance.
+  // Many clients lose their connection at the same moment: most of the delay is random.
   #again() {
     this.#ticket = null;
     const delay = Math.min(30_000, 500 * 2 ** this.#attempts++);
@@ -295,7 +298,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     return this.#token;
   }
 
-  // A connection outlives its first token: the gateway takes the next before the one in use runs out.
+  // A connection outlives its first token: the gateway accepts the next one before the current one expires.
   /** @param {WebSocket} socket @param {string} token */
   #renewLater(socket, token) {
     const left = remaining(token);
@@ -375,11 +378,11 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     this.projects = new Map(snapshot.projects.map((/** @type {Project} */ p) => [p.project_id, p]));
     this.channels = new Map(snapshot.channels.map((/** @type {Channel} */ c) => [c.channel, c]));
     this.#counted = new Map(snapshot.channels.map((/** @type {Channel} */ c) => [c.channel, c.last_seq]));
-    this.#people.clear(); // somebody new may be among them
+    this.#people.clear(); // there may be somebody new among them
     this.#strangers.clear();
   }
 
-  // What one belongs to has changed: ask for it, beside what is told.
+  // Memberships have changed: read a snapshot, while events continue.
   async #refresh() {
     this.#stale = true;
     if (this.#refreshing) return;
@@ -401,14 +404,14 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
         }
       }
     } catch {
-      if (line && line === this.#line) this.#lose(); // comes back with a snapshot
+      if (line && line === this.#line) this.#lose(); // reconnects with a snapshot
     } finally {
       this.#refreshing = false;
     }
   }
 
-  // Whether something was told while a snapshot was on its way that is not in it.
-  /** @param {any} snapshot @param {Map<string, number>} read how far one had read before */
+  // Whether an event that a snapshot does not include arrived while the snapshot was on its way.
+  /** @param {any} snapshot @param {Map<string, number>} read the cursors before */
   #overtook(snapshot, read) {
     /** @param {Channel} c */
     const readOn = (c) => {
@@ -429,7 +432,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
       if (message.seq <= (this.#position.channels[message.channel] ?? 0)) return;
       this.#position.channels[message.channel] = message.seq;
     }
-    // After "resumed" the snapshot has counted what is told now.
+    // After "resumed", the messages that follow are already counted in the snapshot.
     if (channel && message.seq > channel.last_seq) {
       channel.last_seq = message.seq;
       if (message.sender !== this.userId) {
@@ -444,10 +447,10 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** @param {any} event */
   #takeProgress(event) {
     const project = this.projects.get(event.project_id);
-    // What is one's own may come after the part of the same version that all share.
+    // The user's own part may arrive after the shared part of the same version.
     if (!project || event.version < project.version || (event.version === project.version && !event.progress)) return;
     if (project.role === "customer") {
-      // What is one's own is told only when it changed: otherwise it stays beside what all share.
+      // The user's own part is sent only when it has changed: otherwise it is kept and added to the shared part.
       const own = { done: project.progress.done - project.shared.done, total: project.progress.total - project.shared.total };
       const done = event.shared.done + own.done;
       const total = event.shared.total + own.total;
@@ -457,13 +460,13 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     project.shared = event.shared;
     project.version = event.version;
     if (this.#position) this.#position.projects[event.project_id] = event.version;
-    // Somebody has joined or left, or a bar of somebody else's has moved.
+    // Somebody has joined or left, or somebody else's bar has moved.
     if (project.role === "customer" && !event.progress && event.shared.done === done && event.shared.total === total) return;
     this.#emit("progress", { project });
   }
 
-  // The cursor was read at another moment than the last message: what was told since is unread, too, and what has not been
-  // told yet is counted already. One that was read before the snapshot is in it.
+  // The cursor was read at another moment than the last message: messages received since are unread, too, and those not
+  // received yet are already counted. A cursor read before the snapshot is included in it.
   /** @param {{channel: string, last_seq: number, read_seq: number, unread: number}} event */
   #takeCursor(event) {
     const channel = this.channels.get(event.channel);
@@ -482,7 +485,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     this.#emit("channel", { channel });
   }
 
-  /** Asks the gateway. @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
+  /** Sends a request to the gateway. @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
   async request(method, path, body) {
     for (let attempt = 0; ; attempt++) {
       const token = this.#current();
@@ -492,7 +495,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
         body: body && JSON.stringify(body),
       });
       if (response.status === 401 && attempt === 0) {
-        if (this.#token === token) this.#token = null; // it has run out: once more with a new one
+        if (this.#token === token) this.#token = null; // it has expired: once more with a new one
         continue;
       }
       const answer = await response.json().catch(() => ({}));
@@ -502,17 +505,17 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     }
   }
 
-  /** Everything about oneself, at this moment. */
+  /** Everything about the user, at this moment. */
   snapshot() {
     return this.request("GET", "api/snapshot");
   }
 
-  /** The tasks that are for a customer, by default oneself. @param {number} project @param {number} [user] @returns {Promise<Task[]>} */
+  /** The tasks that are for a customer, by default the user. @param {number} project @param {number} [user] @returns {Promise<Task[]>} */
   tasks(project, user) {
     return this.request("GET", `api/projects/${project}/tasks${user ? `?user_id=${user}` : ""}`);
   }
 
-  /** The bars that one may see: one's own, or as staff everybody's. @param {number} project @returns {Promise<(Bar & {user_id: number, fullname: string, version: number})[]>} */
+  /** The bars that the user may see: their own or, for staff, everybody's. @param {number} project @returns {Promise<(Bar & {user_id: number, fullname: string, version: number})[]>} */
   progress(project) {
     return this.request("GET", `api/projects/${project}/progress`);
   }
@@ -522,17 +525,17 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     return this.request("GET", `api/projects/${project}/people`);
   }
 
-  /** Completes a task, as staff for a customer. @param {number} task @param {number} [user] */
+  /** Completes a task; staff do so for a customer. @param {number} task @param {number} [user] */
   complete(task, user) {
     return this.request("POST", `api/tasks/${task}/complete`, user ? { user_id: user } : undefined);
   }
 
-  /** Opens a task again. @param {number} task @param {string} [reason] @param {number} [user] */
+  /** Reopens a task. @param {number} task @param {string} [reason] @param {number} [user] */
   reopen(task, reason, user) {
     return this.request("POST", `api/tasks/${task}/reopen`, { reason, ...(user && { user_id: user }) });
   }
 
-  /** A page of a channel: the newest messages, or those before or after one. @param {string} channel @param {{after?: number, before?: number, limit?: number}} [page] @returns {Promise<Message[]>} */
+  /** A page of a channel: the newest messages, or those before or after a given one. @param {string} channel @param {{after?: number, before?: number, limit?: number}} [page] @returns {Promise<Message[]>} */
   async messages(channel, page = {}) {
     const query = new URLSearchParams(Object.entries(page).filter(([, n]) => n !== undefined).map(([k, n]) => [k, String(n)]));
     const messages = await this.request("GET", `api/channels/${channel}/messages?${query}`);
@@ -552,30 +555,30 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** Marks a channel read, by default all of it. @param {string} channel @param {number} [through] */
   async markRead(channel, through) {
     const { read_seq } = await this.request("POST", `api/channels/${channel}/read`, { through_seq: through });
-    // The gateway tells all windows, but not at once where the database notifies nothing.
+    // The gateway notifies all windows, but not at once if the database notifies nothing.
     const last_seq = this.channels.get(channel)?.last_seq ?? Infinity;
     if (read_seq >= last_seq) this.#takeCursor({ channel, last_seq, read_seq, unread: 0 });
     return read_seq;
   }
 
-  /** Keeps a channel out of one's mail, or lets it in again. @param {string} channel @param {boolean} muted */
+  /** Excludes a channel from the user's mail, or includes it again. @param {string} channel @param {boolean} muted */
   async mute(channel, muted) {
     await this.request("PUT", `api/channels/${channel}/muted`, { muted });
     this.#change(channel, { muted });
   }
 
-  /** Oneself, with mail preferences. @returns {Promise<Account>} */
+  /** The user's account, with mail preferences. @returns {Promise<Account>} */
   account() {
     return this.request("GET", "api/account");
   }
 
-  /** Changes some of one's mail preferences. @param {Partial<Preferences>} changes */
+  /** Changes some of the user's mail preferences. @param {Partial<Preferences>} changes */
   async prefer(changes) {
     await this.request("PATCH", "api/account", { account: changes });
   }
 
   /**
-   * The name of somebody in one's projects, or nothing where they have left.
+   * The name of somebody in one of the user's projects, or an empty string if they have left.
    * @param {?number} user @param {?number} [project] where to look, by default everywhere
    * @returns {Promise<string>}
    */
@@ -585,7 +588,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     const projects = project ? [project] : [...this.projects.keys()];
     if (!this.#names.has(user)) await this.#meet(projects);
     if (!this.#names.has(user)) {
-      // Nobody is told who comes to a project: they may have come since. That is asked once for each.
+      // Joining a project is not announced: they may have joined since. That is looked up once for each of them.
       if (!this.#strangers.has(user)) for (const id of projects) this.#people.delete(id);
       this.#strangers.add(user);
       await this.#meet(projects);
@@ -593,7 +596,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     return this.#names.get(user) ?? "";
   }
 
-  /** Learns the names of projects, once. @param {number[]} projects */
+  /** Fetches the names of people in projects, once. @param {number[]} projects */
   async #meet(projects) {
     await Promise.all(projects.map((project) => {
       const met = this.#people.get(project) ?? this.people(project).then(
@@ -606,8 +609,8 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   }
 }
 
-// For how long a token is still good, in milliseconds; NaN where it does not say. A browser's clock may be wrong: one that
-// is ahead makes it no less than a tenth of the token's life, one that is behind no more than all of it.
+// How long a token remains valid, in milliseconds; NaN if it does not say. The browser's clock may be wrong: if it is
+// ahead, the result is at least a tenth of the token's life; if it is behind, at most all of it.
 /** @param {string} token */
 function remaining(token) {
   try {

@@ -1,5 +1,5 @@
-// What the page itself says; what its elements say is in languages/. A language that is here is offered to whoever
-// prefers it, or asks for it in the address: /?lang=de.
+// What the page itself says; what its elements say is in languages/. A language listed here is used for whoever prefers
+// it, or requests it in the address: /?lang=de.
 
 import { english } from "./languages/en.js";
 import { german } from "./languages/de.js";

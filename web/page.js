@@ -1,4 +1,4 @@
-// The page: who is here, and for them one project at a time.
+// The page: who is using it, and one of their projects at a time.
 
 import { Headway, HeadwayError } from "./headway.js";
 import { phrase, translate, use } from "./elements.js";
@@ -6,13 +6,13 @@ import { languages } from "./page-words.js";
 
 /** @typedef {{id: number, name: string, role: "customer" | "staff"}} Person */
 
-/** Where a token that was pasted is kept, for this tab alone. */
+/** Where a pasted token is kept, for this tab only. */
 const TOKEN = "headway-token";
 
 /** @type {<T extends HTMLElement>(id: string) => T} */
 const by = (id) => /** @type {any} */ (document.getElementById(id));
 
-/** The language of the page: what the address asks for, or else what the browser prefers. */
+/** The language of the page: the one in the address, or else the browser's preference. */
 const language = [new URLSearchParams(location.search).get("lang") ?? "", ...navigator.languages]
   .map((l) => l.split("-")[0])
   .find((l) => Object.hasOwn(languages, l)) ?? "en";
@@ -24,15 +24,15 @@ document.documentElement.lang = language;
 translate(languages[language].elements);
 for (const element of document.querySelectorAll("[data-say]")) element.textContent = say(/** @type {any} */ (element).dataset.say);
 
-/** What the server says of itself: in a demo, who one may be. @type {{people?: Person[], token_url?: string}} */
+/** What the server says about itself: in a demo, the people to choose from. @type {{people?: Person[], token_url?: string}} */
 const config = await fetch("page.json").then((r) => (r.ok ? r.json() : {})).catch(() => ({}));
 
 const account = /** @type {HTMLDialogElement} */ (by("account"));
 
 /** @type {?Headway} */ let headway = null;
-/** The project in view. */
+/** The project on display. */
 let project = 0;
-/** The channel in view. */
+/** The channel on display. */
 let channel = "";
 
 /** The person that the address names. */
@@ -40,7 +40,7 @@ function person() {
   return config.people?.find((p) => `#${p.id}` === location.hash);
 }
 
-/** Returns a token, or null where nobody is signed in. */
+/** Returns a token, or null if nobody is signed in. */
 async function token() {
   const chosen = person();
   if (!config.people || !config.token_url) return sessionStorage.getItem(TOKEN);
@@ -84,7 +84,7 @@ function button(someone) {
   return item;
 }
 
-/** Begins as whoever is signed in now. */
+/** Starts as whoever is signed in now. */
 function start() {
   headway?.close();
   headway = null;
@@ -102,7 +102,7 @@ function start() {
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */ let worry;
 
-/** Says how the connection is, where it is not as it should be for more than a moment. @param {Headway} client */
+/** Shows the state of the connection if it has been bad for more than a moment. @param {Headway} client */
 function tell(client) {
   clearTimeout(worry);
   if (client.state === "unauthorized") {
@@ -127,7 +127,7 @@ function draw(client) {
   const staff = found.role === "staff";
   const unread = [...client.channels.values()].reduce((sum, c) => sum + c.unread, 0);
   document.title = `${unread ? `(${unread}) ` : ""}${found.name}`;
-  if (!client.channels.has(channel)) choose(project); // they were taken out of it
+  if (!client.channels.has(channel)) choose(project); // the user was removed from it
   by("title").textContent = named(found);
   by("greeting").textContent = staff ? say("greeting_staff") : say("greeting", { name: client.fullname });
   by("tasks-title").textContent = say(staff ? "tasks_staff" : "tasks");
@@ -137,7 +137,7 @@ function draw(client) {
   title(client);
 
   const select = /** @type {HTMLSelectElement} */ (by("project"));
-  // Only what is other than it was: a list that is open would close.
+  // Only if something has changed: an open list would close.
   const projects = [...client.projects.values()].map((p) => new Option(named(p), String(p.project_id)));
   if (projects.map((o) => o.outerHTML).join() !== [...select.options].map((o) => o.outerHTML).join()) select.replaceChildren(...projects);
   select.value = String(project);
@@ -145,12 +145,12 @@ function draw(client) {
   show("view");
 }
 
-/** What a project is called. @param {import("./headway.js").Project} project */
+/** The display name of a project. @param {import("./headway.js").Project} project */
 function named({ name, archived_at }) {
   return archived_at ? say("archived", { name }) : name;
 }
 
-/** Shows a project, and a channel, by default its own. @param {number} id @param {string} [name] */
+/** Shows a project and a channel, by default the project's own. @param {number} id @param {string} [name] */
 function choose(id, name = `project_${id}`) {
   project = id;
   channel = name;
@@ -197,7 +197,7 @@ by("who").addEventListener("click", () => {
   account.showModal();
 });
 account.addEventListener("close", () => by("preferences").replaceChildren());
-account.addEventListener("click", (event) => void (event.target === account && account.close())); // beside it
+account.addEventListener("click", (event) => void (event.target === account && account.close())); // outside the dialog's content
 by("close").addEventListener("click", () => account.close());
 by("leave").addEventListener("click", () => {
   account.close();

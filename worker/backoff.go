@@ -20,13 +20,13 @@ func (b *backoff) pause() time.Duration {
 	return jitter(pause)
 }
 
-// reset begins anew, after success.
+// reset starts over, after success.
 func (b *backoff) reset() { b.next = 0 }
 
-// jitter returns between a half of d and one and a half, so that replicas do not act in step.
+// jitter returns between half of d and one and a half times d, so that replicas do not act in step.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
-// pause waits for d and returns true, or false as soon as ctx is done.
+// pause waits for d and returns true, or returns false as soon as ctx is done.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

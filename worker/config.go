@@ -24,68 +24,69 @@ import (
 	"headway/worker/smtp"
 )
 
-// Config is what the environment says. [LoadConfig] makes one; a program that runs the worker itself gives it a map
-// instead of the environment. Everything about when mail is due is a setting in the database: that belongs to the
-// administrator at psql.
+// Config is the configuration from the environment. [LoadConfig] makes one; a program that runs the worker itself
+// passes it a map instead of the environment. Everything about when mail is due is a setting in the database: that is
+// for the administrator to change from psql.
 type Config struct {
-	// DatabaseURL is where the schema lives, as a URL or in libpq's key=value form. Empty: libpq's PG* variables. It
-	// may be a pooler in any mode.
+	// DatabaseURL is where the schema is, as a URL or in libpq's key=value form. Empty: libpq's PG* variables. It may
+	// be a pooler in any mode.
 	DatabaseURL string `env:"DATABASE_URL"`
 
 	// ListenURL is a direct connection to the same database, or a pooler in session mode: LISTEN needs one. Empty:
 	// DatabaseURL.
 	ListenURL string `env:"HEADWAY_LISTEN_URL"`
 
-	// AllowMoreRights has the worker run as a login that may do more than fold and send.
+	// AllowMoreRights lets the worker run as a login that may do more than fold and send.
 	AllowMoreRights bool `env:"HEADWAY_ALLOW_MORE_RIGHTS, default=false"`
 
-	// PollInterval is how often the worker looks although nobody rang, from 10ms on. It is a safety net: no fact waits
-	// for it while notifications work.
+	// PollInterval is how often the worker looks without having been notified, at least 10ms. It is a safety net: no
+	// fact waits for it while notifications work.
 	PollInterval time.Duration `env:"HEADWAY_POLL_INTERVAL, default=5s"`
 
-	// SMTP is the server that takes digests. Nil: no digest is reserved or sent.
+	// SMTP is the server that digests are sent to. Nil: no digest is reserved or sent.
 	SMTP *smtp.Server `env:"HEADWAY_SMTP_URL, noinit"`
 
-	// MailFrom is the sender of digests. It is needed if there is an SMTP server.
+	// MailFrom is the sender of digests. Required with SMTP.
 	MailFrom Address `env:"HEADWAY_MAIL_FROM"`
 
-	// DigestSchedule is when digests are looked for.
+	// DigestSchedule is when to look for digests that are due.
 	DigestSchedule Schedule `env:"HEADWAY_DIGEST_SCHEDULE, default=*/5 * * * *"`
 
-	// DigestConcurrency is the number of SMTP connections at a time, from 1 to 100.
+	// DigestConcurrency is the number of concurrent SMTP connections, from 1 to 100.
 	DigestConcurrency int `env:"HEADWAY_DIGEST_CONCURRENCY, default=4"`
 
-	// AppURL is the application's address, for links in mail, without user and password. Nil: mail has no links.
+	// AppURL is the application's address, for links in mail, without user and password. Nil: no links in mail.
 	AppURL *url.URL `env:"HEADWAY_APP_URL, noinit"`
 
-	// HTTPAddr is where health, metrics, the unsubscribe page and the gateway are served, as host:port or :port. Empty: nowhere.
+	// HTTPAddr is where health, metrics, the unsubscribe page and the gateway are served, as host:port or :port. Empty:
+	// not served.
 	HTTPAddr string `env:"HEADWAY_HTTP_ADDR"`
 
 	// TokenSecret is the key of the HS256 tokens that the gateway accepts, 32 bytes or more. Empty: no gateway.
 	TokenSecret Secret `env:"HEADWAY_TOKEN_SECRET"`
 
-	// TokenKeys is a file with the JSON Web Key Set of the RS256 or EdDSA tokens that the gateway accepts, in place of
-	// TokenSecret.
+	// TokenKeys names a file with the JSON Web Key Set of the RS256 or EdDSA tokens that the gateway accepts, in place
+	// of TokenSecret.
 	TokenKeys string `env:"HEADWAY_TOKEN_JWKS"`
 
-	// TokenAudience is what the gateway's tokens have to name as their audience.
+	// TokenAudience is the audience that the gateway's tokens must name.
 	TokenAudience string `env:"HEADWAY_TOKEN_AUDIENCE, default=headway"`
 
-	// AllowedOrigins are the pages that may connect to the gateway, such as https://app.example.com.
+	// AllowedOrigins are the origins of pages that may connect to the gateway, such as https://app.example.com.
 	AllowedOrigins []string `env:"HEADWAY_ALLOWED_ORIGINS"`
 
 	// LogFormat is text or json. Empty: text on a terminal, else json.
 	LogFormat string `env:"HEADWAY_LOG_FORMAT"`
 }
 
-// LoadConfig reads the configuration through getenv, usually [os.Getenv]; a variable that is empty counts as not set.
-// The error joins every problem there is, each naming the variable, its value unless that may hold a secret, and what
-// would be right.
+// LoadConfig reads the configuration through getenv, usually [os.Getenv]; an empty variable counts as unset. The error
+// joins all problems, each with the name of the variable, its value unless that may hold a secret, and what would be
+// right.
 func LoadConfig(getenv func(string) string) (Config, error) {
 	variables := &variables{getenv: getenv, refused: map[string]bool{}}
 	var problems []error
 	for {
-		// The decoder stops at the first value that it cannot read: hide that one and read again.
+		// The decoder stops at the first value that it cannot read: hide that one and decode again.
 		var config Config
 		err := envconfig.ProcessWith(context.Background(), &envconfig.Config{Target: &config, Lookuper: variables})
 		if err == nil {
@@ -100,13 +101,14 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 	}
 }
 
-// serviceLink matches what Kubernetes tells every container of a service that is called headway, or something after it.
+// serviceLink matches the variables that Kubernetes sets in every container for a service whose name is or starts with
+// headway.
 var serviceLink = regexp.MustCompile(`^HEADWAY_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$`)
 
-// Unknown returns the names, sorted, that stand in environ, which is [os.Environ] or like it, and look like a variable of
-// [Config] without being one: whoever misspelt a name would else get its default.
+// Unknown returns the sorted names in environ, which is [os.Environ] or similar, that look like a variable of [Config]
+// but are none: a misspelled name would otherwise silently get its default.
 func Unknown(environ []string) (names []string) {
-	known := []string{"HEADWAY_POSTGRES_BINDIR"} // whose programs the demo and the tests boot
+	known := []string{"HEADWAY_POSTGRES_BINDIR"} // for the PostgreSQL that the demo and the tests boot
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
 		known = append(known, name)
@@ -121,7 +123,7 @@ func Unknown(environ []string) (names []string) {
 	return names
 }
 
-// variables looks variables up and remembers which one it was asked for last.
+// variables looks variables up and remembers the last one asked for.
 type variables struct {
 	getenv  func(string) string
 	asked   string
@@ -135,7 +137,7 @@ func (v *variables) Lookup(name string) (string, bool) {
 	return value, value != "" && !v.refused[name]
 }
 
-// want says in words what is wanted where Go's own packages report what they did not get.
+// want says in words what is wanted, where Go's own packages report what they did not get.
 func want(err error) string {
 	var number *strconv.NumError
 	var notURL *url.Error
@@ -153,19 +155,19 @@ func want(err error) string {
 	}
 }
 
-// problem names a variable, its value unless that may hold a secret, and what to do.
+// problem describes a problem: the variable, its value unless that may hold a secret, and what to do.
 func problem(name, value, want string) error {
 	switch {
 	case slices.Contains([]string{"DATABASE_URL", "HEADWAY_LISTEN_URL", "HEADWAY_SMTP_URL", "HEADWAY_TOKEN_SECRET"}, name):
 		return fmt.Errorf("%s: %s", name, want)
-	case name == "HEADWAY_APP_URL" && strings.Contains(value, "@"): // what could not be read of it may be a part of a password
+	case name == "HEADWAY_APP_URL" && strings.Contains(value, "@"): // the unparsable part may contain a password
 		return fmt.Errorf("%s: want an address such as https://app.example.com, without user and password", name)
 	default:
 		return fmt.Errorf("%s is %q: %s", name, value, want)
 	}
 }
 
-// check returns what can be said only of values that could be read, those that were not refused.
+// check makes the checks that need decoded values, for the variables that were not refused.
 func (c *Config) check(refused map[string]bool) (problems []error) {
 	report := func(name, value, want string) {
 		if !refused[name] {
@@ -231,7 +233,7 @@ func (c *Config) check(refused map[string]bool) (problems []error) {
 	return problems
 }
 
-// isOrigin reports whether an origin of a page is written as browsers send it (RFC 6454, section 6.2).
+// isOrigin reports whether a page's origin is written as browsers send it (RFC 6454, section 6.2).
 func isOrigin(origin string) bool {
 	u, err := url.Parse(origin)
 	if err != nil {
@@ -263,7 +265,7 @@ func (a *Address) EnvDecode(_ context.Context, value string) error {
 }
 
 // Schedule is a cron expression in robfig/cron's standard form: five fields or a descriptor such as @hourly, with
-// CRON_TZ=Europe/Lisbon in front for another time zone than the process has.
+// CRON_TZ=Europe/Lisbon in front for a time zone other than the process's.
 type Schedule struct {
 	cron.Schedule
 	Spec string
@@ -272,7 +274,7 @@ type Schedule struct {
 // EnvDecode implements [envconfig.Decoder].
 func (s *Schedule) EnvDecode(_ context.Context, value string) error {
 	const want = "want five cron fields such as */5 * * * *, or @hourly, after CRON_TZ=Europe/Lisbon for a time zone"
-	// The parser looks for the end of a time zone and panics where there is none.
+	// The parser looks for the end of a time zone and panics if there is none.
 	if strings.Contains(value, "TZ=") && !strings.Contains(strings.TrimSpace(value), " ") {
 		return errors.New(want)
 	}
@@ -283,7 +285,7 @@ func (s *Schedule) EnvDecode(_ context.Context, value string) error {
 	if parsed.Next(time.Now()).IsZero() {
 		return errors.New("that never comes: " + want)
 	}
-	// The parser takes whatever is less for a second.
+	// The parser turns anything shorter into a second.
 	if _, every, ok := strings.Cut(value, "@every "); ok {
 		if interval, err := time.ParseDuration(every); err == nil && interval < time.Second {
 			return errors.New("want a second or more after @every, such as @every 5m")
@@ -296,7 +298,7 @@ func (s *Schedule) EnvDecode(_ context.Context, value string) error {
 	return nil
 }
 
-// Secret is never printed.
+// Secret is a value that is never printed.
 type Secret []byte
 
 // String implements [fmt.Stringer].

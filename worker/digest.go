@@ -17,37 +17,36 @@ import (
 )
 
 const (
-	// sendLease is how long a digest belongs to the worker that claimed it, and again once an attempt was begun.
+	// sendLease is how long a digest belongs to the worker that claimed it; it starts again when an attempt begins.
 	sendLease = 5 * time.Minute
 
-	// sendGrace is how long the mail in hand may take after the worker was told to stop.
+	// sendGrace is how long the mail in hand may take after the worker is told to stop.
 	sendGrace = 12 * time.Second
 
-	// recordGrace is how long it may take after that to record how it ended. Both together leave time to retire.
+	// recordGrace is how long recording its outcome may take after that. The two together leave time to retire.
 	recordGrace = 3 * time.Second
 
-	// ledgerTimeout bounds a statement of the ledger. A reservation, or what deletes the old ones, may take a while.
+	// ledgerTimeout bounds a statement on the ledger. Reserving, or deleting old digests, may take a while.
 	ledgerTimeout = 5 * time.Minute
 
-	// reserveBatch bounds one reservation, which is one transaction.
+	// reserveBatch bounds one reservation, which is a single transaction.
 	reserveBatch = 1000
 )
 
 // Mailer reserves digests and sends what is reserved. Any number of them, in any number of processes, may do so at
-// once: who sends what is settled by the ledger, headway.digest, and what the ledger says is committed before the mail
-// server hears of it.
+// once: the ledger, headway.digest, settles who sends what, and it is committed before the mail server is contacted.
 type Mailer struct {
 	Pool     *pgxpool.Pool
-	WorkerID string // a UUID, whose last group gives way to a random one in digest.claimed_by
+	WorkerID string // a UUID, whose last group is replaced by a random one in digest.claimed_by
 	Composer *mail.Composer
 	Sender   *smtp.Pool
 	Log      *slog.Logger
 
-	// Concurrency is the number of digests on their way at a time, each on its own SMTP connection, from 1 on.
+	// Concurrency is the number of digests being sent at a time, each over its own SMTP connection; at least 1.
 	Concurrency int
 
-	// Observe is told how each attempt ended: sent, or an outcome of [smtp.Error] with its reason. Several may be told
-	// at once. Nil: nobody is.
+	// Observe is called with how each attempt ended: sent, or an outcome of [smtp.Error] with its reason. It may be
+	// called concurrently. May be nil.
 	Observe func(digestID int64, outcome string, reason error)
 }
 
@@ -66,7 +65,7 @@ func NewMailer(config Config, pool *pgxpool.Pool, workerID string, log *slog.Log
 
 const sqlReserve = `select headway.reserve_digests($1)`
 
-// Reserve writes down who is due now and returns how many they are.
+// Reserve reserves digests for everyone who is due now and returns how many.
 func (m *Mailer) Reserve(ctx context.Context) (reserved int, err error) {
 	for {
 		var batch int
@@ -74,7 +73,7 @@ func (m *Mailer) Reserve(ctx context.Context) (reserved int, err error) {
 			return reserved, fmt.Errorf("reserve digests: %w", err)
 		}
 		reserved += batch
-		if batch == 0 { // rather than less than a batch: whoever's rows were held just then is passed over
+		if batch == 0 { // rather than smaller than a full batch: people whose rows are locked at the moment are skipped
 			return reserved, nil
 		}
 	}
@@ -82,7 +81,7 @@ func (m *Mailer) Reserve(ctx context.Context) (reserved int, err error) {
 
 const sqlToSend = `select headway.digests_to_send()`
 
-// waiting returns how many digests wait to be sent now.
+// waiting returns how many digests can be sent now.
 func (m *Mailer) waiting(ctx context.Context) (digests int, err error) {
 	if err := m.quickly(ctx, &digests, lazily, sqlToSend); err != nil {
 		return 0, fmt.Errorf("digests to send: %w", err)
@@ -90,11 +89,11 @@ func (m *Mailer) waiting(ctx context.Context) (digests int, err error) {
 	return digests, nil
 }
 
-// Send sends whatever waits to be sent now, several at a time, and returns how many a server took. What a server
-// refuses is in the ledger and in the log; an error is trouble with the database, or with the server as such. Once ctx
-// is done no further digest is begun, and those in hand are finished.
+// Send sends everything that can be sent now, several digests at a time, and returns how many a server took. What a
+// server refuses is in the ledger and in the log; an error means trouble with the database, or with the server as such.
+// Once ctx is done, no further digest is begun, and those in hand are finished.
 func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
-	// The server is bothered only if there is something for it.
+	// Contact the server only if there is something for it.
 	waiting, err := m.waiting(ctx)
 	if err != nil {
 		return 0, err
@@ -102,17 +101,17 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 	var taken, started, ahead atomic.Int64
 	var drained atomic.Bool
 	unserved := make(chan error, m.Concurrency)
-	// Where the database is in trouble the others begin nothing more, but what they have in hand is not cut short.
+	// If the database is in trouble, the others begin nothing more, but what they have in hand is not cut short.
 	group, going := errgroup.WithContext(ctx)
 	var send func() error
-	// start starts as many senders as there is work for, and may still be.
+	// start starts as many senders as there is work for, within the limit.
 	start := func(waiting int) {
 		senders := 0
 		for senders < waiting && started.Add(1) <= int64(m.Concurrency) {
 			senders++
 			group.Go(func() error { return m.guard(send) })
 		}
-		ahead.Store(int64(waiting - senders)) // nobody prepares what another one could begin with
+		ahead.Store(int64(waiting - senders)) // prepare ahead only what no other sender could start with
 	}
 	send = func() (err error) {
 		s := &sender{Mailer: m, ahead: &ahead}
@@ -121,7 +120,7 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 			found, ok, err := s.sendOne(ctx, going)
 			switch {
 			case errors.As(err, new(*smtp.Error)):
-				// The server may want fewer connections: those that have one go on.
+				// The server may want fewer connections: the senders that have one carry on.
 				unserved <- err
 				return nil
 			case err != nil:
@@ -132,12 +131,12 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 			case ok:
 				taken.Add(1)
 			}
-			if started.Load() < int64(m.Concurrency) { // more may have been reserved meanwhile
+			if started.Load() < int64(m.Concurrency) { // more may have been reserved in the meantime
 				waiting, err := m.waiting(ctx)
 				if err != nil {
 					return err
 				}
-				start(waiting - 1) // this one goes on, too
+				start(waiting - 1) // this one carries on, too
 			}
 		}
 		return nil
@@ -151,7 +150,7 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 	switch {
 	case err == nil:
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
-		err = nil // it waited for a connection, with nothing in hand
+		err = nil // it was waiting for a connection, with nothing in hand
 	case drained.Load() && errors.As(err, new(*smtp.Error)):
 		m.Log.Warn("fewer connections to the mail server could be had than asked for", slog.Any("error", err))
 		err = nil
@@ -159,7 +158,7 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 	return int(taken.Load()), err
 }
 
-// guard makes an error of a panic.
+// guard turns a panic into an error.
 func (m *Mailer) guard(do func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {

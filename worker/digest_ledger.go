@@ -14,16 +14,17 @@ import (
 	"headway/worker/smtp"
 )
 
-// claim is what headway.claim_digest returns: what there is to say, or, where that was rendered before, the very mail.
+// claim is what headway.claim_digest returns: what there is to say or, if that was rendered before, the mail itself.
 type claim struct {
 	mail.Content
 	Mail     []byte `json:"mail"`
-	fresh    bool   // Mail was composed just now
+	fresh    bool   // Mail was just composed
 	claimant string
 }
 
-// claimant is the holder of one claim, not of another one by this worker. What became of an attempt is said again if the
-// answer was lost, and then the next attempt may be in the hands of another sender: it must not be taken for its word.
+// claimant returns the id of one claim, distinct even from other claims by this worker. The outcome of an attempt is
+// reported again if the answer was lost, and by then another sender may be making the next attempt: the repeated report
+// must not count as its outcome.
 func (m *Mailer) claimant() string {
 	const last = len("00000000-0000-0000-0000-")
 	return m.WorkerID[:last] + uuid.NewString()[last:]
@@ -31,8 +32,8 @@ func (m *Mailer) claimant() string {
 
 const sqlClaim = `select headway.claim_digest($1, $2)`
 
-// prepare claims a digest and has its mail ready, nil if there is none. One that cannot be composed ends there; the next
-// one is tried, until going is done.
+// prepare claims a digest and gets its mail ready; nil if there is none. A digest that cannot be composed ends there
+// and the next one is tried, until going is done.
 func (m *Mailer) prepare(ctx, going context.Context) (*claim, error) {
 	ctx, cancel := linger(ctx, sendLease, sendGrace)
 	defer cancel()
@@ -50,7 +51,7 @@ func (m *Mailer) prepare(ctx, going context.Context) (*claim, error) {
 		if err == nil {
 			return c, nil
 		}
-		// It would be no better the next time, and no other is to wait for it.
+		// It would fare no better the next time, and no other digest should wait for it.
 		m.Log.Error("a digest could not be composed", slog.Int64("digest", c.DigestID), slog.Any("error", err))
 		m.observe(c, string(smtp.Rejected), err)
 		if err := m.insist(ctx, durably, sqlFailed, c.DigestID, c.claimant, smtp.Rejected, err.Error()); err != nil {
@@ -60,8 +61,8 @@ func (m *Mailer) prepare(ctx, going context.Context) (*claim, error) {
 	return nil, nil
 }
 
-// compose reads a claim and renders its mail, unless that was done before. With an error, which a panic is as well, the
-// claim says at least which digest it is.
+// compose parses a claim and renders its mail, unless that was done before. Even with an error, which may be a
+// recovered panic, the claim says at least which digest it is.
 func (m *Mailer) compose(content []byte) (c *claim, err error) {
 	c = new(claim)
 	defer func() {
@@ -83,7 +84,7 @@ func (m *Mailer) compose(content []byte) (c *claim, err error) {
 
 const sqlRelease = `select headway.release_digest($1, $2)`
 
-// release gives back a digest of which no attempt was begun.
+// release gives back a digest for which no attempt was begun.
 func (m *Mailer) release(ctx context.Context, c *claim) error {
 	var released bool
 	if err := m.quickly(ctx, &released, lazily, sqlRelease, c.DigestID, c.claimant); err != nil {
@@ -94,8 +95,8 @@ func (m *Mailer) release(ctx context.Context, c *claim) error {
 
 const sqlFreeze = `select headway.freeze_digest($1, $2, $3, $4, $5)`
 
-// freeze begins an attempt: it puts it on record with the mail, byte by byte, unless that is there already. It reports
-// whether the mail may be sent.
+// freeze begins an attempt: it records the attempt together with the mail, byte for byte, unless that is on record
+// already. It reports whether the mail may be sent.
 func (m *Mailer) freeze(ctx context.Context, c *claim) (frozen bool, err error) {
 	var recipient *string
 	var mail []byte
@@ -108,18 +109,18 @@ func (m *Mailer) freeze(ctx context.Context, c *claim) (frozen bool, err error) 
 	return frozen, nil
 }
 
-// How a digest ended: a server took it, or why not. That is worth trying to record for as long as the lease: after it
-// the digest counts as unknown, and is sent again.
+// The outcome of a digest: a server took it, or why not. Recording it is worth retrying for as long as the lease: after
+// that, the digest counts as unknown and is sent again.
 const (
 	sqlSent   = `select headway.digest_sent($1)`
 	sqlFailed = `select headway.digest_failed($1, $2, $3, $4)`
 )
 
-// insist runs a statement of the ledger until it succeeds or ctx is done.
+// insist runs a statement on the ledger until it succeeds or ctx is done.
 func (m *Mailer) insist(ctx context.Context, how durability, query string, args ...any) error {
 	trouble := backoff{first: 100 * time.Millisecond, max: 5 * time.Second}
 	for {
-		var answer any // what it says is in the ledger
+		var answer any // the ledger has what it says
 		err := m.quickly(ctx, &answer, how, query, args...)
 		if err == nil {
 			return nil
@@ -131,15 +132,15 @@ func (m *Mailer) insist(ctx context.Context, how durability, query string, args 
 	}
 }
 
-// ask runs a statement of the ledger that returns one value. Where it fails the pool closes the connection, which is in the
-// middle of the transaction.
+// ask runs a statement on the ledger that returns one value. If it fails, the pool closes the connection, which is in
+// the middle of the transaction.
 func (m *Mailer) ask(ctx context.Context, into any, how durability, query string, args ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
 	defer cancel()
 	return m.Pool.SendBatch(ctx, transaction(into, how, query, args...)).Close()
 }
 
-// quickly is [Mailer.ask] for what takes no time: it does not wait long for a peer that is gone.
+// quickly is [Mailer.ask] for quick statements: it does not wait long for a peer that is gone.
 func (m *Mailer) quickly(ctx context.Context, into any, how durability, query string, args ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()

@@ -10,47 +10,47 @@ import (
 	"headway/worker/smtp"
 )
 
-// sender sends one digest after the other. So that its connection does not wait for the database, it prepares the next
-// digest while one is on its way, and goes on with that while it is put on record how the first one ended.
+// sender sends one digest after another. So that its connection does not wait for the database, it prepares the next
+// digest while one is being sent, and carries on with that one while the outcome of the first is recorded.
 //
-// What is prepared is claimed and no more: no attempt is begun ahead, so a worker that dies leaves no more digests of
-// which nobody knows whether they were sent than it has connections, and one that stops gives back what it has prepared.
+// A prepared digest is only claimed: no attempt is begun ahead of time, so a worker that dies leaves no more digests
+// with an unknown outcome than it has connections, and a worker that stops gives back what it has prepared.
 type sender struct {
 	*Mailer
-	ahead *atomic.Int64 // how many may still be prepared ahead, by all senders together
+	ahead *atomic.Int64 // how many more may be prepared ahead, by all senders together
 
 	prepared chan preparation // nil: nothing is being prepared
-	claim    *claim           // of which no attempt was begun; nil: none
-	recorded chan error       // nil: nothing is being put on record
+	claim    *claim           // for which no attempt was begun; nil: none
+	recorded chan error       // nil: nothing is being recorded
 }
 
-// preparation is what came of preparing a digest: none, if there was none to claim.
+// preparation is the result of preparing a digest; a nil claim means there was none to claim.
 type preparation struct {
 	claim *claim
 	err   error
 }
 
-// sendOne sees one digest through. It reports whether there was one, and whether a server took it. It waits for a
-// connection until going is done; once an attempt was begun, only the end of ctx hurries it.
+// sendOne handles one digest. It reports whether there was one, and whether a server took it. It waits for a connection
+// until going is done; once an attempt has begun, only the end of ctx cuts it short.
 func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error) {
 	if s.prepared != nil {
 		if err := s.take(); err != nil || s.claim == nil {
 			return false, false, err
 		}
 	}
-	if s.claim == nil && (s.Sender.Server.Rate > 0 || s.Sender.Paused()) { // nobody waits until one more may be sent where there is none
+	if s.claim == nil && (s.Sender.Server.Rate > 0 || s.Sender.Paused()) { // do not wait for a turn with nothing to send
 		if waiting, err := s.waiting(ctx); err != nil || waiting == 0 {
 			return false, false, err
 		}
 	}
-	// First the connection: where there is none, no digest is to blame and no attempt is spent.
+	// First the connection: if there is none, no digest is to blame and no attempt is used up.
 	conn, err := s.Sender.Acquire(going)
 	if err != nil {
 		return false, false, fmt.Errorf("mail server: %w", err)
 	}
 	defer conn.Release()
 	if s.claim == nil {
-		if err := s.settle(); err != nil { // there is nothing to go on with meanwhile
+		if err := s.settle(); err != nil { // with nothing prepared, there is nothing else to do in the meantime
 			return false, false, err
 		}
 		if s.claim, err = s.prepare(ctx, going); err != nil || s.claim == nil {
@@ -58,7 +58,7 @@ func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error)
 		}
 	}
 
-	// Sending ends first, so that how it ended can still be recorded. smtp.Timeouts bound it within the lease.
+	// Sending ends first, so that its outcome can still be recorded. smtp.Timeouts keep it within the lease.
 	sending, cancel := linger(ctx, sendLease, sendGrace)
 	defer cancel()
 	recording, cancel := linger(ctx, sendLease, sendGrace+recordGrace)
@@ -72,7 +72,7 @@ func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error)
 	} else if !frozen {
 		defer cancel()
 		log.Warn("a digest was composed and is not sent: the lease ran out, or the person takes no mail any more, or not this one")
-		return true, false, s.release(recording, c) // it may be made anew
+		return true, false, s.release(recording, c) // it may be composed again
 	}
 	s.prepareAhead(ctx, going)
 
@@ -82,7 +82,7 @@ func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error)
 		s.observe(c, "sent", nil)
 		return true, true, record(sqlSent, c.DigestID)
 	}
-	outcome := smtp.Unknown // unless the error knows better
+	outcome := smtp.Unknown // unless the error says otherwise
 	if failure := new(smtp.Error); errors.As(err, &failure) {
 		outcome = failure.Outcome
 	}
@@ -91,8 +91,8 @@ func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error)
 	return true, false, record(sqlFailed, c.DigestID, c.claimant, outcome, err.Error())
 }
 
-// prepareAhead begins to prepare the next digest, if there is one that nobody else could begin with. Where the server
-// takes so many in a while and no more, a digest would only grow old.
+// prepareAhead starts preparing the next digest, if no other sender could start with it. If the server limits the rate,
+// a digest prepared ahead would only go stale.
 func (s *sender) prepareAhead(ctx, going context.Context) {
 	if s.Sender.Server.Rate > 0 || s.ahead.Add(-1) < 0 {
 		return
@@ -109,19 +109,19 @@ func (s *sender) prepareAhead(ctx, going context.Context) {
 	}()
 }
 
-// take waits for what is being prepared.
+// take waits for the digest being prepared.
 func (s *sender) take() error {
 	p := <-s.prepared
 	s.prepared, s.claim = nil, p.claim
 	return p.err
 }
 
-// record puts on record how a digest ended, while the sender goes on: with one more, before it waits for this.
+// record records the outcome of a digest while the sender carries on: with one more, before it waits for this.
 func (s *sender) record(ctx context.Context, cancel context.CancelFunc, query string, args ...any) error {
 	err := s.settle()
 	how := durably
 	if s.prepared != nil {
-		how = lazily // the next attempt is committed right after it, and puts both on disk
+		how = lazily // the next attempt is committed right after it, and flushes both to disk
 	}
 	recorded := make(chan error, 1)
 	s.recorded = recorded
@@ -132,7 +132,7 @@ func (s *sender) record(ctx context.Context, cancel context.CancelFunc, query st
 	return err
 }
 
-// settle waits until what is being put on record is.
+// settle waits for the recording under way.
 func (s *sender) settle() (err error) {
 	if s.recorded != nil {
 		err = <-s.recorded
@@ -141,7 +141,7 @@ func (s *sender) settle() (err error) {
 	return err
 }
 
-// close ends what the sender still has in hand: the last digest is put on record, and the prepared one given back.
+// close finishes what the sender still has in hand: the last outcome is recorded, and the prepared digest given back.
 func (s *sender) close(ctx context.Context) error {
 	var errs []error
 	if s.prepared != nil {

@@ -19,18 +19,18 @@ const (
 	sqlAudible = `headway.notify_mode() <> 'off'`
 )
 
-// doorbell is one leadership: the loop that folds what there is, sleeps, and wakes when the bell rings.
+// doorbell is one term of leadership: the loop that folds what there is, sleeps, and wakes when the bell rings.
 type doorbell struct {
 	w *Worker
 	*session
 	prober prober
 
 	refused  backoff // while a silent writer is at work
-	deferred backoff // while something waits that cannot be folded
+	deferred backoff // while the queue holds something that cannot be folded
 	trouble  backoff // while folds fail
 
 	rang     bool // the bell ended the last sleep
-	alarms   int  // how often in a row it did for nothing
+	alarms   int  // how often in a row it did so for nothing
 	silenced bool // at the last look, writers would not have rung
 }
 
@@ -57,7 +57,7 @@ func (w *Worker) lead(ctx context.Context, s *session) error {
 
 // round folds once and then sleeps, if it may.
 func (d *doorbell) round(ctx context.Context) error {
-	d.rung = false // whoever rang up to now has committed: the fold sees it
+	d.rung = false // whoever has rung so far has committed: the fold sees it
 	began := time.Now()
 	folded, err := d.w.fold(ctx, d)
 	if err != nil {
@@ -90,7 +90,7 @@ func (d *doorbell) round(ctx context.Context) error {
 	case state == Silenced:
 		pause(ctx, jitter(d.w.fastPoll()))
 	case folded > 0:
-		// Where something has just come, more is likely to have come.
+		// When something has just arrived, more is likely to follow.
 	case state == Refused:
 		pause(ctx, d.refused.pause())
 	case state == Deferred:
@@ -100,23 +100,23 @@ func (d *doorbell) round(ctx context.Context) error {
 }
 
 const (
-	// busy is how many facts in one fold mean that there are more to come.
+	// busy is how many facts in one fold suggest that more are coming.
 	busy = 8
 
-	// maxGather bounds what gathering adds to the time from commit to notification.
+	// maxGather bounds the delay that gathering adds between commit and notification.
 	maxGather = 5 * time.Millisecond
 )
 
-// gather lets more arrive before the next fold where much is arriving anyway: a fold has costs of its own, and takes
-// them from the writers.
+// gather lets more facts arrive before the next fold when many are arriving: each fold has a fixed cost, which slows
+// down the writers.
 func (d *doorbell) gather(ctx context.Context, folded int, took time.Duration) {
 	if folded < d.w.MaxFacts {
 		pause(ctx, min(took, maxGather))
 	}
 }
 
-// throttle bounds what somebody can do who rings for nothing, as any role can. A few false alarms are normal: a fold
-// often consumes the fact of a writer whose bell it hears only afterwards.
+// throttle limits the harm that ringing for nothing can do, as any role can. A few false alarms are normal: a fold
+// often consumes the fact of a writer whose bell is heard only afterwards.
 func (d *doorbell) throttle(ctx context.Context, folded int) {
 	switch {
 	case folded > 0:
@@ -125,11 +125,11 @@ func (d *doorbell) throttle(ctx context.Context, folded int) {
 		d.alarms++
 	}
 	if d.rang = false; d.alarms > 10 {
-		pause(ctx, jitter(100*time.Millisecond)) // awake, so that real writers are found silent
+		pause(ctx, jitter(100*time.Millisecond)) // awake, so that real writers stay silent
 	}
 }
 
-// lieDown takes KEY if nothing stands in the way of sleep, and says what does.
+// lieDown takes KEY unless something prevents sleep, and returns what does.
 func (d *doorbell) lieDown(ctx context.Context) (Event, error) {
 	if d.silenced {
 		var audible bool
@@ -149,7 +149,7 @@ func (d *doorbell) lieDown(ctx context.Context) (Event, error) {
 	if !granted {
 		return Refused, nil
 	}
-	// A statement of its own, so that its snapshot is later than the lock.
+	// In a separate statement, so that its snapshot is later than the lock.
 	if err := d.ask(ctx, sqlLook, &waiting, &audible); err != nil {
 		return "", fmt.Errorf("look into the queue: %w", err)
 	}

@@ -13,12 +13,12 @@ import (
 
 const sqlFold = `select headway.fold($1)`
 
-// folder is a session, which holds leadership while it folds, or the pool.
+// folder is a session, which also holds leadership, or the pool.
 type folder interface {
 	fold(ctx context.Context, maxFacts int) (folded int, err error)
 }
 
-// pooled folds by way of a pool. As its sessions cannot be settled, each fold says for itself what it needs.
+// pooled folds through a pool. Since its sessions cannot be settled, each fold sets what it needs.
 type pooled struct{ *pgxpool.Pool }
 
 func (p pooled) fold(ctx context.Context, maxFacts int) (folded int, err error) {
@@ -33,8 +33,7 @@ func (p pooled) fold(ctx context.Context, maxFacts int) (folded int, err error) 
 	return folded, nil
 }
 
-// acquire takes a connection that answers: a fold may take its time, and this is the quick part, which one does not survive
-// that leads nowhere any more.
+// acquire takes a connection that answers: a fold may take a long time, so a dead connection is detected here, quickly.
 func (p pooled) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	ctx, cancel := quick(ctx)
 	defer cancel()
@@ -49,11 +48,11 @@ func (p pooled) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	return conn, nil
 }
 
-// maxStretch is how many times its usual batch a worker folds at once when it is behind. A project's bar, channel and
-// notification are written once a batch, so that a fact of a larger one costs less, and whoever is behind catches up.
+// maxStretch is how many times the usual batch size a worker that is behind may fold at once. A project's bar, channel
+// and notification are written once per batch, so facts in larger batches cost less, and the worker catches up.
 const maxStretch = 16
 
-// fold folds one batch and returns how many facts it consumed. A fold that has begun is finished though ctx ends,
+// fold folds one batch and returns how many facts it consumed. A fold that has begun is finished even if ctx ends,
 // within reason. Errors are counted.
 func (w *Worker) fold(ctx context.Context, on folder) (folded int, err error) {
 	ctx, cancel := linger(ctx, foldTimeout, foldGrace)
@@ -78,7 +77,8 @@ func (w *Worker) fold(ctx context.Context, on folder) (folded int, err error) {
 	return folded, nil
 }
 
-// complain logs a fold that failed though the connection did not. Meeting another transaction is no fault of anyone.
+// complain logs a fold that failed without losing the connection. A conflict with another transaction is nobody's
+// fault.
 func (w *Worker) complain(err error) {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {

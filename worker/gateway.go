@@ -12,7 +12,7 @@ import (
 	"headway/worker/gateway"
 )
 
-// From 16 on a member need not be allowed to take the role (PostgreSQL manual, GRANT, WITH SET).
+// Since PostgreSQL 16, a member of a role may not be allowed to SET ROLE to it (PostgreSQL manual, GRANT, WITH SET).
 const sqlActsAsUser = `
 select session_user, pg_has_role(
   session_user, 'headway_user', case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end
@@ -26,7 +26,7 @@ func (e *ServesNobodyError) Error() string {
 	return fmt.Sprintf("%s may not act as an end user, as the gateway does: grant headway_user to %s", e.Login, pgx.Identifier{e.Login}.Sanitize())
 }
 
-// CheckGateway returns a [*ServesNobodyError] if the login of a connection may not act as an end user.
+// CheckGateway returns a [*ServesNobodyError] if a connection's login may not act as an end user.
 func CheckGateway(ctx context.Context, db sql.Beginner) error {
 	var login string
 	var acts bool
@@ -37,10 +37,10 @@ func CheckGateway(ctx context.Context, db sql.Beginner) error {
 	return err
 }
 
-// HasGateway reports whether the configuration asks for one: it has a key of tokens.
+// HasGateway reports whether the configuration asks for a gateway, by having a key for tokens.
 func (c *Config) HasGateway() bool { return len(c.TokenSecret) > 0 || c.TokenKeys != "" }
 
-// newGateway makes the gateway, nil where none is configured.
+// newGateway makes the gateway; nil if none is configured.
 func (w *Worker) newGateway(ctx context.Context) (*gateway.Gateway, error) {
 	if w.Listener == nil && w.Config.HTTPAddr == "" || !w.Config.HasGateway() {
 		return nil, nil

@@ -23,7 +23,7 @@ select
 from headway.status`
 )
 
-// heartbeat says that the worker is alive, whether it leads, and looks how things are, until ctx is done.
+// heartbeat reports that the worker is alive and whether it leads, and checks how things are, until ctx is done.
 func (w *Worker) heartbeat(ctx context.Context) error {
 	for {
 		if err := w.beat(ctx); err != nil && ctx.Err() == nil {
@@ -49,7 +49,7 @@ func (w *Worker) beat(ctx context.Context) error {
 
 	schema := sql.Check(ctx, conn.Conn())
 	if schema != nil && !errors.As(schema, new(*sql.VersionError)) && !errors.As(schema, new(*sql.AccessError)) {
-		return fmt.Errorf("look at the schema: %w", schema) // which says nothing about it
+		return fmt.Errorf("look at the schema: %w", schema) // the error says nothing about the schema
 	}
 	before := w.status.update(func(c *condition) { c.schema = schema })
 	host, _ := os.Hostname() // a worker without a name is still alive
@@ -74,7 +74,7 @@ func (w *Worker) beat(ctx context.Context) error {
 	return nil
 }
 
-// retire says that the worker has stopped. ctx is that of Run, and is done already.
+// retire records that the worker has stopped. ctx is the one passed to Run, and is already done.
 func (w *Worker) retire(ctx context.Context) {
 	ctx, cancel := quick(ctx)
 	defer cancel()

@@ -15,13 +15,13 @@ import (
 	"headway/worker/mail"
 )
 
-// shutdownGrace is how long requests under way may take after the worker was told to stop.
+// shutdownGrace is how long requests under way may take after the worker is told to stop.
 const shutdownGrace = 5 * time.Second
 
-// handler serves health, readiness and metrics, and whatever [Worker.Handlers] adds.
+// handler serves health, readiness, metrics, the unsubscribe page, the gateway with its page, and [Worker.Handlers].
 func (w *Worker) handler() http.Handler {
 	mux := http.NewServeMux()
-	// Alive means that the process answers: to restart it because the database is down would help nobody.
+	// Alive means that the process answers: restarting it because the database is down would not help anyone.
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(rw, "ok")
 	})
@@ -51,7 +51,7 @@ func (w *Worker) staleAfter() time.Duration {
 	return 10*time.Second + 2*max(w.Config.PollInterval, w.HeartbeatInterval)
 }
 
-// listen opens the HTTP listener, if there is to be one.
+// listen opens the HTTP listener, if there should be one.
 func (w *Worker) listen(ctx context.Context) (net.Listener, error) {
 	if w.Listener != nil || w.Config.HTTPAddr == "" {
 		return w.Listener, nil
@@ -64,7 +64,8 @@ func (w *Worker) listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-// readTimeout is how long a request may take to come. What goes on after that, WebSockets and streams, is not bound by it.
+// readTimeout is how long a request may take to arrive. It does not limit what continues after that, WebSockets and
+// streams.
 const readTimeout = 30 * time.Second
 
 // serveHTTP serves until ctx is done and then lets requests under way finish.

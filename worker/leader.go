@@ -11,11 +11,11 @@ import (
 
 const sqlTryLead = `select pg_try_advisory_lock(headway.lock_key('leader'))`
 
-// steady is how long a session has to last to be a success.
+// steady is how long a session must last to count as a success.
 const steady = 10 * time.Second
 
 // progress is the loop that keeps progress folded, in whatever way works: leading, standing by, or polling. The first
-// session is one that Run has opened.
+// session is the one that Run opened.
 func (w *Worker) progress(ctx context.Context, s *session) error {
 	reconnect := backoff{first: 50 * time.Millisecond, max: 5 * time.Second}
 	polling := &backoff{first: w.fastPoll(), max: 5 * time.Second}
@@ -42,7 +42,7 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 			return nil
 		}
 		began := time.Now()
-		slow = err != nil && began.Sub(tried) > time.Second // as where an address says nothing at all
+		slow = err != nil && began.Sub(tried) > time.Second // as when an address does not respond at all
 		if err == nil {
 			err = w.serve(ctx, s)
 		}
@@ -68,11 +68,11 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 		wait = reconnect.pause()
 		w.Log.Warn("the session that listens and folds has ended and is made anew", slog.Any("error", err), slog.Duration("after", wait))
 		w.observe(Lost)
-		w.pool.Reset() // what ended the one has probably ended the others
+		w.pool.Reset() // what ended this connection has probably ended the others
 	}
 }
 
-// hearing returns a session that was heard to hear: the one that is given, nil: a new one.
+// hearing returns a session that is known to hear: the given one or, if that is nil, a new one.
 func (w *Worker) hearing(ctx context.Context, s *session) (*session, error) {
 	if s == nil {
 		var err error
@@ -87,7 +87,7 @@ func (w *Worker) hearing(ctx context.Context, s *session) (*session, error) {
 	return s, nil
 }
 
-// pollMeanwhile waits and then opens a session that hears, and polls all the while.
+// pollMeanwhile waits and then opens a session that hears, polling all the while.
 func (w *Worker) pollMeanwhile(ctx context.Context, wait time.Duration, polling *backoff) (s *session, err error) {
 	defer w.status.update(func(c *condition) { c.leader = false })
 	tried, done := context.WithCancel(ctx)
@@ -103,7 +103,8 @@ func (w *Worker) pollMeanwhile(ctx context.Context, wait time.Duration, polling 
 	return s, err
 }
 
-// serve makes a session that hears useful until ctx is done, which is no error, or the session is lost. It closes the session.
+// serve puts a session that hears to use until ctx is done, which is no error, or the session is lost. It closes the
+// session.
 func (w *Worker) serve(ctx context.Context, s *session) error {
 	defer func() {
 		s.close()
@@ -126,8 +127,8 @@ func (w *Worker) serve(ctx context.Context, s *session) error {
 
 // standBy returns true once this session leads, false when ctx is done.
 //
-// It asks again and again and does not queue: a session that waits for a lock inside a statement holds a snapshot,
-// which keeps the queue's dead rows from being vacuumed.
+// It asks repeatedly rather than queueing: a session that waits for a lock inside a statement holds a snapshot, which
+// keeps the queue's dead rows from being vacuumed.
 func (w *Worker) standBy(ctx context.Context, s *session) (leads bool, err error) {
 	poll := time.Now() // folds once at the start, too
 	for said := false; ; said = true {

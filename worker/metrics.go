@@ -8,7 +8,7 @@ import (
 	"headway/worker/smtp"
 )
 
-// metrics are what the worker counts. What is a matter of now rather than of so far, the gauges read from the status.
+// metrics are the worker's counters. The gauges, which show the present state, are read from the status.
 type metrics struct {
 	facts         prometheus.Counter
 	foldErrors    prometheus.Counter
@@ -62,7 +62,7 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 		Help: "Attempts to send a digest, by how they ended: sent, retry, refused, rejected or unknown.",
 	}, []string{"outcome"})
 	for _, outcome := range []string{"sent", string(smtp.Retry), string(smtp.Refused), string(smtp.Rejected), string(smtp.Unknown)} {
-		attempts.WithLabelValues(outcome) // from 0 on, so that the first of each is an increase
+		attempts.WithLabelValues(outcome) // start at 0, so that the first of each counts as an increase
 	}
 	digests := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "headway_digests",
@@ -85,7 +85,7 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 	}
 }
 
-// ledger takes note of how many digests there are of each state.
+// ledger records how many digests are in each state.
 func (m *metrics) ledger(digests map[string]float64) {
 	m.digests.Reset()
 	for state, n := range digests {
@@ -93,7 +93,7 @@ func (m *metrics) ledger(digests map[string]float64) {
 	}
 }
 
-// registerGateway has metrics tell what a gateway knows of itself.
+// registerGateway makes the metrics include those of a gateway.
 func registerGateway(registry *prometheus.Registry, g *gateway.Gateway) {
 	registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

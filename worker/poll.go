@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// fastPoll is how often the worker looks where nobody can ring.
+// fastPoll is how often the worker looks when nobody can ring.
 func (w *Worker) fastPoll() time.Duration {
 	return min(w.Config.PollInterval, 250*time.Millisecond)
 }
 
-// poll folds by way of the pool until the one context ends, or the other, which leaves the fold in hand alone. It takes no
-// lock of a session and never KEY, so it works through any pooler, and any number of workers may do it. While folds fail
+// poll folds through the pool until either context ends; the end of until does not interrupt the fold in hand. It takes
+// no session lock and never KEY, so it works through any pooler, and any number of workers may do it. While folds fail,
 // it pauses as trouble says.
 func (w *Worker) poll(ctx, until context.Context, trouble *backoff) {
 	for until.Err() == nil {
 		w.metrics.polls.Inc()
 		w.observe(Polled)
 		folded, err := w.fold(ctx, pooled{w.pool})
-		// To people it is the leader while it folds, even if others are too.
+		// To people, it is the leader while it folds, even if others are too.
 		w.status.update(func(c *condition) { c.leader = err == nil })
 		if err != nil {
 			w.complain(err)

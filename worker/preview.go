@@ -17,7 +17,7 @@ const (
 	sqlContent    = `select headway.digest_content($1)`
 )
 
-// Preview renders the mail that a person would get if everything unread were mailed now, and changes nothing. The
+// Preview renders the mail that a person would get if everything unread were mailed now, without changing anything. The
 // error says why there is none.
 func Preview(ctx context.Context, db *pgx.Conn, composer *mail.Composer, userID int64) (rendered []byte, err error) {
 	tx, err := db.Begin(ctx)
@@ -37,7 +37,7 @@ func Preview(ctx context.Context, db *pgx.Conn, composer *mail.Composer, userID 
 	if err := json.Unmarshal(content, &c); err != nil {
 		return nil, fmt.Errorf("preview: %w", err)
 	}
-	if len(c.Projects) == 0 { // as where a project is gone, or they have left it: no digest is sent then either
+	if len(c.Projects) == 0 { // as when a project was deleted, or they have left it: no digest is sent then either
 		return nil, fmt.Errorf("person %d may see nothing of what they have not read\nhint: select * from headway.explain_digest(%[1]d) says what they have", userID)
 	}
 	return composer.Compose(c, time.Now())

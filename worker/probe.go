@@ -11,14 +11,14 @@ import (
 )
 
 var (
-	// errDeaf says that a new listening connection does not hear what is notified by way of DATABASE_URL.
+	// errDeaf says that a new listening connection does not hear notifications sent over DATABASE_URL.
 	errDeaf = errors.New("LISTEN does not work")
 
-	// errUnsubscribed says that a listening connection has heard once and does no more.
+	// errUnsubscribed says that a listening connection that used to hear no longer does.
 	errUnsubscribed = errors.New("a notification sent by way of DATABASE_URL did not arrive")
 )
 
-// sendProbe notifies a session by way of DATABASE_URL. Failing to send says nothing about the session's hearing.
+// sendProbe notifies a session over DATABASE_URL. Failing to send says nothing about the session's hearing.
 func (w *Worker) sendProbe(ctx context.Context, s *session) error {
 	ctx, cancel := quick(ctx)
 	defer cancel()
@@ -28,11 +28,11 @@ func (w *Worker) sendProbe(ctx context.Context, s *session) error {
 	return nil
 }
 
-// probe returns nil if the session hears what is notified, errDeaf if not. The session is subscribed to its probe's
+// probe returns nil if the session hears notifications, and errDeaf if not. The session is subscribed to its probe's
 // channel and nothing else.
 //
-// Between sending and hearing no query must pass on the session: through a pooler in transaction mode one could, by
-// luck, reach the server connection that has just been notified.
+// Between sending and hearing, no query must run on the session: through a pooler in transaction mode it could, by
+// luck, reach the server connection that was just notified.
 func (w *Worker) probe(ctx context.Context, s *session) error {
 	if err := s.subscribe(ctx, s.probe); err != nil {
 		return err
@@ -53,18 +53,18 @@ func (w *Worker) probe(ctx context.Context, s *session) error {
 	return ctx.Err()
 }
 
-// prober probes a session while it sleeps. Sending takes a moment, or longer where the server is in trouble, and must
-// not keep the bell from being heard, so another goroutine does it.
+// prober probes a session while it sleeps. Sending takes a moment, or longer if the server is in trouble, and must not
+// keep the bell from being heard, so it is done by another goroutine.
 type prober struct {
 	w    *Worker
 	s    *session
 	due  time.Time  // when to send the next one
 	sent time.Time  // when the one under way was sent
-	fate chan error // what became of sending it; nil: none is under way
+	fate chan error // the result of sending it; nil: none is under way
 }
 
-// step sends a probe if one is due, and returns when to come back. It returns errUnsubscribed when one that was sent
-// has not arrived in time.
+// step sends a probe if one is due, and returns when to come back. It returns errUnsubscribed if a probe has not
+// arrived in time.
 func (p *prober) step(ctx context.Context) (time.Time, error) {
 	now := time.Now()
 	if p.fate == nil {

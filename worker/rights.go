@@ -10,14 +10,14 @@ import (
 	"headway/sql"
 )
 
-// Rights is how what a login may do differs from what a worker does, in clauses such as "it is a superuser".
+// Rights is how a login's rights differ from those of a worker, in clauses such as "it is a superuser".
 type Rights struct {
 	Login   string
-	More    []string // what it may do besides folding and sending; to act as headway_user is not among it
-	Missing []string // what keeps it from folding and sending, each with what to do
+	More    []string // what it may do besides folding and sending, not counting acting as headway_user
+	Missing []string // what keeps it from folding and sending, each with a remedy
 }
 
-// Check returns nil where a worker can run as the login and, unless more is allowed, could do nothing else; otherwise a
+// Check returns nil if a worker can run as the login and, unless more is allowed, could do nothing else; otherwise a
 // [*RightsError].
 func (r Rights) Check(allowMore bool) error {
 	if allowMore {
@@ -29,7 +29,7 @@ func (r Rights) Check(allowMore bool) error {
 	return &RightsError{r}
 }
 
-// RightsError says that a login is not fit for a worker, why, and what to do.
+// RightsError says that a login is not suitable for a worker, why, and what to do.
 type RightsError struct{ Rights Rights }
 
 // Error implements error, in several lines.
@@ -51,7 +51,7 @@ func (e *RightsError) Error() string {
 const loginAdvice = "give the worker a login of its own, `create role headway_worker_login login password '…' in role headway_worker`, " +
 	"or set HEADWAY_ALLOW_MORE_RIGHTS=true"
 
-// few returns the first of many clauses, and how many there are besides.
+// few returns the first of many clauses, and how many more there are.
 func few(clauses []string) []string {
 	const enough = 10
 	if len(clauses) <= enough {
@@ -60,11 +60,11 @@ func few(clauses []string) []string {
 	return append(clauses[:enough:enough], fmt.Sprintf("and %d things like that", len(clauses)-enough))
 }
 
-// sqlRights looks at the login itself, who may become whomever it is a member of, for what it may do too much; and at
-// whom it acts as, for what it may not do.
+// sqlRights looks at the session's login, which may become any role that it is a member of, for rights in excess, and
+// at its current role for rights it lacks.
 //
-// What may be done with the tables, and by calling functions that run as their owner, is compared one by one. What
-// comes with being a superuser, an owner or a member of a role of which that is known is told in one clause.
+// Rights to tables, and to functions that run as their owner, are compared one by one. Those implied by being a
+// superuser, an owner or a member of a role known for them are reported in one clause.
 const sqlRights = `
 with function as (
   select p.*, format('headway.%s(%s)', p.proname, oidvectortypes(p.proargtypes)) as name
@@ -250,7 +250,7 @@ from (
 right join me on true
 order by x.place, x.clause`
 
-// CheckRights compares what whoever is connected may do with what a worker does. The schema has to be this binary's.
+// CheckRights compares the rights of the connected login with those of a worker. The schema must be this binary's.
 func CheckRights(ctx context.Context, db sql.Beginner) (rights Rights, err error) {
 	var more *bool
 	var clause *string
@@ -258,7 +258,7 @@ func CheckRights(ctx context.Context, db sql.Beginner) (rights Rights, err error
 		rows, _ := tx.Query(ctx, sqlRights) // ForEachRow returns its error
 		_, err := pgx.ForEachRow(rows, []any{&rights.Login, &more, &clause}, func() error {
 			switch {
-			case clause == nil: // the one row of a login that is just right
+			case clause == nil: // the single row for a login that is just right
 			case *more:
 				rights.More = append(rights.More, *clause)
 			default:

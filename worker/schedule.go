@@ -11,16 +11,16 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// digests has digests reserved when the schedule says so, and sends what is reserved. The schedule says only when to
-// look. Who is due is computed in the database, so that a time that comes late, comes twice or is seen by several workers
-// neither loses nor doubles a mail.
+// digests reserves digests when the schedule says so, and sends what is reserved. The schedule only says when to look.
+// Who is due is computed in the database, so a time that comes late, comes twice or is seen by several workers neither
+// loses nor duplicates mail.
 func (w *Worker) digests(ctx context.Context) error {
 	runs := &runs{Worker: w, reserved: make(chan struct{}, 1)}
 	ctx, stop := context.WithCancel(ctx)
 	var timetable sync.WaitGroup
 	timetable.Go(func() { runs.keepTime(ctx) })
 	defer timetable.Wait()
-	defer stop() // after a panic, too
+	defer stop() // even after a panic
 
 	sweep := time.NewTicker(w.SweepInterval)
 	defer sweep.Stop()
@@ -40,16 +40,16 @@ func (w *Worker) digests(ctx context.Context) error {
 	}
 }
 
-// runs are what the times of the schedule ask for.
+// runs are the runs that the schedule asks for.
 type runs struct {
 	*Worker
-	owed     atomic.Pointer[time.Time] // the last time that came, until its run has succeeded; nil: none
-	known    bool                      // whether a run was missed before the worker came
+	owed     atomic.Pointer[time.Time] // the last scheduled time, until its run has succeeded; nil: none
+	known    bool                      // whether it is known if a run was missed before the worker started
 	reserved chan struct{}
 }
 
-// keepTime does a run whenever a time of the schedule has come, and makes up for one that was missed or that failed,
-// until ctx is done. While a run takes its time, further ones are skipped.
+// keepTime does a run at every scheduled time, and makes up for one that was missed or that failed, until ctx is done.
+// While a run is in progress, further ones are skipped.
 func (r *runs) keepTime(ctx context.Context) {
 	// Recover inside SkipIfStillRunning: the other way round, a panic would leave the job marked as running for good.
 	logger := cronLogger{r.Log}
@@ -79,7 +79,7 @@ func (r *runs) keepTime(ctx context.Context) {
 	}
 }
 
-// run does the run that is owed. If it fails it stays owed.
+// run does the run that is owed. If it fails, it remains owed.
 func (r *runs) run(ctx context.Context) {
 	slot := r.owed.Load()
 	if slot == nil {
@@ -94,12 +94,13 @@ func (r *runs) run(ctx context.Context) {
 	r.owed.CompareAndSwap(slot, nil) // unless the next time has come
 	select {
 	case r.reserved <- struct{}{}:
-	default: // a sweep is on its way
+	default: // a sweep is already due
 	}
 }
 
-// lookBack reports whether a run is to be made up for: one that failed and that no other worker has done meanwhile, or
-// one that went by while no worker was there.
+// lookBack notes in r.owed the run that is owed, if any: one that failed and that no other worker has done in the
+// meantime, or one that was missed while no worker was running. It returns false if that could not be found out, or if
+// it was known already that none is.
 func (r *runs) lookBack(ctx context.Context) bool {
 	slot := r.owed.Load()
 	if r.known && slot == nil {
@@ -128,11 +129,11 @@ func (r *runs) lookBack(ctx context.Context) bool {
 const (
 	sqlRunFinished = `select headway.digest_run_finished($1)`
 	sqlPrune       = `select headway.prune_digests()`
-	// A clock that was ahead has recorded runs whose time has not come.
+	// A clock that was ahead may have recorded runs whose time has not come.
 	sqlLastRun = `select max(r.slot) from headway.digest_run r where r.slot <= now()`
 )
 
-// reserve does what a time of the schedule asks for.
+// reserve does what a scheduled time asks for.
 func (w *Worker) reserve(ctx context.Context, slot time.Time) error {
 	reserved, err := w.mailer.Reserve(ctx)
 	if err != nil {
@@ -152,7 +153,7 @@ func (w *Worker) reserve(ctx context.Context, slot time.Time) error {
 	return nil
 }
 
-// lastRun returns the last time of the schedule whose run is on record, the zero time if none is.
+// lastRun returns the last scheduled time whose run is on record, or the zero time.
 func (w *Worker) lastRun(ctx context.Context) (last time.Time, err error) {
 	var slot *time.Time
 	if err := w.mailer.quickly(ctx, &slot, lazily, sqlLastRun); err != nil {

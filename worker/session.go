@@ -16,23 +16,23 @@ import (
 )
 
 const (
-	// queryTimeout bounds a query that has no work to do; after that the peer is taken to be gone.
+	// queryTimeout bounds a query that has no work to do; after that, the peer is considered gone.
 	queryTimeout = 5 * time.Second
 
-	// foldTimeout bounds a fold. Counting a very large project anew takes a while.
+	// foldTimeout bounds a fold. Recounting a very large project takes a while.
 	foldTimeout = 5 * time.Minute
 
-	// foldGrace is how long the fold in hand may go on after the worker was told to stop.
+	// foldGrace is how long the fold in hand may go on after the worker is told to stop.
 	foldGrace = 15 * time.Second
 )
 
-// session is the dedicated connection, which holds leadership, the subscription and, in sleep, KEY. One goroutine uses
-// it.
+// session is the dedicated connection, which holds leadership, the subscription and, during sleep, KEY. It is used by
+// one goroutine.
 type session struct {
 	conn  *pgx.Conn
 	probe string // the channel on which it hears itself
 
-	// What it has heard, set while any call on conn reads from the server.
+	// What it has heard; set during any call on conn that reads from the server.
 	rung   bool      // the doorbell, since it was last forgotten
 	echoed time.Time // when a probe last came back
 }
@@ -55,7 +55,7 @@ func (w *Worker) open(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// connect connects to where LISTEN works, or is said to. hear takes what is notified; nil: it waits in the connection
+// connect connects to where LISTEN works, or should. hear receives notifications; if nil, they wait in the connection
 // for [pgx.Conn.WaitForNotification].
 func (w *Worker) connect(ctx context.Context, hear pgconn.NotificationHandler) (*pgx.Conn, error) {
 	pool, err := ParseDatabaseURL(cmp.Or(w.Config.ListenURL, w.Config.DatabaseURL), "headway worker")
@@ -63,7 +63,7 @@ func (w *Worker) connect(ctx context.Context, hear pgconn.NotificationHandler) (
 		return nil, fmt.Errorf("listening connection: %w", err)
 	}
 	config := pool.ConnConfig
-	config.StatementCacheCapacity = max(config.StatementCacheCapacity, 16) // the session prepares what it runs, whatever the pool may
+	config.StatementCacheCapacity = max(config.StatementCacheCapacity, 16) // the session prepares its statements, whatever the pool does
 	config.OnNotification = hear
 	closeReadOnly(&config.Config)
 	conn, err := pgx.ConnectConfig(ctx, config)
@@ -75,13 +75,13 @@ func (w *Worker) connect(ctx context.Context, hear pgconn.NotificationHandler) (
 	return conn, nil
 }
 
-// ErrElsewhere says that what is to be heard is said elsewhere.
+// ErrElsewhere says that notifications are sent in another database than the one listened to.
 var ErrElsewhere = errors.New("HEADWAY_LISTEN_URL leads to another database than DATABASE_URL: it must be a direct way to the same one")
 
-// sqlWhere tells two databases apart, whatever way leads to them.
+// sqlWhere identifies a database, however it is reached.
 const sqlWhere = `select current_database() || ' ' || extract(epoch from pg_postmaster_start_time())`
 
-// CheckSame returns [ErrElsewhere] unless the two lead to the same database.
+// CheckSame returns [ErrElsewhere] unless both lead to the same database.
 func CheckSame(ctx context.Context, database, listener sql.Beginner) error {
 	var where [2]string
 	for i, db := range []sql.Beginner{database, listener} {
@@ -96,10 +96,11 @@ func CheckSame(ctx context.Context, database, listener sql.Beginner) error {
 	return nil
 }
 
-// ParseDatabaseURL reads how to connect to a database, for an application of this name unless the URL has another: a URL or
-// libpq's keywords, or where it is empty, libpq's variables. It may say how large a pool is, also where one connection is
-// made. Queries are sent without prepared statements, which a pooler may not know, unless it says otherwise. Text and times
-// come as Go has them, whatever the database's encoding and DateStyle are. The error shows no password.
+// ParseDatabaseURL parses how to connect to a database: a URL or libpq's keywords or, if empty, libpq's variables.
+// application is the application name unless the URL sets another. It accepts a pool's parameters even where a single
+// connection is made. Unless it says otherwise, queries are sent without prepared statements, which a pooler may not
+// know. Text and times arrive as Go expects them, whatever the database's encoding and DateStyle. The error shows no
+// password.
 func ParseDatabaseURL(url, application string) (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -109,21 +110,21 @@ func ParseDatabaseURL(url, application string) (*pgxpool.Config, error) {
 	conn.RuntimeParams["application_name"] = cmp.Or(conn.RuntimeParams["application_name"], application)
 	conn.RuntimeParams["client_encoding"], conn.RuntimeParams["datestyle"] = "UTF8", "ISO"
 	conn.ConnectTimeout = cmp.Or(conn.ConnectTimeout, queryTimeout)
-	if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // the zero value: nobody chose
+	if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // the zero value: not set explicitly
 		conn.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
 	conn.DialFunc = dial
 	return config, nil
 }
 
-// dial connects so that the kernel notices when the other side is gone.
+// dial connects in such a way that the kernel notices when the other side is gone.
 var dial = (&net.Dialer{
 	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3},
 	Control:         giveUpOnSilence,
 }).DialContext
 
-// closeReadOnly has a connection end itself once it turns out that it may only read: it leads to a standby, or began
-// while the database's default was so. The next one may find it otherwise, this one could keep it for ever.
+// closeReadOnly makes a connection close itself when it turns out to be read-only: it leads to a standby, or was opened
+// while that was the database's default. A new connection may find this changed; this one could stay read-only forever.
 func closeReadOnly(config *pgconn.Config) {
 	fallback := config.OnPgError
 	config.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
@@ -131,10 +132,10 @@ func closeReadOnly(config *pgconn.Config) {
 	}
 }
 
-// sqlSettle makes a session fit to be idle for long, to count a large project anew, and to hold locks: the server must
-// notice soon when the worker's machine is gone, or nobody else could lead. A limit that somebody set for all sessions
-// would end a fold at the same place each time; what bounds it is foldTimeout. Each statement of the doorbell needs a
-// snapshot of its own, whatever the default isolation is. What is named without a schema is PostgreSQL's.
+// sqlSettle prepares a session to be idle for long, to recount a large project, and to hold locks: the server must
+// notice soon when the worker's machine is gone, or nobody else could lead. A timeout set for all sessions would end a
+// fold at the same place each time; foldTimeout bounds it instead. Each statement of the doorbell needs its own
+// snapshot, whatever the default isolation level. Unqualified names are PostgreSQL's.
 const sqlSettle = `
 select set_config(s.name, '0', false)
 from pg_settings s
@@ -147,7 +148,7 @@ set tcp_keepalives_interval = 3;
 set tcp_keepalives_count = 3;
 set tcp_user_timeout = 15000`
 
-// settle prepares a connection that is known to be its own server session.
+// settle prepares a connection that is known to have a server session of its own.
 func (s *session) settle(ctx context.Context) error {
 	ctx, cancel := quick(ctx)
 	defer cancel()
@@ -157,7 +158,7 @@ func (s *session) settle(ctx context.Context) error {
 	return nil
 }
 
-// subscribe listens to a channel. Whatever is committed after it returns is heard.
+// subscribe listens to a channel. Everything committed after it returns is heard.
 func (s *session) subscribe(ctx context.Context, channel string) error {
 	ctx, cancel := quick(ctx)
 	defer cancel()
@@ -167,7 +168,7 @@ func (s *session) subscribe(ctx context.Context, channel string) error {
 	return nil
 }
 
-// QueryRow runs a query that returns one row, prepared, which a session that was probed can be trusted to keep.
+// QueryRow runs a query that returns one row, as a prepared statement, which a session that was probed reliably keeps.
 func (s *session) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
 	return s.conn.QueryRow(ctx, query, append([]any{pgx.QueryExecModeCacheStatement}, args...)...)
 }
@@ -185,8 +186,7 @@ func (s *session) ask(ctx context.Context, query string, into ...any) error {
 	return s.QueryRow(ctx, query).Scan(into...)
 }
 
-// hear waits until something is heard, or the deadline has passed, or ctx is done; only a broken connection is an
-// error.
+// hear waits until something is heard, the deadline has passed, or ctx is done; only a broken connection is an error.
 func (s *session) hear(ctx context.Context, deadline time.Time) error {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -196,7 +196,7 @@ func (s *session) hear(ctx context.Context, deadline time.Time) error {
 	return nil
 }
 
-// ping asks whether the peer is still there.
+// ping checks that the peer is still there.
 func (s *session) ping(ctx context.Context) error {
 	ctx, cancel := quick(ctx)
 	defer cancel()
@@ -206,25 +206,25 @@ func (s *session) ping(ctx context.Context) error {
 	return nil
 }
 
-// lost reports whether an error on the connection is the end of it, rather than of one query.
+// lost reports whether an error ends the connection, rather than just one query.
 func (s *session) lost(err error) bool {
 	var pgErr *pgconn.PgError
 	return s.conn.IsClosed() || !errors.As(err, &pgErr)
 }
 
-// close ends the server session, and with it whatever it holds.
+// close ends the server session and releases everything it holds.
 func (s *session) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 	defer cancel()
-	_ = s.conn.Close(ctx) // it can fail only where there is nothing to close any more
+	_ = s.conn.Close(ctx) // it fails only if there is nothing left to close
 }
 
-// quick is for a query that takes no time: it is not interrupted by the end of ctx, which would cost the connection.
+// quick is for a query that takes no time: the end of ctx does not interrupt it, since that would cost the connection.
 func quick(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
 }
 
-// linger returns a context that ends by itself after the timeout, or a grace after its parent.
+// linger returns a context that ends after the timeout, or a grace period after its parent.
 func linger(parent context.Context, timeout, grace time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), timeout)
 	stop := context.AfterFunc(parent, func() {

@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// giveUpOnSilence has the kernel end a connection on which what was sent is not acknowledged for a while. Keepalives
-// notice a dead peer only where nothing is under way to it.
+// giveUpOnSilence makes the kernel end a connection on which sent data is not acknowledged for a while. Keepalives
+// detect a dead peer only when no data is in flight.
 func giveUpOnSilence(network, _ string, conn syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
 		return nil
 	}
 	return conn.Control(func(fd uintptr) {
-		// Keepalives and the queries' own timeouts remain where the kernel does not know it.
+		// Where the kernel does not support it, keepalives and the queries' own timeouts remain.
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int((10 * time.Second).Milliseconds()))
 	})
 }

@@ -4,5 +4,5 @@ package worker
 
 import "syscall"
 
-// giveUpOnSilence does nothing here: keepalives and the queries' own timeouts notice a dead peer, a little later.
+// giveUpOnSilence does nothing here: keepalives and the queries' own timeouts detect a dead peer a little later.
 func giveUpOnSilence(string, string, syscall.RawConn) error { return nil }

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// condition is what the loops know of the worker. It is kept in memory, so that asking for it costs the database
+// condition is what the loops know about the worker. It is kept in memory, so that asking for it costs the database
 // nothing.
 type condition struct {
 	leader    bool // it folds as the leader, or polls
 	listening bool
 	schema    error     // nil: the schema is this binary's
-	lastFold  time.Time // that succeeded, though there may have been nothing to fold
+	lastFold  time.Time // that succeeded, even if there was nothing to fold
 	lastBeat  time.Time
 	queue     queue
 }
@@ -30,12 +30,12 @@ type queue struct {
 type status struct {
 	mu      sync.Mutex
 	now     condition
-	changed chan struct{} // something is in it after leader has changed
+	changed chan struct{} // receives after leader has changed
 }
 
 func newStatus() *status { return &status{changed: make(chan struct{}, 1)} }
 
-// update changes the condition and returns what it was.
+// update changes the condition and returns the previous one.
 func (s *status) update(change func(*condition)) (before condition) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,7 +44,7 @@ func (s *status) update(change func(*condition)) (before condition) {
 	if s.now.leader != before.leader {
 		select {
 		case s.changed <- struct{}{}:
-		default: // something is in it already
+		default: // one is pending already
 		}
 	}
 	return before
@@ -52,8 +52,8 @@ func (s *status) update(change func(*condition)) (before condition) {
 
 func (s *status) read() condition { return s.update(func(*condition) {}) }
 
-// unready says why a worker should not be counted on, nil if it should. A fold or a heartbeat that is older than the
-// limit is too old.
+// unready says why a worker should not be relied on; nil if it should. A fold or a heartbeat older than the limit is
+// too old.
 func (c condition) unready(limit time.Duration) error {
 	var problems []error
 	if c.schema != nil {

@@ -7,18 +7,18 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// timetable finds the times of a schedule as they come. It looks at the clock on the wall again and again, which may be
-// put back or forward at any moment, also by hours: [cron.Cron] sleeps until a time comes, however far away it is by now.
+// timetable finds the times of a schedule as they come. It checks the wall clock repeatedly, which may be put back or
+// forward at any moment, even by hours: [cron.Cron] sleeps until a time comes, however far away that has become.
 type timetable struct {
 	schedule cron.Schedule
-	looked   time.Time // when it was looked at last
-	next     time.Time // the time that comes next, zero: none does
+	looked   time.Time // when the clock was last checked
+	next     time.Time // the next time; zero: none
 }
 
 // look returns the time of the schedule that has come, the zero time if none has since the last look, and how long to
-// wait before the next look, most at the most.
+// wait before the next look, at most most.
 func (t *timetable) look(now time.Time, most time.Duration) (slot time.Time, wait time.Duration) {
-	now = now.Round(0) // what follows goes by the clock on the wall alone
+	now = now.Round(0) // only the wall clock counts from here on
 	if t.looked.IsZero() || now.Before(t.looked) {
 		t.next = t.schedule.Next(now)
 	}
@@ -32,8 +32,8 @@ func (t *timetable) look(now time.Time, most time.Duration) (slot time.Time, wai
 	return slot, wait
 }
 
-// lastSlot returns the last time of a schedule after one moment and up to another, the zero time if there is none. The
-// schedule looks forward only, so it is asked from further and further back.
+// lastSlot returns the last time of a schedule after after and up to until, the zero time if there is none. The
+// schedule only looks forward, so it is asked from further and further back.
 func lastSlot(schedule cron.Schedule, after, until time.Time) (slot time.Time) {
 	for back := time.Second; slot.IsZero(); back *= 2 {
 		from := until.Add(-back)
@@ -50,12 +50,12 @@ func lastSlot(schedule cron.Schedule, after, until time.Time) (slot time.Time) {
 	return slot
 }
 
-// wallClock is a schedule whose times come although clocks are put forward and leave them out: at that moment then, all
-// of them at once. One that clocks put back show twice comes twice.
+// wallClock is a schedule that keeps times skipped when clocks go forward: they come together at the change. A time
+// shown twice when clocks go back comes twice.
 type wallClock struct{ *cron.SpecSchedule }
 
-// Next implements [cron.Schedule]. It goes from one change of clocks to the next, and between them by a clock that is never
-// changed: the schedule itself counts in hours, and loses its way where clocks change by half of one.
+// Next implements [cron.Schedule]. It goes from one clock change to the next, and between them follows a fixed offset: the
+// schedule itself counts in hours, and goes wrong if clocks change by half an hour.
 func (s wallClock) Next(after time.Time) time.Time {
 	at := after
 	if s.Location != time.Local {
@@ -70,7 +70,7 @@ func (s wallClock) Next(after time.Time) time.Time {
 		if next.IsZero() || change.IsZero() || next.Before(change) {
 			return next.In(after.Location())
 		}
-		// What the clocks leave out is what would come by the old clock before the new one is where it begins.
+		// Times are skipped if, by the old clock, any would come between the change and where the new clock starts.
 		_, changed := change.Zone()
 		if forward := time.Duration(changed-offset) * time.Second; next.Before(change.Add(forward)) {
 			return change.In(after.Location())
@@ -79,7 +79,7 @@ func (s wallClock) Next(after time.Time) time.Time {
 	}
 }
 
-// cronLogger hands on what the schedule has to say: its routine is nobody's business, a panic in a run is.
+// cronLogger logs what matters of what the schedule reports: not its routine, but a panic in a run.
 type cronLogger struct{ log *slog.Logger }
 
 // Info implements [cron.Logger].

@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// unreadable says on one line why pgx could not parse a connection string, without the string: pgx leaves out a
-// password only where it recognizes one.
+// unreadable says on one line why pgx could not parse a connection string, without the string: pgx omits a password
+// only where it recognizes one.
 func unreadable(err error) error {
 	var unparsed *pgconn.ParseConfigError
 	if !errors.As(err, &unparsed) {
@@ -18,7 +18,7 @@ func unreadable(err error) error {
 	hidden.ConnString = ""
 	why := strings.TrimPrefix(hidden.Error(), "cannot parse ``: ")
 	if cause := hidden.Unwrap(); cause != nil && strings.HasPrefix(why, "failed to parse as ") {
-		why = strings.TrimSuffix(why, " ("+cause.Error()+")") // the piece that it stumbled over may be the password
+		why = strings.TrimSuffix(why, " ("+cause.Error()+")") // the piece that it could not parse may be the password
 	}
 	return errors.New(strings.Join(strings.Fields(why), " "))
 }

@@ -21,50 +21,51 @@ import (
 	"headway/worker/gateway"
 )
 
-// Worker folds, sends digests, says that it is alive, and serves health and metrics. [New] makes one; its fields may be
-// changed until [Worker.Run] is called.
+// Worker folds, sends digests, reports that it is alive, and serves health, metrics, the unsubscribe page and, if
+// configured, the gateway and the page for browsers. [New] makes one; its fields may be changed until [Worker.Run] is
+// called.
 type Worker struct {
 	Config  Config
 	Log     *slog.Logger
 	Version string // shown in headway.worker and the metrics
 
-	// MaxFacts bounds a fold. One that is behind folds up to 16 times as many. Default: 1000.
+	// MaxFacts bounds a fold. A worker that is behind folds up to 16 times as many. Default: 1000.
 	MaxFacts int
 
-	// HeartbeatInterval is how often the worker's row is refreshed. Default: 5s. From a minute on it counts as gone.
+	// HeartbeatInterval is how often the worker's row is refreshed. Default: 5s. At a minute or more it would count as
+	// gone.
 	HeartbeatInterval time.Duration
 
 	// StandbyInterval is how often, on average, a standby tries to lead. Default: 1s.
 	StandbyInterval time.Duration
 
-	// PingInterval is how often a sleeping leader asks whether the server is still there. Default: 5s. A connection whose
-	// other end has vanished is noticed within this and 5 seconds more.
+	// PingInterval is how often a sleeping leader checks that the server is still there. Default: 5s. A connection
+	// whose other end has vanished is noticed within this plus 5 seconds.
 	PingInterval time.Duration
 
 	// ProbeInterval is how often a sleeping leader notifies itself. Default: 30s.
 	ProbeInterval time.Duration
 
-	// ProbeTimeout is how long that may take until the subscription counts as dead. Default: 5s.
+	// ProbeTimeout is how long that notification may take before the subscription counts as dead. Default: 5s.
 	ProbeTimeout time.Duration
 
-	// RelistenInterval is how long a worker that does not hear polls before it tries once more whether it does. Default: 1m.
+	// RelistenInterval is how long a worker that cannot hear polls before it tries to listen again. Default: 1m.
 	RelistenInterval time.Duration
 
-	// SweepInterval is how often it is looked for mail that waits although the schedule does not say so: what is to be
-	// tried again, was left by a worker that vanished, or was reserved by hand; and for a run of digests that failed.
-	// Default: 30s.
+	// SweepInterval is how often to look, apart from the schedule, for mail that is waiting: to be retried, left by a
+	// worker that vanished, or reserved by hand; and for a run of digests that failed. Default: 30s.
 	SweepInterval time.Duration
 
-	// Now is the clock that the schedule of the digests goes by. Default: [time.Now].
+	// Now is the clock that the digest schedule follows. Default: [time.Now].
 	Now func() time.Time
 
-	// Observe is told every step of the loop that folds, which waits for it. Nil: nobody is.
+	// Observe is called with every step of the loop that folds, which waits for it to return. May be nil.
 	Observe func(Event)
 
-	// Listener is where HTTP is served, in place of Config.HTTPAddr. Run closes it. Nil: Config.HTTPAddr.
+	// Listener serves HTTP in place of Config.HTTPAddr. Run closes it. Nil: Config.HTTPAddr is used.
 	Listener net.Listener
 
-	// Handlers are served beside /healthz, /readyz and /metrics, by pattern as [http.ServeMux] takes it.
+	// Handlers are served in addition to the worker's own, by pattern as for [http.ServeMux].
 	Handlers map[string]http.Handler
 
 	// Registry is what /metrics serves. Others may register with it.
@@ -77,7 +78,7 @@ type Worker struct {
 	metrics    *metrics
 	status     *status
 	stretch    int            // how many times MaxFacts the next fold may take; 0: once
-	background sync.WaitGroup // what uses the pool beside the loops
+	background sync.WaitGroup // other users of the pool than the loops
 }
 
 // New makes a worker with default settings.
@@ -107,12 +108,12 @@ func New(config Config, log *slog.Logger, version string) *Worker {
 // ID is the worker's key in headway.worker.
 func (w *Worker) ID() string { return w.id }
 
-// Run works until ctx is done; then it finishes the fold and the mails in hand, gives back its locks and its row, and
-// returns nil, within 25 seconds. It may be called once.
+// Run works until ctx is done; then it finishes the fold and the mails in hand, releases its locks and its row, and
+// returns nil, within 25 seconds. It may be called only once.
 //
-// It returns an error where it cannot begin: a database that cannot be reached by either address, a schema that is
-// not this binary's (a [*sql.VersionError]), a login that may do too little or too much (a [*RightsError]), an HTTP
-// address that is taken. What goes wrong later is logged and tried again for as long as it takes.
+// It returns an error if it cannot start: a database that cannot be reached at either address, a schema that is not
+// this binary's (a [*sql.VersionError]), a login that may do too little or too much (a [*RightsError]), an HTTP address
+// that is in use. What goes wrong later is logged and retried for as long as it takes.
 func (w *Worker) Run(ctx context.Context) error {
 	session, listener, err := w.begin(ctx)
 	if w.pool != nil {
@@ -125,7 +126,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		if w.Listener != nil {
 			_ = w.Listener.Close()
 		}
-		if ctx.Err() != nil { // it was told to stop before it could begin
+		if ctx.Err() != nil { // it was told to stop before it could start
 			return nil
 		}
 		return err
@@ -140,7 +141,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
-// begin opens what the loops need. Where it fails, the pool and the mailer are there as far as it came.
+// begin opens what the loops need. If it fails, the pool and the mailer may have been opened already.
 func (w *Worker) begin(ctx context.Context) (first *session, listener net.Listener, err error) {
 	if w.pool, err = Connect(ctx, w.Config.DatabaseURL, "headway worker"); err != nil {
 		return nil, nil, err
@@ -162,7 +163,7 @@ func (w *Worker) begin(ctx context.Context) (first *session, listener net.Listen
 	}
 	if w.Config.ListenURL != "" {
 		err = CheckSame(ctx, w.pool, first.conn)
-		if err == nil { // it may name another login
+		if err == nil { // it may use another login
 			err = w.checkRights(ctx, first.conn)
 		}
 	}
@@ -176,7 +177,7 @@ func (w *Worker) begin(ctx context.Context) (first *session, listener net.Listen
 	return first, listener, nil
 }
 
-// checkRights returns an error unless the login of a connection is fit for a worker.
+// checkRights returns an error unless a connection's login is fit for a worker.
 func (w *Worker) checkRights(ctx context.Context, db sql.Beginner) error {
 	rights, err := CheckRights(ctx, db)
 	if err != nil {
@@ -189,8 +190,8 @@ func (w *Worker) checkRights(ctx context.Context, db sql.Beginner) error {
 	return rights.Check(w.Config.AllowMoreRights)
 }
 
-// closePool closes the connections, and leaves those whose other end is silent to themselves: they give up after a
-// quarter of a minute.
+// closePool closes the connections. Those whose other end is silent are left to give up by themselves, after fifteen
+// seconds.
 func (w *Worker) closePool() {
 	closed := make(chan struct{})
 	go func() { w.pool.Close(); close(closed) }()
@@ -200,9 +201,9 @@ func (w *Worker) closePool() {
 	}
 }
 
-// Connect opens a pool to the database that DATABASE_URL names, for an application of this name, and checks the schema:
-// the error is a [*sql.VersionError] where it is not this binary's, and a [*RightsError] where the login may not even
-// look. The caller closes the pool.
+// Connect opens a pool to the database that DATABASE_URL names, under this application name, and checks the schema: the
+// error is a [*sql.VersionError] if it is not this binary's, and a [*RightsError] if the login may not even look. The
+// caller closes the pool.
 func Connect(ctx context.Context, databaseURL, application string) (*pgxpool.Pool, error) {
 	config, err := ParseDatabaseURL(databaseURL, application)
 	if err != nil {
@@ -221,7 +222,7 @@ func Connect(ctx context.Context, databaseURL, application string) (*pgxpool.Poo
 	return pool, nil
 }
 
-// check connects and looks at the schema.
+// check connects and checks the schema.
 func check(ctx context.Context, pool *pgxpool.Pool) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
@@ -240,7 +241,8 @@ func check(ctx context.Context, pool *pgxpool.Pool) error {
 	return fmt.Errorf("look at the schema as %s: %w", conn.Conn().Config().User, err)
 }
 
-// loop is one thing that the worker does all the time. It returns nil once ctx is done; an error ends the worker.
+// loop is one of the things that the worker does all the time. It returns nil once ctx is done; an error ends the
+// worker.
 type loop struct {
 	name string
 	run  func(ctx context.Context) error
@@ -250,7 +252,7 @@ func (w *Worker) loops(first *session, listener net.Listener) []loop {
 	loops := []loop{
 		{"progress", func(ctx context.Context) error {
 			s := first
-			first = nil // after a panic it begins with a new one
+			first = nil // after a panic it starts with a new one
 			return w.progress(ctx, s)
 		}},
 		{"heartbeat", w.heartbeat},
@@ -281,9 +283,9 @@ func (w *Worker) runLoops(ctx context.Context, loops []loop) error {
 	return group.Wait()
 }
 
-// keepRunning runs a loop, and starts it again after a panic: a defect in one is no reason to stop the others, and
-// none of them leaves anything half done outside a transaction. In the goroutines of the gateway and of what looks after a
-// connection a panic ends the process, as anywhere in Go: whoever runs it starts it again, and what they share is whole.
+// keepRunning runs a loop, and restarts it after a panic: a defect in one is no reason to stop the others, and none of
+// them leaves anything half done outside a transaction. A panic in the goroutines of the gateway, or in those that look
+// after a connection, ends the process, as anywhere in Go: whoever runs it restarts it, and shared state is intact.
 func (w *Worker) keepRunning(ctx context.Context, l loop) error {
 	again := backoff{first: time.Second, max: time.Minute}
 	for {
@@ -292,7 +294,7 @@ func (w *Worker) keepRunning(ctx context.Context, l loop) error {
 		if !panicked {
 			return err
 		}
-		if time.Since(began) > 2*again.max { // once in a while it may
+		if time.Since(began) > 2*again.max { // an occasional panic starts over with a short pause
 			again.reset()
 		}
 		if !pause(ctx, again.pause()) {

@@ -13,12 +13,12 @@ import (
 	"headway/worker"
 )
 
-// connect connects to the database that DATABASE_URL names, or else libpq's variables. The caller closes it.
+// connect connects to the database named by DATABASE_URL, or else by libpq's variables. The caller closes it.
 func connect(ctx context.Context, e env) (*pgx.Conn, error) {
 	return connectTo(ctx, "DATABASE_URL", e.getenv("DATABASE_URL"))
 }
 
-// connectListen connects to where LISTEN works: HEADWAY_LISTEN_URL, or else as [connect] does.
+// connectListen connects to where LISTEN works: HEADWAY_LISTEN_URL, or else like [connect].
 func connectListen(ctx context.Context, e env) (*pgx.Conn, error) {
 	if url := e.getenv("HEADWAY_LISTEN_URL"); url != "" {
 		return connectTo(ctx, "HEADWAY_LISTEN_URL", url)
@@ -26,7 +26,7 @@ func connectListen(ctx context.Context, e env) (*pgx.Conn, error) {
 	return connect(ctx, e)
 }
 
-// connectTo connects to the database that a variable names. The caller closes it.
+// connectTo connects to the database named by a variable. The caller closes it.
 func connectTo(ctx context.Context, variable, url string) (*pgx.Conn, error) {
 	pool, err := worker.ParseDatabaseURL(url, "headway")
 	if err != nil {
@@ -41,12 +41,12 @@ func connectTo(ctx context.Context, variable, url string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// lacking names the role that a login lacks. Another login is to have it: a worker's may do no more than a worker.
+// lacking names the role that a login lacks. It recommends another login: a worker's should not get more rights.
 func lacking(login, what, role string) error {
 	return fmt.Errorf("%s may not %s: connect as a login of %s (`create role … login in role %[3]s`)", login, what, role)
 }
 
-// refused names the role that a login lacks, where that is why something failed.
+// refused names the role that a login lacks, if that is why something failed.
 func refused(err error, login, what, role string) error {
 	var pgErr *pgconn.PgError
 	if errors.Is(err, live.ErrHidden) || errors.As(err, &pgErr) && pgErr.Code == "42501" { // insufficient_privilege
@@ -55,9 +55,9 @@ func refused(err error, login, what, role string) error {
 	return err
 }
 
-// disconnect closes a connection, also when ctx is done.
+// disconnect closes a connection, even when ctx is done.
 func disconnect(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	_ = conn.Close(ctx) // it can fail only where there is nothing to close any more
+	_ = conn.Close(ctx) // it fails only if there is nothing left to close
 }

@@ -51,7 +51,7 @@ type demo struct {
 	env
 	cast
 	once bool
-	told bool // the story has been told to its end
+	told bool // the story was told to its end
 
 	cluster   *postgres.Cluster // nil: DATABASE_URL
 	url       string
@@ -103,7 +103,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	})
 }
 
-// say prints a line, or several where the terminal is narrow.
+// say prints a line, or several if the terminal is narrow.
 func (d *demo) say(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if tty := terminal.Of(d.stdout, d.getenv); tty != nil {
@@ -113,7 +113,7 @@ func (d *demo) say(format string, args ...any) {
 	fmt.Fprintln(d.stdout, text)
 }
 
-// open finds or makes the database and connects to it.
+// open finds or creates the database and connects to it.
 func (d *demo) open(ctx context.Context) (err error) {
 	if d.url = d.getenv("DATABASE_URL"); d.url != "" {
 		d.listenURL = d.getenv("HEADWAY_LISTEN_URL")
@@ -122,7 +122,7 @@ func (d *demo) open(ctx context.Context) (err error) {
 	return d.openPrivate(ctx)
 }
 
-// openGiven connects to the database that DATABASE_URL names and refuses one that has headway in it.
+// openGiven connects to the database named by DATABASE_URL and refuses one that has headway in it.
 func (d *demo) openGiven(ctx context.Context) (err error) {
 	if d.conn, err = connect(ctx, d.env); err != nil {
 		return err
@@ -142,7 +142,7 @@ func (d *demo) openGiven(ctx context.Context) (err error) {
 	return nil
 }
 
-// demoDatabase is the name of the private database, the one of the article.
+// demoDatabase is the name of the private database, as in the article.
 const demoDatabase = "demo"
 
 // openPrivate boots a PostgreSQL that nobody else knows.
@@ -154,7 +154,7 @@ func (d *demo) openPrivate(ctx context.Context) (err error) {
 	}
 	if d.cluster, err = postgres.Start(ctx, postgres.Options{
 		Download: true,
-		Settings: map[string]string{"jit": "off"}, // to compile a query takes longer than to run any query here
+		Settings: map[string]string{"jit": "off"}, // compiling a query takes longer than running any query here
 	}); err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (d *demo) openPrivate(ctx context.Context) (err error) {
 			err = errors.Join(err, d.cluster.Stop())
 		}
 	}()
-	// A name without its schema works at psql, as the article has it.
+	// Lets unqualified names work in psql, as in the article.
 	if err := execute(ctx, d.cluster.URL("postgres"),
 		"create database "+demoDatabase,
 		"alter database "+demoDatabase+" set search_path = headway, public",
@@ -180,15 +180,15 @@ func (d *demo) openPrivate(ctx context.Context) (err error) {
 	return nil
 }
 
-// shortVersion leaves out who built it: "15.18 (Debian 15.18-1)" is 15.18.
+// shortVersion omits the packager: "15.18 (Debian 15.18-1)" becomes 15.18.
 func shortVersion(version string) string {
 	short, _, _ := strings.Cut(version, " ")
 	return short
 }
 
 // makeWorkerLogin gives the worker a login that may fold, send, and act as people for the page, and nothing more. In a
-// database that is not the demo's own the worker makes do with the login that there is: the demo leaves nothing there
-// but the schema.
+// database that is not the demo's own, the worker makes do with the existing login: the demo leaves nothing there but
+// the schema.
 func (d *demo) makeWorkerLogin(ctx context.Context) error {
 	if d.cluster == nil {
 		return nil
@@ -216,7 +216,7 @@ func execute(ctx context.Context, url string, statements ...string) error {
 	return nil
 }
 
-// withWorker runs a worker in this process while do runs, and begins with do once the worker has nothing left to do.
+// withWorker runs a worker in this process while do runs, and starts do once the worker has nothing left to do.
 func (d *demo) withWorker(ctx context.Context, do func(context.Context) error) error {
 	tokens := newDemoTokens(d.cast)
 	var err error
@@ -271,7 +271,7 @@ func (d *demo) withWorker(ctx context.Context, do func(context.Context) error) e
 	})
 }
 
-// together runs both until the second has returned, or the first one failed. Both have returned when it does.
+// together runs both until the second has returned or the first has failed. When it returns, both have.
 func together(ctx context.Context, background, foreground func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -286,7 +286,7 @@ func together(ctx context.Context, background, foreground func(context.Context) 
 	err := foreground(ctx)
 	cancel()
 	if failed := <-ended; failed != nil {
-		return failed // whatever followed from it
+		return failed // the rest follows from it
 	}
 	return err
 }
@@ -327,7 +327,7 @@ func (d *demo) withView(ctx context.Context, do func(context.Context) error) err
 	})
 }
 
-// readAll has everybody read what loading the project sent them, so that the story begins without badges.
+// readAll marks read, for everybody, what loading the project sent them, so that the story starts without badges.
 func (d *demo) readAll(ctx context.Context) error {
 	_, err := d.conn.Exec(ctx, `select headway.mark_read(s.user_id, s.channel) from headway.subscription s`)
 	if err != nil {
@@ -336,7 +336,7 @@ func (d *demo) readAll(ctx context.Context) error {
 	return nil
 }
 
-// play tells the story and then waits, unless it is told once.
+// play tells the story and then waits, unless it is to be told once.
 func (d *demo) play(ctx context.Context) error {
 	if err := d.tell(ctx); err != nil {
 		return err
@@ -360,7 +360,7 @@ func (d *demo) print(text string) {
 	fmt.Fprint(d.stdout, text)
 }
 
-// invitation says how to connect and what to try.
+// invitation explains how to connect and what to try.
 func (d *demo) invitation() string {
 	p := d.view.palette
 	var b strings.Builder
@@ -389,7 +389,7 @@ func (d *demo) invitation() string {
 	return b.String()
 }
 
-// psql returns the command that connects, and whether there is no psql to be found.
+// psql returns the command that connects, and whether psql was not found.
 func (d *demo) psql() (command string, missing bool) {
 	program := "psql"
 	if _, err := exec.LookPath(program); err != nil {
@@ -404,7 +404,7 @@ func (d *demo) psql() (command string, missing bool) {
 	if d.cluster == nil {
 		return program + ` "$DATABASE_URL"`, missing
 	}
-	// No part of it means anything to a shell, and psql and DATABASE_URL take it alike.
+	// Nothing in it is special to a shell, and psql and DATABASE_URL both accept it.
 	return fmt.Sprintf("%s postgres://postgres@127.0.0.1:%d/%s", program, d.cluster.Port(), demoDatabase), missing
 }
 

@@ -19,14 +19,14 @@ import (
 )
 
 const (
-	// demoMail is the name of the files in which the mail is left, without their extensions.
+	// demoMail is the name of the files that the mail is saved to, without their extensions.
 	demoMail = "headway-demo"
 
 	// mailTime is how long the digest may take: the schedule looks once a second.
 	mailTime = 15 * time.Second
 )
 
-// withCatcher runs a mail server that keeps what it gets while do runs, unless HEADWAY_SMTP_URL names another one.
+// withCatcher runs a mail server that keeps what it receives while do runs, unless HEADWAY_SMTP_URL names another one.
 func (d *demo) withCatcher(ctx context.Context, do func(context.Context) error) (err error) {
 	if d.smtpURL = d.getenv("HEADWAY_SMTP_URL"); d.smtpURL == "" {
 		if d.catcher, err = smtptest.Start(smtptest.Options{}); err != nil {
@@ -38,7 +38,7 @@ func (d *demo) withCatcher(ctx context.Context, do func(context.Context) error) 
 	return do(ctx)
 }
 
-// mail ends the story: Bob, who has been away, gets one mail with all he has not read.
+// mail ends the story: Bob, who has been away, gets one mail with everything he has not read.
 func (d *demo) mail(ctx context.Context) error {
 	d.stage.setCaption(fmt.Sprintf("Bob was away. He has %d messages unread, so headway mails him, once, with all there is to know.",
 		d.stage.unread(d.bob)), true)
@@ -71,7 +71,7 @@ func (d *demo) mail(ctx context.Context) error {
 	return d.pause(ctx, readingTime+watchingTime)
 }
 
-// delivered returns the mail as the catcher received it, or, where another server took it, as the ledger has it.
+// delivered returns the mail as the catcher received it or, if another server took it, as recorded in the ledger.
 func (d *demo) delivered(ctx context.Context) ([]byte, error) {
 	if d.catcher != nil {
 		messages, err := d.catcher.Wait(ctx, 1)
@@ -101,7 +101,7 @@ func (d *demo) delivered(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// showMail is the mail as its reader sees it, as text.
+// showMail returns the mail as its reader sees it, as text.
 func (d *demo) showMail(raw []byte) (string, error) {
 	read, err := digest.Read(bytes.NewReader(raw))
 	if err != nil {
@@ -130,7 +130,7 @@ func (d *demo) showMail(raw []byte) (string, error) {
 	return b.String(), nil
 }
 
-// keepMail leaves the mail as files where this runs, and says so.
+// keepMail saves the mail to files in the current directory, and says so.
 func (d *demo) keepMail(raw []byte) string {
 	read, err := digest.Read(bytes.NewReader(raw))
 	err = cmp.Or(err, os.WriteFile(demoMail+".eml", raw, 0o644), os.WriteFile(demoMail+".html", []byte(read.HTML), 0o644))

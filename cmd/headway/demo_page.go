@@ -12,20 +12,20 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// demoTokens is the part of an application that headway leaves to it: who somebody is. In the demo, whoever they say.
+// demoTokens is the part that headway leaves to the application: who somebody is. In the demo, whoever they say.
 type demoTokens struct {
 	secret string
 	people []demoPerson
 }
 
-// demoPerson is somebody whom the page offers to be.
+// demoPerson is somebody that the page offers to act as.
 type demoPerson struct {
 	ID   int64  `json:"id"`
 	Name string `json:"name"`
 	Role string `json:"role"`
 }
 
-// newDemoTokens makes a secret for this performance.
+// newDemoTokens makes a secret for this run.
 func newDemoTokens(c cast) *demoTokens {
 	return &demoTokens{secret: rand.Text() + rand.Text(), people: []demoPerson{
 		{c.abe, "Abe", "customer"}, {c.bob, "Bob", "customer"}, {c.charlie, "Charlie", "customer"}, {c.dora, "Dora", "staff"},
@@ -50,7 +50,7 @@ func (d *demoTokens) serveToken(w http.ResponseWriter, r *http.Request) {
 	var asked struct {
 		UserID int64 `json:"user_id"`
 	}
-	// The type keeps pages from elsewhere out: to send it, a browser asks first, and is not answered.
+	// The type keeps other sites out: to send it, a browser needs a preflight request, which is not answered.
 	if r.Header.Get("Content-Type") != "application/json" {
 		http.Error(w, "send JSON", http.StatusUnsupportedMediaType)
 		return
@@ -73,7 +73,7 @@ func (d *demoTokens) serveToken(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"token": token})
 }
 
-// demoPort is where the page is, if it is free: an address to remember.
+// demoPort is where the page is, if it is free: an address that is easy to remember.
 const demoPort = "8137"
 
 // listenForPage listens on this machine only.

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// cast is who plays in the demo, with the ids that the database gave them.
+// cast is the people and things in the demo, with the ids that the database gave them.
 type cast struct {
 	abe, bob, charlie, dora int64
 
@@ -15,7 +15,7 @@ type cast struct {
 	tasks   map[string]int64 // by title
 }
 
-// The tasks that the story speaks of.
+// The tasks that the story mentions.
 const (
 	choosePhotos  = "Choose the photographs"
 	writeProducts = "Write the product pages"
@@ -24,7 +24,7 @@ const (
 	proofread     = "Proofread all pages"
 )
 
-// demoTask is a task of the project. For nobody in particular, it is for everyone.
+// demoTask is a task of the project. Unless it is for somebody in particular, it is for everyone.
 type demoTask struct {
 	title, detail string
 	weight        int

@@ -18,11 +18,11 @@ import (
 )
 
 const (
-	// readingTime is how long a caption stands before something happens, watchingTime how long what happened stands.
+	// readingTime is how long a caption is shown before something happens, watchingTime how long the result is shown.
 	readingTime  = 800 * time.Millisecond
 	watchingTime = 1000 * time.Millisecond
 
-	// arrival is how long what was done may take to be notified.
+	// arrival is how long the notification of a change may take.
 	arrival = 10 * time.Second
 )
 
@@ -92,7 +92,7 @@ func (d *demo) tell(ctx context.Context) error {
 	return d.mail(ctx)
 }
 
-// pause lets people read. Where nobody does, it takes no time.
+// pause lets people read. If nobody does, it takes no time.
 func (d *demo) pause(ctx context.Context, duration time.Duration) error {
 	if d.view.block == nil {
 		return ctx.Err()
@@ -105,7 +105,7 @@ func (d *demo) pause(ctx context.Context, duration time.Duration) error {
 	}
 }
 
-// complete completes a task and waits until everybody has been told.
+// complete completes a task and waits until everybody has been notified.
 func (d *demo) complete(ctx context.Context, title string, user int64) error {
 	id := d.tasks[title]
 	if _, err := d.conn.Exec(ctx, `select headway.complete_task($1, $2)`, id, user); err != nil {
@@ -126,7 +126,7 @@ func (d *demo) completeTooEarly(ctx context.Context, title string, user int64) e
 	return nil
 }
 
-// post posts to the project's channel and waits until it was notified.
+// post posts to the project's channel and waits until that was notified.
 func (d *demo) post(ctx context.Context, user int64, text string) error {
 	var id int64
 	err := d.conn.QueryRow(ctx, `
@@ -149,7 +149,7 @@ func (d *demo) read(ctx context.Context, user int64) error {
 	return d.readBadges(ctx, user)
 }
 
-// readBadges reads what a person's client reads when it comes back.
+// readBadges reads what a person's client reads when it reconnects.
 func (d *demo) readBadges(ctx context.Context, user int64) error {
 	var document []byte
 	if err := d.conn.QueryRow(ctx, `select headway.snapshot($1)`, user).Scan(&document); err != nil {
@@ -172,8 +172,8 @@ type badge struct {
 	Unread  int    `json:"unread"`
 }
 
-// stage is what the audience has been told so far, all of it by notifications and by what clients read when they come
-// back.
+// stage is what the audience has been told so far, all of it by notifications and by what clients read when they
+// reconnect.
 type stage struct {
 	demo *demo
 
@@ -196,7 +196,7 @@ func newStage(d *demo) *stage {
 	}
 }
 
-// change changes something, and has the audience see it.
+// change changes something, and shows it to the audience.
 func (s *stage) change(how func()) {
 	s.mu.Lock()
 	how()
@@ -227,7 +227,7 @@ func (s *stage) await(ctx context.Context, what string, condition func(*stage) b
 	}
 }
 
-// on takes note of what was notified.
+// on records what was notified.
 func (s *stage) on(b *live.Board, e live.Event) {
 	d := s.demo
 	d.view.remember(e.Moves)
@@ -254,7 +254,7 @@ func (s *stage) on(b *live.Board, e live.Event) {
 	})
 }
 
-// count adds a message to the badges of those who read its channel, but for its sender and for who has read it.
+// count adds a message to the badges of those who read its channel, except its sender and those who have read it.
 func (s *stage) count(m *live.Message) {
 	for user, badges := range s.badges {
 		for i := range badges {
@@ -282,7 +282,7 @@ func (s *stage) unread(user int64) (messages int) {
 	return messages
 }
 
-// note is the badge behind a bar. The sum is what Dora sees.
+// note is the badge behind a bar. The sum has Dora's badge.
 func (s *stage) note(_ *live.Project, c *live.Customer) string {
 	user, who := s.demo.dora, "Dora: "
 	if c != nil {
@@ -302,7 +302,7 @@ func (s *stage) setCaption(text string, plain bool) {
 	}
 }
 
-// addCaption adds what came of it.
+// addCaption adds the result.
 func (s *stage) addCaption(text string) {
 	s.change(func() { s.caption = append(s.caption, text) })
 	if s.demo.view.block == nil {
@@ -310,14 +310,14 @@ func (s *stage) addCaption(text string) {
 	}
 }
 
-// The caption takes of the feed what it needs on a narrow terminal.
+// On a narrow terminal, the caption takes lines from the feed.
 const (
 	feedLines    = 4
 	captionLines = 2
 )
 
-// frame is what stands on a terminal: the bars, what was said, what is about to happen. It has the same height all the
-// time, unless the terminal is too low.
+// frame is what is shown on a terminal: the bars, what was said, what is about to happen. Its height stays the same,
+// unless the terminal is too low.
 func (s *stage) frame(b *live.Board, columns, lines int) []string {
 	s.mu.Lock()
 	texts := s.caption

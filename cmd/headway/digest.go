@@ -28,7 +28,7 @@ import (
 	"headway/worker/mail"
 )
 
-// placeholderSender stands in a preview for a sender that is not configured.
+// placeholderSender is used in a preview if no sender is configured.
 const placeholderSender = "headway@example.com"
 
 // runDigest shows digests or sends them by hand.
@@ -68,7 +68,7 @@ func previewDigest(ctx context.Context, e env, args []string) error {
 	composer := &mail.Composer{From: config.MailFrom.Address, AppURL: config.AppURL}
 	if composer.From.Address == "" {
 		composer.From.Address = placeholderSender
-		if *eml != "" { // nothing else shows it
+		if *eml != "" { // nothing else shows the sender
 			fmt.Fprintf(e.stderr, "HEADWAY_MAIL_FROM is not set: the sender in %s is %s\n", *eml, placeholderSender)
 		}
 	}
@@ -81,7 +81,7 @@ func previewDigest(ctx context.Context, e env, args []string) error {
 	if err := sql.Check(ctx, conn); err != nil {
 		return err
 	}
-	// Asked first: to a login that lacks it, the people are not there.
+	// Checked first: to a login without the role, the people do not exist.
 	var may bool
 	if err := ask(ctx, conn, sqlMayPreview, &may); err != nil {
 		return fmt.Errorf("ask what the login may do: %w", err)
@@ -123,7 +123,7 @@ func previewDigest(ctx context.Context, e env, args []string) error {
 	return nil
 }
 
-// parseOne parses the flags of a subcommand that takes one argument, before or after them.
+// parseOne parses the flags of a subcommand that takes one argument, which may come before or after them.
 func parseOne(e env, flags *flag.FlagSet, args []string, name string) (argument string, helped bool, err error) {
 	before := len(args) > 0 && !strings.HasPrefix(args[0], "-")
 	if before {
@@ -150,7 +150,7 @@ const sqlPeople = `
 	where u.id = $1 or $1 is null and u.fullname = $2
 	order by u.id`
 
-// findPerson returns the id of somebody who is named by it, or by a full name.
+// findPerson returns the id of the person identified by an id or a full name.
 func findPerson(ctx context.Context, conn *pgx.Conn, who string) (int64, error) {
 	var id *int64
 	if number, err := strconv.ParseInt(who, 10, 64); err == nil {
@@ -172,7 +172,7 @@ func findPerson(ctx context.Context, conn *pgx.Conn, who string) (int64, error) 
 	return ids[0], nil
 }
 
-// withHint says what the database advises, where that is why something failed.
+// withHint adds the database's hint to an error, if it has one.
 func withHint(err error) error {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && refused.Hint != "" {
@@ -190,7 +190,7 @@ func loadConfig(e env) (worker.Config, error) {
 	return config, nil
 }
 
-// runDigests reserves who is due and sends what is reserved, once.
+// runDigests reserves digests for everyone due and sends what is reserved, once.
 func runDigests(ctx context.Context, e env, args []string) error {
 	flags := newFlags("headway digest run",
 		"Does once what workers do on their schedule: reserves a digest for everybody who is due now, and sends what\n"+
@@ -273,7 +273,7 @@ func (f *failures) tell(ctx context.Context, pool *pgxpool.Pool, out io.Writer) 
 	rows, _ := pool.Query(ctx, sqlFailures, ids) // CollectRows returns its error
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[failure])
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == "42501" { // a worker's login does not get to see who gets what
+	if errors.As(err, &refused) && refused.Code == "42501" { // a worker's login cannot see who gets what
 		for _, id := range ids {
 			fmt.Fprintf(out, "digest %d: %s\n", id, bar.Clean(f.reasons[id].Error()))
 		}

@@ -60,8 +60,8 @@ type doctor struct {
 	config   worker.Config
 	conn     *pgx.Conn // nil: there is none
 	listener *pgx.Conn // nil: there is none
-	schema   bool      // the schema is this binary's, and may be looked at
-	barred   bool      // the login may not even read its version
+	schema   bool      // the schema is this binary's, and can be examined
+	barred   bool      // the login may not even read the schema's version
 	workers  int
 }
 
@@ -88,7 +88,7 @@ func (d *doctor) checks() []check {
 	}
 }
 
-// finding is what an examination found.
+// finding is the result of an examination.
 type finding struct {
 	grade grade
 	lines []string
@@ -100,14 +100,14 @@ const (
 	ok grade = iota
 	warning
 	failed
-	skipped // it needs what has failed before
+	skipped // it needs something that failed earlier
 )
 
 func found(g grade, format string, args ...any) finding {
 	return finding{g, []string{fmt.Sprintf(format, args...)}}
 }
 
-// report prints a finding, its words in a column of their own.
+// report prints a finding, with its text in a column of its own.
 func (d *doctor) report(name string, f finding) {
 	d.number++
 	marks := []string{d.palette.Good("ok"), d.palette.Warn("warning"), d.palette.Bad("failed"), d.palette.Dim("skipped")}
@@ -116,7 +116,7 @@ func (d *doctor) report(name string, f finding) {
 	}
 	head := fmt.Sprintf("%2d  ", d.number) + bar.Pad(marks[f.grade], 9) + bar.Pad(name, 15)
 	indent := strings.Repeat(" ", bar.Width(head))
-	if d.columns-len(indent) < 30 { // narrow: the words go below
+	if d.columns-len(indent) < 30 { // narrow: the text goes below
 		fmt.Fprintln(d.stdout, strings.TrimRight(head, " "))
 		head, indent = "    ", "    "
 	}
@@ -173,16 +173,16 @@ func ask(ctx context.Context, conn *pgx.Conn, query string, into ...any) error {
 	return sql.InCatalog(ctx, conn, func(tx pgx.Tx) error { return tx.QueryRow(ctx, query).Scan(into...) })
 }
 
-// pooled reports whether something stands between us and the server: the server process that answers is not the one
-// that the connection was told of.
+// pooled reports whether something stands between us and the server: the process that answers is not the one announced
+// when connecting.
 func (d *doctor) pooled(ctx context.Context, conn *pgx.Conn) bool {
 	var pid uint32
 	err := conn.QueryRow(ctx, `select pg_backend_pid()`).Scan(&pid)
 	return err == nil && pid != conn.PgConn().PID()
 }
 
-// fixedIn is the minor release of each major one in which the planner no longer shows statistics of rows that
-// row-level security hides (CVE-2025-8713).
+// fixedIn maps each major release to the minor release since which the planner no longer exposes statistics of rows
+// that row-level security hides (CVE-2025-8713).
 var fixedIn = map[int]int{15: 14, 16: 10, 17: 6}
 
 func (d *doctor) server(ctx context.Context) finding {
@@ -215,7 +215,7 @@ func (d *doctor) server(ctx context.Context) finding {
 	return found(ok, "PostgreSQL %d.%d", major, minor)
 }
 
-// maxClockDifference is what no network explains.
+// maxClockDifference is more than network delay can explain.
 const maxClockDifference = 2 * time.Second
 
 func (d *doctor) clock(ctx context.Context) finding {
@@ -264,7 +264,7 @@ func (d *doctor) checkSchema(ctx context.Context) finding {
 	return found(ok, "version %d, the one of this headway", sql.Latest())
 }
 
-// withoutSchema is what is found where a look at the schema is needed.
+// withoutSchema is the finding of checks that need the schema when it cannot be examined.
 func (d *doctor) withoutSchema() finding {
 	switch {
 	case d.conn == nil:
@@ -275,7 +275,8 @@ func (d *doctor) withoutSchema() finding {
 	return found(skipped, "there is no schema of this version")
 }
 
-// hidden is what is found where the login may not look, or is shown no row that is there, or of another failure.
+// hidden is the finding if the login lacks the rights, or sees none of the rows that exist, or if there was another
+// failure.
 func (d *doctor) hidden(err error) finding {
 	var pgErr *pgconn.PgError
 	if errors.Is(err, pgx.ErrNoRows) || errors.As(err, &pgErr) && pgErr.Code == "42501" { // insufficient_privilege
@@ -322,7 +323,7 @@ func (d *doctor) listen(ctx context.Context) finding {
 	return found(ok, "a notification came back by way of %s in %v", variable, time.Since(began).Round(100*time.Microsecond))
 }
 
-// rights looks at whom the worker would log in as.
+// rights examines the login that the worker would use.
 func (d *doctor) rights(ctx context.Context) finding {
 	if !d.schema && !d.barred {
 		return d.withoutSchema()
@@ -385,8 +386,8 @@ func (d *doctor) worker(ctx context.Context) finding {
 	return found(ok, "%s, %s leads", plural(d.workers, "worker runs", "workers run"), leader)
 }
 
-// sqlHolders is who holds what workers lock: the keys are those of headway.lock_key(), which not every login may call. A
-// prepared transaction has no process.
+// sqlHolders finds the holders of the locks that workers take: the keys are those of headway.lock_key(), which not
+// every login may call. A prepared transaction has no process.
 const sqlHolders = `
 select format('the lock %s is held by %s, user %s, application %s', k.purpose, coalesce('pid ' || l.pid::text, 'a prepared transaction'),
     coalesce(a.usename, '?'), coalesce(nullif(a.application_name, ''), '?'))
@@ -398,7 +399,7 @@ join pg_locks l on l.locktype = 'advisory' and l.granted and l.objsubid = 1
 left join pg_stat_activity a on a.pid = l.pid
 order by k.purpose, l.pid`
 
-// withHolders adds who holds the locks of workers. Anybody who may connect could: PostgreSQL has no rights for that.
+// withHolders adds who holds the workers' locks. Anybody who may connect could: PostgreSQL has no privilege for that.
 func (d *doctor) withHolders(ctx context.Context, f finding) finding {
 	err := sql.InCatalog(ctx, d.conn, func(tx pgx.Tx) error {
 		rows, _ := tx.Query(ctx, sqlHolders) // CollectRows returns its error
@@ -423,7 +424,7 @@ func plural(n int, one, many string) string {
 
 const sqlQueue = `select count(*), coalesce(extract(epoch from clock_timestamp() - min(at)), 0)::float8 from headway.pending_fact`
 
-// staleAfter is how long a fact may wait: the worker's safety poll, and then some.
+// staleAfter is how long a fact may wait: the worker's safety poll, plus a margin.
 const staleAfter = 15 * time.Second
 
 func (d *doctor) queue(ctx context.Context) finding {
@@ -477,14 +478,14 @@ func (d *doctor) notifications(ctx context.Context) finding {
 }
 
 const (
-	// probeTimeout bounds speaking to the mail server.
+	// probeTimeout bounds the conversation with the mail server.
 	probeTimeout = 30 * time.Second
 
-	// renewBefore is when a certificate should have been renewed.
+	// renewBefore is how long before its expiry a certificate should have been renewed.
 	renewBefore = 14 * 24 * time.Hour
 )
 
-// mail speaks to the mail server, up to where a mail would begin.
+// mail talks to the mail server, up to the point where a mail would begin.
 func (d *doctor) mail(ctx context.Context) finding {
 	url := d.getenv("HEADWAY_SMTP_URL")
 	if url == "" {
@@ -523,7 +524,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-// verifyTimeout is how long counting everything anew may take.
+// verifyTimeout is how long a full recount may take.
 const verifyTimeout = time.Minute
 
 func (d *doctor) numbers(ctx context.Context) finding {
@@ -534,7 +535,7 @@ func (d *doctor) numbers(ctx context.Context) finding {
 	defer cancel()
 	var differences, projects int
 	err := sql.InCatalog(ctx, d.conn, func(tx pgx.Tx) error {
-		// To compile it takes longer than to run it, unless there is very much.
+		// Compiling it takes longer than running it, unless there is a great deal of data.
 		if _, err := tx.Exec(ctx, `set local jit = off`); err != nil {
 			return err
 		}

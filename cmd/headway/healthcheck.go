@@ -11,11 +11,10 @@ import (
 	"time"
 )
 
-// healthcheckTimeout is less than what a container's health check waits by default, so that the reason is printed.
+// healthcheckTimeout is less than the default timeout of a container's health check, so that the reason is printed.
 const healthcheckTimeout = 3 * time.Second
 
-// healthcheck asks the worker on this machine whether it is alive. A container image without a shell or curl checks
-// itself with it.
+// healthcheck asks the worker on this machine whether it is alive. It serves container images without a shell or curl.
 func healthcheck(ctx context.Context, e env, args []string) error {
 	flags := newFlags("headway healthcheck",
 		"Asks the worker that serves HEADWAY_HTTP_ADDR on this machine for /healthz, and fails unless it answers that it\n"+
@@ -30,13 +29,13 @@ func healthcheck(ctx context.Context, e env, args []string) error {
 
 	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
 	defer cancel()
-	// Where the host is empty or 0.0.0.0, as a listener may have it, dialing takes it as this machine.
+	// If the host is empty or 0.0.0.0, as in a listener's address, dialing takes it to be this machine.
 	address := url.URL{Scheme: "http", Host: addr, Path: "/healthz"}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
 	if err != nil {
 		return fmt.Errorf("HEADWAY_HTTP_ADDR: %w", err)
 	}
-	// Without the environment's proxy: it is this machine that is asked.
+	// Without the environment's proxy: the question is for this machine.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {

@@ -11,13 +11,13 @@ import (
 	"headway/internal/terminal"
 )
 
-// loggedError is one that the log has told already.
+// loggedError is an error that has already been logged.
 type loggedError struct{ error }
 
 // Unwrap returns what was logged.
 func (e *loggedError) Unwrap() error { return e.error }
 
-// newLogger logs to stderr as text or json; without a format, as text on a terminal, else as json.
+// newLogger logs to stderr as text or json; without a format, as text on a terminal, otherwise as json.
 func newLogger(e env, format string) *slog.Logger {
 	options := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if err, is := a.Value.Any().(error); is {
@@ -38,9 +38,9 @@ func logsJSON(e env, format string) bool {
 	return format == "json" || format == "" && terminal.Of(e.stderr, e.getenv) == nil
 }
 
-// reason is what an error says. Of a connection that could not be made pgx tells every attempt, by address, with TLS and
-// without, in a line of its own: what several say is said once, and that a server has no TLS only where nothing else is
-// known.
+// reason returns the text of an error. For a connection that could not be made, pgx reports every attempt, by address,
+// with TLS and without, on a line of its own: repeated texts are given once, and that a server has no TLS only if there
+// is nothing else to report.
 func reason(err error) string {
 	if !errors.As(err, new(*pgconn.ConnectError)) {
 		return err.Error()

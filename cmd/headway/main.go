@@ -1,6 +1,6 @@
-// Command headway is everything there is to run: the worker, the migrations and what a person does at a terminal.
+// Command headway is everything there is to run: the worker, the migrations and what people do at a terminal.
 //
-// main parses, wires and prints. One small file per subcommand; what they do belongs in packages.
+// This package parses, wires and prints. One small file per subcommand; what they do belongs in packages.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// env is what a command has of the world, so that a test can give it another.
+// env is all that a command sees of the world, so that a test can substitute it.
 type env struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
@@ -23,7 +23,7 @@ type env struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// A second Ctrl-C does not wait until the first is done with. A second SIGTERM does: some supervisors send it twice.
+	// A second Ctrl-C does not wait for the first to be handled. A second SIGTERM does: some supervisors send it twice.
 	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) })
 
 	err := run(ctx, env{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ()}, os.Args[1:])

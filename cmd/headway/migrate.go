@@ -74,8 +74,8 @@ func migrate(ctx context.Context, e env, args []string) error {
 	return nil
 }
 
-// checkRoles prints what has to be run by hand before a migration that makes no role, and returns an error where that
-// is anything.
+// checkRoles prints what must be run by hand before a migration that creates no roles, and returns an error if there is
+// anything.
 func checkRoles(ctx context.Context, e env, conn *pgx.Conn) error {
 	err := sql.CheckRoles(ctx, conn)
 	var lacking *sql.RolesError

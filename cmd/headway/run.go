@@ -15,7 +15,7 @@ type command struct {
 	run           func(ctx context.Context, e env, args []string) error
 }
 
-// commands are in the order in which a newcomer needs them.
+// commands are listed in the order in which a newcomer needs them.
 func commands() []command {
 	return []command{
 		{"demo", "play a story on a private PostgreSQL: the first thing to run", runDemo},
@@ -69,8 +69,8 @@ type usageError struct{ err error }
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-// newFlags returns the flags of a subcommand. The help is its synopsis, like "headway migrate [flags]", then what it
-// does, then its flags.
+// newFlags returns the flags of a subcommand. The help consists of its synopsis, like "headway migrate [flags]", what
+// it does, and its flags.
 func newFlags(synopsis, does string) *flag.FlagSet {
 	flags := flag.NewFlagSet(synopsis, flag.ContinueOnError)
 	flags.Usage = func() {
@@ -86,7 +86,7 @@ func newFlags(synopsis, does string) *flag.FlagSet {
 // parse parses the flags of a subcommand that takes no other arguments. It returns true if help was asked for, and
 // given.
 func parse(e env, flags *flag.FlagSet, args []string) (helped bool, err error) {
-	flags.SetOutput(io.Discard) // the package would print every error, which main does
+	flags.SetOutput(io.Discard) // the package would print every error, and main does that
 	err = flags.Parse(args)
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))

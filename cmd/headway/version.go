@@ -9,10 +9,10 @@ import (
 	"headway/sql"
 )
 
-// release is set by whoever builds one: go build -ldflags "-X main.release=v1.2.3".
+// release is set when building one: go build -ldflags "-X main.release=v1.2.3".
 var release string
 
-// version prints what to put into a bug report.
+// version prints what to include in a bug report.
 func version(_ context.Context, e env, args []string) error {
 	flags := newFlags("headway version", "Prints the version of this program and of its schema.")
 	if helped, err := parse(e, flags, args); helped || err != nil {

@@ -15,25 +15,25 @@ import (
 )
 
 const (
-	// freshFor is how long a bar that has moved says so.
+	// freshFor is how long a bar shows that it has moved.
 	freshFor = 2 * time.Second
 
-	// frameInterval is the least time between two frames.
+	// frameInterval is the minimum time between two frames.
 	frameInterval = 40 * time.Millisecond
 
-	// maxLines is how many bars that moved at once are printed one by one.
+	// maxLines is how many bars that moved at once are printed individually.
 	maxLines = 20
 )
 
-// view shows what a follower knows: in place on a terminal, a line per change elsewhere.
+// view shows what a follower knows: in place on a terminal, otherwise a line per change.
 type view struct {
 	follower *live.Follower
 	palette  bar.Palette
 	out      io.Writer
 	block    *terminal.Block                                      // nil: lines go to out
-	frame    func(board *live.Board, columns, lines int) []string // what stands on the terminal
+	frame    func(board *live.Board, columns, lines int) []string // what the terminal shows
 	note     func(project *live.Project, c *live.Customer) string // behind a bar; nil customer: the sum
-	notes    int                                                  // columns kept for that
+	notes    int                                                  // columns reserved for it
 	dirty    chan struct{}
 
 	mu    sync.Mutex
@@ -60,11 +60,11 @@ func newView(follower *live.Follower, e env) *view {
 	}
 }
 
-// touch asks for a new frame.
+// touch requests a new frame.
 func (v *view) touch() {
 	select {
 	case v.dirty <- struct{}{}:
-	default: // asked for already
+	default: // already requested
 	}
 }
 
@@ -94,7 +94,7 @@ func (v *view) redraw(ctx context.Context) {
 	}
 }
 
-// expiry receives when a bar that has moved stops saying so; never where none does.
+// expiry receives when a bar that has moved should stop showing it; never if there is none.
 func (v *view) expiry() <-chan time.Time {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -114,7 +114,7 @@ func (v *view) expiry() <-chan time.Time {
 	return time.After(time.Until(first))
 }
 
-// remember has bars say for a while that they moved.
+// remember makes bars show for a while that they moved.
 func (v *view) remember(moves []live.Move) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -156,7 +156,7 @@ func (v *view) row(p *live.Project, c *live.Customer) bar.Row {
 func (v *view) bars(b *live.Board, columns, lines int) []string {
 	groups := make([]bar.Group, 0, len(b.Projects))
 	for _, p := range b.Projects {
-		// Rows that cannot be shown need not be made, only counted.
+		// Rows that cannot be shown need only be counted.
 		rows := make([]bar.Row, len(p.Customers))
 		for i := range min(lines, len(rows)) {
 			rows[i] = v.row(p, p.Customers[i])
@@ -166,7 +166,7 @@ func (v *view) bars(b *live.Board, columns, lines int) []string {
 	return bar.Fit(v.palette, groups, columns, lines, v.notes)
 }
 
-// feed draws the newest messages, the newest below.
+// feed draws the newest messages, the newest last.
 func (v *view) feed(b *live.Board, columns, lines int) (drawn []string) {
 	for _, m := range b.Recent[max(0, len(b.Recent)-max(0, lines)):] {
 		drawn = append(drawn, bar.Cut(v.said(b, &m, columns/4), columns))
@@ -174,7 +174,7 @@ func (v *view) feed(b *live.Board, columns, lines int) (drawn []string) {
 	return drawn
 }
 
-// said is a message in one line, in which its place takes at most so many columns.
+// said is a message on one line, with at most this many columns for its place.
 func (v *view) said(b *live.Board, m *live.Message, place int) string {
 	text := bar.Clean(m.Text())
 	if m.Kind == "chat" {
@@ -190,7 +190,7 @@ func (v *view) said(b *live.Board, m *live.Message, place int) string {
 	return v.palette.Dim(clock(m.SentAt)+"  "+where) + text
 }
 
-// clock is a time of today, or a day.
+// clock formats a time of today, or else a date.
 func clock(at time.Time) string {
 	at = at.Local()
 	if at.Format(time.DateOnly) != time.Now().Format(time.DateOnly) {
@@ -199,7 +199,7 @@ func clock(at time.Time) string {
 	return at.Format(time.TimeOnly)
 }
 
-// plain prints what changed, a line each.
+// plain prints what changed, one line each.
 func (v *view) plain(b *live.Board, e live.Event) {
 	if e.Kind == live.Said {
 		fmt.Fprintln(v.out, v.said(b, &e.Message, math.MaxInt))
@@ -224,7 +224,7 @@ func (v *view) plain(b *live.Board, e live.Event) {
 	}
 }
 
-// plainBoard prints all bars, the first ones of each project.
+// plainBoard prints the bars of all projects, the first ones of each.
 func (v *view) plainBoard(b *live.Board) {
 	for _, p := range b.Projects {
 		for i, c := range p.Customers {

@@ -59,7 +59,7 @@ func watch(ctx context.Context, e env, args []string) error {
 	return refused(err, login, "see everybody's bars and messages", "headway_admin")
 }
 
-// unlessDone returns err, or nil where it is only that ctx is done: being told to stop is no failure.
+// unlessDone returns err, or nil if it only says that ctx is done: being told to stop is no failure.
 func unlessDone(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
@@ -67,7 +67,7 @@ func unlessDone(ctx context.Context, err error) error {
 	return err
 }
 
-// checkSchema returns which database it is and who connects, or that its schema is not this binary's.
+// checkSchema returns which database this is and who connects, or an error if its schema is not this binary's.
 func checkSchema(ctx context.Context, e env) (where, login string, err error) {
 	conn, err := connect(ctx, e)
 	if err != nil {
@@ -85,12 +85,12 @@ func checkSchema(ctx context.Context, e env) (where, login string, err error) {
 type watcher struct {
 	*view
 	where   string
-	status  string // guarded by the follower, as the board is
+	status  string // guarded by the follower, like the board
 	trouble bool
 	started bool
 }
 
-// on takes note of what happens.
+// on records what happens.
 func (w *watcher) on(b *live.Board, e live.Event) {
 	was := w.status
 	switch e.Kind {
@@ -131,7 +131,7 @@ func (w *watcher) draw(b *live.Board, columns, lines int) []string {
 	}
 	left := lines - len(frame)
 
-	// The bars come first, but for some lines of what happens.
+	// The bars come first, except for some lines of what happens.
 	wanted := 0
 	for _, p := range b.Projects {
 		wanted += 1 + len(p.Customers)
@@ -151,7 +151,7 @@ func (w *watcher) draw(b *live.Board, columns, lines int) []string {
 	return frame[:min(len(frame), lines)]
 }
 
-// deafAdvice says why nothing is heard, and what to do.
+// deafAdvice explains why nothing is heard, and what to do.
 func deafAdvice(err error) string {
 	if errors.Is(err, live.ErrDeaf) {
 		return "LISTEN does not work through this address, so set HEADWAY_LISTEN_URL to a direct one"
@@ -159,5 +159,5 @@ func deafAdvice(err error) string {
 	return oneLine(err)
 }
 
-// oneLine is what fits into a status: what went wrong is often in the last line, below where.
+// oneLine joins an error's lines for the status: what went wrong is often on the last, below the place.
 func oneLine(err error) string { return bar.Clean(strings.Join(strings.Fields(err.Error()), " ")) }

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
-	_ "time/tzdata" // a schedule may name a time zone where the system knows none
+	_ "time/tzdata" // a schedule may name a time zone that the system lacks
 
 	"headway/worker"
 )
@@ -40,7 +40,7 @@ func runWorker(ctx context.Context, e env, args []string) error {
 		err = worker.New(config, log, programVersion()).Run(ctx)
 	}
 	if err != nil && logsJSON(e, config.LogFormat) {
-		log.Error("the worker ends", slog.Any("error", err)) // for who reads nothing else
+		log.Error("the worker ends", slog.Any("error", err)) // for readers of JSON only
 		return &loggedError{err}
 	}
 	return err

@@ -1,7 +1,7 @@
 // Package bar draws progress as lines of text for a terminal.
 //
-// Everything here is pure: rows and a size go in, lines come out, none wider than was asked for. Putting them on a
-// screen belongs in package terminal, knowing what to draw in package live.
+// Everything here is pure: rows and a size go in, lines come out, none wider than requested. Putting them on a screen
+// belongs in package terminal, knowing what to draw in package live.
 package bar
 
 import (
@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Palette marks text with colours, calm ones that a terminal's theme decides on. The zero value marks nothing.
+// Palette marks text with colours, calm ones that the terminal's theme decides on. The zero value marks nothing.
 type Palette struct{ Color bool }
 
 func (p Palette) mark(code, s string) string {
@@ -20,16 +20,16 @@ func (p Palette) mark(code, s string) string {
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
 }
 
-// Strong is for headings and names of projects.
+// Strong is for headings and project names.
 func (p Palette) Strong(s string) string { return p.mark("1", s) }
 
-// Dim is for what is seldom read.
+// Dim is for what is rarely read.
 func (p Palette) Dim(s string) string { return p.mark("2", s) }
 
 // Fresh is for what has just changed.
 func (p Palette) Fresh(s string) string { return p.mark("1;33", s) }
 
-// Good is for what is complete or well.
+// Good is for what is complete or in order.
 func (p Palette) Good(s string) string { return p.mark("32", s) }
 
 // Warn is for what someone should look at.
@@ -38,19 +38,19 @@ func (p Palette) Warn(s string) string { return p.mark("33", s) }
 // Bad is for what has failed.
 func (p Palette) Bad(s string) string { return p.mark("31", s) }
 
-// filled is for the part of a bar that is done.
+// filled is for the completed part of a bar.
 func (p Palette) filled(s string) string { return p.mark("36", s) }
 
 // Row is one bar.
 type Row struct {
 	Name        string
 	Done, Total int64
-	Gained      int64  // how much of Done has just come; below 0 where it went
+	Gained      int64  // how much of Done is new; negative if it decreased
 	Note        string // shown behind the bar
 	Heading     bool   // a project; the rows below it are indented
 }
 
-// Percent is floor(100·done/total), so that 100 means everything is done; 0 where there is nothing to do.
+// Percent is floor(100·done/total), so 100 means that everything is done; 0 if there is nothing to do.
 func Percent(done, total int64) int64 {
 	if total <= 0 {
 		return 0
@@ -66,9 +66,9 @@ const (
 	minNote = 4 // narrower ones say nothing either
 )
 
-// Table draws rows under each other, in columns that fit into the width. Where it is narrow, the bars are short, then
-// the notes are cut or left out, then the numbers, then the bars. At least this many columns are kept for notes, so that bars keep their length
-// when notes come and go.
+// Table draws rows below each other, in columns that fit into the width. If it is narrow, the bars are short, then the
+// notes are cut or left out, then the numbers, then the bars. At least this many columns are kept for notes, so that
+// bars keep their length as notes come and go.
 func Table(p Palette, rows []Row, width, notes int) []string {
 	var names, counts int
 	for _, r := range rows {
@@ -132,7 +132,7 @@ func indent(r Row) int {
 
 func (r Row) count() string { return Count(r.Done) + "/" + Count(r.Total) }
 
-// note says what has changed, in percent because the bar is, and then the note.
+// note says what has changed, in percent like the bar, followed by the note.
 func (r Row) note() string {
 	gained := Percent(r.Done, r.Total) - Percent(r.Done-r.Gained, r.Total)
 	if gained == 0 {
@@ -141,7 +141,7 @@ func (r Row) note() string {
 	return strings.TrimSpace(fmt.Sprintf("%+d  %s", gained, r.Note))
 }
 
-// Bar draws one bar of this many columns. It is full only when everything is done, and empty only when nothing is.
+// Bar draws one bar with this many columns. It is full only when everything is done, and empty only when nothing is.
 func Bar(p Palette, r Row, columns int) string {
 	cells := func(done int64) int {
 		if r.Total <= 0 || done <= 0 {
@@ -171,8 +171,8 @@ type Group struct {
 	Rows []Row
 }
 
-// Fit chooses what of the groups to show in this many lines: every sum before any single customer, then of each group
-// the first ones, and how many more there are.
+// Fit chooses what to show of the groups in this many lines: every sum before any single customer, then the first rows
+// of each group, and how many more there are.
 func Fit(p Palette, groups []Group, width, height, notes int) (lines []string) {
 	if height <= 0 {
 		return nil
@@ -184,15 +184,15 @@ func Fit(p Palette, groups []Group, width, height, notes int) (lines []string) {
 	}
 	shown := share(groups, height-len(groups)-min(hidden, 1))
 
-	// All in one table, so that the bars are below each other.
+	// All in one table, so that the bars line up.
 	var rows []Row
-	more := map[int]string{} // what is left out, by the number of rows above
+	more := map[int]string{} // what is left out, by the number of rows above it
 	for i, g := range groups {
 		sum := g.Sum
 		sum.Heading = true
 		rows = append(append(rows, sum), g.Rows[:min(shown[i], len(g.Rows))]...)
 		if left := len(g.Rows) - shown[i]; left > 0 && shown[i] > 0 {
-			rows = rows[:len(rows)-1] // it makes room for the line that says so
+			rows = rows[:len(rows)-1] // makes room for the line that says so
 			more[len(rows)] = "and " + Count(int64(left+1)) + " more"
 			if shown[i] == 1 {
 				more[len(rows)] = Count(int64(left+1)) + " customers"
@@ -214,7 +214,7 @@ func Fit(p Palette, groups []Group, width, height, notes int) (lines []string) {
 	return lines
 }
 
-// share divides lines among the groups: small groups get all they need, the others the same.
+// share divides lines among the groups: small groups get all they need, the others equal shares.
 func share(groups []Group, lines int) []int {
 	order := make([]int, len(groups))
 	for i := range order {

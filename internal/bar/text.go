@@ -9,8 +9,8 @@ import (
 	"golang.org/x/text/width"
 )
 
-// Clean makes one line of text that a person wrote: no line breaks, nothing that a terminal would obey, nothing that
-// changes the direction of what follows.
+// Clean turns text that a person wrote into one line: no line breaks, nothing that a terminal would interpret, nothing
+// that changes the direction of what follows.
 func Clean(s string) string {
 	var b strings.Builder
 	space := false
@@ -31,7 +31,7 @@ func Clean(s string) string {
 	return b.String()
 }
 
-// Width returns how many columns a line takes, escape sequences of a [Palette] not counted.
+// Width returns how many columns a line takes, not counting the escape sequences of a [Palette].
 func Width(s string) (columns int) {
 	for s != "" {
 		if rest, ok := skipEscape(s); ok {
@@ -45,7 +45,7 @@ func Width(s string) (columns int) {
 	return columns
 }
 
-// skipEscape returns what follows an escape sequence at the beginning of s, if there is one.
+// skipEscape returns what follows an escape sequence at the start of s, if there is one.
 func skipEscape(s string) (rest string, ok bool) {
 	if !strings.HasPrefix(s, "\x1b[") {
 		return s, false
@@ -68,7 +68,7 @@ func runeWidth(r rune) int {
 	return 1
 }
 
-// Cut shortens a line to this many columns and says so with an ellipsis. Escape sequences are kept.
+// Cut shortens a line to this many columns, marking the cut with an ellipsis. Escape sequences are kept.
 func Cut(s string, columns int) string {
 	if Width(s) <= columns {
 		return s
@@ -101,17 +101,17 @@ func Cut(s string, columns int) string {
 	return b.String()
 }
 
-// Pad fills a line up with spaces to this many columns.
+// Pad extends a line with spaces to this many columns.
 func Pad(s string, columns int) string {
 	return s + strings.Repeat(" ", max(0, columns-Width(s)))
 }
 
-// padLeft fills a line up with spaces in front.
+// padLeft extends a line with leading spaces.
 func padLeft(s string, columns int) string {
 	return strings.Repeat(" ", max(0, columns-Width(s))) + s
 }
 
-// Wrap breaks text between words into lines of at most this many columns, cutting a word that is longer.
+// Wrap breaks text between words into lines of at most this many columns, cutting words that are longer.
 func Wrap(s string, columns int) (lines []string) {
 	var line string
 	for _, word := range strings.Fields(s) {
@@ -131,7 +131,7 @@ func Wrap(s string, columns int) (lines []string) {
 	return lines
 }
 
-// Count writes a number with commas: 9,980.
+// Count formats a number with commas: 9,980.
 func Count(n int64) string {
 	digits := strconv.FormatInt(n, 10)
 	start := 0

@@ -1,4 +1,4 @@
-// Package gatewaytest has what tests need to run a gateway and to be somebody to it.
+// Package gatewaytest has what tests need to run a gateway and to connect to it as somebody.
 //
 // It does not import the gateway, so that the gateway's own tests can use it.
 package gatewaytest
@@ -31,10 +31,10 @@ insert into headway.member (project_id, user_id, role) values
 insert into headway.task (id, project_id, title, shared) values (1, 1, 'Domain', true), (2, 1, 'Profile', false), (3, 2, 'Hidden', true);
 select headway.fold();`
 
-// Listening selects the connection that listens, if it comes from [Connect].
+// Listening selects the connection that listens, if [Connect] made it.
 const Listening = "select pid from pg_stat_activity where datname = current_database() and application_name = 'gateway'"
 
-// Connect returns what a gateway connects with to listen.
+// Connect returns the function with which a gateway connects to listen.
 func Connect(db *pgtest.DB) func(context.Context) (*pgx.Conn, error) {
 	return func(ctx context.Context) (*pgx.Conn, error) {
 		config, err := pgx.ParseConfig(db.URL)
@@ -42,13 +42,13 @@ func Connect(db *pgtest.DB) func(context.Context) (*pgx.Conn, error) {
 			return nil, err
 		}
 		config.RuntimeParams["application_name"] = "gateway"
-		config.DefaultQueryExecMode = pgx.QueryExecModeExec // so that a query was run when it is the last and the connection idle
+		config.DefaultQueryExecMode = pgx.QueryExecModeExec // so that the last query of an idle connection is one that was run
 		return pgx.ConnectConfig(ctx, config)
 	}
 }
 
-// Serve runs a gateway that uses [Connect] until the test ends. When Serve returns, it listens and has asked whether
-// everything is notified, after which it looks for the first time.
+// Serve runs a gateway that uses [Connect] until the test ends. When Serve returns, the gateway listens and has asked
+// whether everything is notified; after that it looks for the first time.
 func Serve(t *testing.T, db *pgtest.DB, gateway interface {
 	Run(ctx context.Context) error
 	Handler() http.Handler
@@ -76,7 +76,7 @@ func Serve(t *testing.T, db *pgtest.DB, gateway interface {
 	return server
 }
 
-// Token is one that the application's backend would mint.
+// Token returns a token as the application's backend would mint it.
 func Token(t *testing.T, userID int64, expires time.Time) string {
 	t.Helper()
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
@@ -88,10 +88,10 @@ func Token(t *testing.T, userID int64, expires time.Time) string {
 	return signed
 }
 
-// Clock is one that can be put forward.
+// Clock is a clock that can be put forward.
 type Clock struct{ ahead atomic.Int64 } // nanoseconds
 
-// Now is the time that it shows.
+// Now returns the time that it shows.
 func (c *Clock) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
 // Forward puts it forward.

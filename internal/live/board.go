@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Board is what there is to see: projects with their customers' bars, and what was said last.
+// Board is what there is to see: projects with their customers' bars, and the latest messages.
 type Board struct {
 	Projects []*Project // by id
 	Recent   []Message  // oldest first
@@ -17,7 +17,7 @@ type Board struct {
 type Project struct {
 	ID        int64
 	Name      string
-	Version   int64 // of the fold that it shows; a notification with a higher one is newer
+	Version   int64 // of the fold that it shows; a notification with a higher version is newer
 	Shared    Part
 	Customers []*Customer // by id
 }
@@ -32,7 +32,7 @@ type Part struct {
 type Customer struct {
 	UserID int64
 	Name   string
-	Own    Part // beside what the project's customers share
+	Own    Part // in addition to what the project's customers share
 }
 
 // Bar is what a customer sees.
@@ -40,7 +40,7 @@ func (p *Project) Bar(c *Customer) Part {
 	return Part{Done: p.Shared.Done + c.Own.Done, Total: p.Shared.Total + c.Own.Total}
 }
 
-// Sum is what staff see: all customers' bars added up.
+// Sum is what staff see: the sum of all customers' bars.
 func (p *Project) Sum() Part {
 	n := int64(len(p.Customers))
 	sum := Part{Done: n * p.Shared.Done, Total: n * p.Shared.Total}
@@ -51,7 +51,7 @@ func (p *Project) Sum() Part {
 	return sum
 }
 
-// Customer returns the one with this id, nil where there is none.
+// Customer returns the one with this id; nil if there is none.
 func (p *Project) Customer(userID int64) *Customer {
 	i, found := slices.BinarySearchFunc(p.Customers, userID, func(c *Customer, id int64) int { return cmp.Compare(c.UserID, id) })
 	if !found {
@@ -60,7 +60,7 @@ func (p *Project) Customer(userID int64) *Customer {
 	return p.Customers[i]
 }
 
-// Project returns the one with this id, nil where there is none.
+// Project returns the one with this id; nil if there is none.
 func (b *Board) Project(id int64) *Project {
 	i, found := slices.BinarySearchFunc(b.Projects, id, func(p *Project, id int64) int { return cmp.Compare(p.ID, id) })
 	if !found {
@@ -74,17 +74,17 @@ type Message struct {
 	ID      int64     `json:"id"`
 	Sender  *int64    `json:"sender"`
 	Channel string    `json:"channel"`
-	Content *string   `json:"content"` // nil in a reference, and where the notification was cut
+	Content *string   `json:"content"` // nil in a reference, and if the notification was truncated
 	Seq     int64     `json:"seq"`
 	Kind    string    `json:"kind"`
 	TaskID  *int64    `json:"task_id"`
 	SentAt  time.Time `json:"sent_at"`
 
-	ProjectID  int64  `json:"-"` // 0: of none
+	ProjectID  int64  `json:"-"` // 0: none
 	SenderName string `json:"-"`
 }
 
-// Text is the message as one says it: with who did it or said it in front.
+// Text is the message as people would say it: with the name of whoever did or said it in front.
 func (m *Message) Text() string {
 	var content string
 	if m.Content != nil {
@@ -93,7 +93,7 @@ func (m *Message) Text() string {
 	switch {
 	case m.Kind == "chat":
 		return m.SenderName + ": " + content
-	case strings.HasPrefix(content, "You "): // as after an assignment, whoever made it
+	case strings.HasPrefix(content, "You "): // as for an assignment, whoever made it
 		return content
 	default:
 		return cmp.Or(m.SenderName, "Somebody") + " " + content
@@ -108,7 +108,7 @@ type progress struct {
 	Customers *[]struct {
 		UserID int64 `json:"user_id"`
 		Part
-	} `json:"customers"` // whose own part changed; nil where the notification was cut
+	} `json:"customers"` // whose own part changed; nil if the notification was truncated
 }
 
 // Move is a bar that changed.
@@ -118,11 +118,11 @@ type Move struct {
 	Before, After Part
 }
 
-// apply applies a notification of progress. Where it is too new, or says too little, or speaks of somebody who is not
-// known, the project has to be read again.
+// apply applies a notification of progress. If it is too new, says too little, or mentions somebody unknown, the
+// project has to be read again.
 func (p *Project) apply(n *progress) (moves []Move, readAgain bool) {
 	if n.Version <= p.Version {
-		return nil, false // what was read had it in already
+		return nil, false // already included in what was read
 	}
 	if n.Version > p.Version+1 || n.Shared == nil || n.Customers == nil {
 		return nil, true
@@ -161,7 +161,7 @@ func sumMove(p *Project, before Part) []Move {
 	return nil
 }
 
-// replace takes over projects that were read again and returns what moved. What is not among them any more goes.
+// replace takes over projects that were read again and returns what moved. Projects missing from them are removed.
 func (b *Board) replace(projects []*Project) (moves []Move) {
 	for _, p := range projects {
 		old := b.Project(p.ID)

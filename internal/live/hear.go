@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// hear applies a notification. One that nobody understands is passed over: any role may notify anything.
+// hear applies a notification. One that cannot be understood is ignored: any role may notify anything.
 func (f *Follower) hear(ctx context.Context, conn *pgx.Conn, n *pgconn.Notification) error {
 	if n.Channel != Channel {
 		return nil // the probe's
@@ -68,13 +68,13 @@ func (f *Follower) hearMessage(ctx context.Context, conn *pgx.Conn, m Message) e
 	}
 	last, known := f.lastSeq[m.Channel]
 	if known && m.Seq <= last {
-		return nil // what was read had it in already
+		return nil // already included in what was read
 	}
 	if m.Content != nil && known && m.Seq == last+1 {
 		f.lastSeq[m.Channel] = m.Seq
 		return f.say(ctx, conn, m)
 	}
-	// A message that is not the next one may be nobody's, or come after some that were not notified.
+	// A message that is not the next one may not exist, or may follow some that were not notified.
 	if !known {
 		last = m.Seq - 1
 	}
@@ -95,12 +95,12 @@ func (f *Follower) hearMessage(ctx context.Context, conn *pgx.Conn, m Message) e
 	return nil
 }
 
-// channelName is what a channel may be called.
+// channelName matches a valid name of a channel.
 var channelName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
 var projectChannel = regexp.MustCompile(`^project_([0-9]+)(_staff)?$`)
 
-// say adds a message to the board, if it is for us, and tells of it.
+// say adds a message to the board, if it is for us, and emits it.
 func (f *Follower) say(ctx context.Context, conn *pgx.Conn, m Message) error {
 	var err error
 	if m.ProjectID, err = f.home(ctx, conn, m.Channel); err != nil {
@@ -127,7 +127,7 @@ var personalChannel = regexp.MustCompile(`^user_[0-9]+$`)
 // personal reports whether a channel concerns one person only.
 func personal(channel string) bool { return personalChannel.MatchString(channel) }
 
-// home returns the project that a channel belongs to, 0 where it belongs to none.
+// home returns the project that a channel belongs to; 0 if it belongs to none.
 func (f *Follower) home(ctx context.Context, conn *pgx.Conn, channel string) (id int64, err error) {
 	if match := projectChannel.FindStringSubmatch(channel); match != nil {
 		return strconv.ParseInt(match[1], 10, 64)
@@ -143,7 +143,7 @@ func (f *Follower) home(ctx context.Context, conn *pgx.Conn, channel string) (id
 	return id, nil
 }
 
-// name returns a person's name, empty where there is no such person.
+// name returns a person's name; empty if there is no such person.
 func (f *Follower) name(ctx context.Context, conn *pgx.Conn, id *int64) (name string, err error) {
 	if id == nil {
 		return "", nil

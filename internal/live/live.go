@@ -1,8 +1,8 @@
-// Package live follows a database from outside, as any client may: it listens first, then reads the views, then
-// applies the notifications that are newer than what it read.
+// Package live follows a database from outside, as any client may: it listens first, then reads the views, then applies
+// the notifications that are newer than what it has read.
 //
-// It needs LISTEN and select, nothing else, and never writes. What it knows goes to whoever draws or prints it;
-// how that looks belongs in package bar.
+// It needs LISTEN and select, nothing else, and never writes. What it knows is for others to draw or print; how that
+// looks belongs in package bar.
 package live
 
 import (
@@ -22,13 +22,13 @@ import (
 const Channel = "headway_events"
 
 const (
-	// queryTimeout bounds whatever is asked of the server.
+	// queryTimeout bounds every query.
 	queryTimeout = 30 * time.Second
 
-	// pingInterval is how often a silent connection is asked whether its peer is still there.
+	// pingInterval is how often a silent connection is checked for whether its peer is still there.
 	pingInterval = 5 * time.Second
 
-	// pollInterval is how often everything is read where nothing is notified.
+	// pollInterval is how often everything is read if nothing is notified.
 	pollInterval = time.Second
 
 	// probeTimeout is how long a notification may take to come back.
@@ -38,17 +38,17 @@ const (
 	keep = 50
 )
 
-// Kind is what has happened.
+// Kind is the kind of an event.
 type Kind int
 
-// What happens while one follows.
+// The kinds of events while following.
 const (
-	Read      Kind = iota + 1 // everything was read; but for the first time, Moves says what had changed meanwhile
-	Listening                 // what happens from now on is heard
+	Read      Kind = iota + 1 // everything was read; except for the first time, Moves says what has changed
+	Listening                 // from now on, everything that happens is heard
 	Moved                     // bars moved
 	Said                      // a message was sent
-	Deaf                      // nothing is notified here, so it is read once a second; Err says why
-	Lost                      // the connection was lost, Err says why, and is made anew after Wait
+	Deaf                      // nothing is notified here, so everything is read once a second; Err says why
+	Lost                      // the connection was lost, Err says why, and is reopened after Wait
 )
 
 // Event is something that has happened.
@@ -65,17 +65,17 @@ type Follower struct {
 	// Listen connects to where LISTEN works.
 	Listen func(context.Context) (*pgx.Conn, error)
 
-	// Read connects to the same database, by whatever way.
+	// Read connects to the same database, in whatever way.
 	Read func(context.Context) (*pgx.Conn, error)
 
 	// Project is the only project to follow; 0: all that are not archived.
 	Project int64
 
-	// ReadInterval is how often everything is read again though nothing was missed: joining and renaming notify nothing.
-	// Default: 30s.
+	// ReadInterval is how often everything is read again even if nothing was missed: joining and renaming are not
+	// notified. Default: 30s.
 	ReadInterval time.Duration
 
-	// On is told what happens, one event at a time. The board stands still until it returns; it must not call Look.
+	// On is called with each event, one at a time. The board does not change until it returns; it must not call Look.
 	On func(*Board, Event)
 
 	mu      sync.Mutex
@@ -83,18 +83,18 @@ type Follower struct {
 	names   map[int64]string // of people
 	homes   map[string]int64 // channel to project
 	lastSeq map[string]int64 // by channel
-	firstID int64            // of the newest message that was there at first
-	started bool             // something was read
+	firstID int64            // of the newest message at the start
+	started bool             // something has been read
 }
 
-// Look gives the board to draw; it stands still meanwhile.
+// Look calls at with the board, which does not change meanwhile.
 func (f *Follower) Look(at func(*Board)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	at(&f.board)
 }
 
-// emit tells of an event while the board stands still.
+// emit reports an event while the board does not change.
 func (f *Follower) emit(e Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -103,8 +103,8 @@ func (f *Follower) emit(e Event) {
 	}
 }
 
-// Run follows until ctx is done, which is no error. A connection that is lost is made anew, with growing pauses; only
-// the first one has to succeed.
+// Run follows until ctx is done, which is no error. A lost connection is reopened, with growing pauses; only the first
+// one has to succeed.
 func (f *Follower) Run(ctx context.Context) error {
 	f.begin()
 	f.ReadInterval = cmp.Or(f.ReadInterval, 30*time.Second)
@@ -132,7 +132,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	}
 }
 
-// begin forgets everything that was known.
+// begin forgets everything known.
 func (f *Follower) begin() {
 	f.names, f.homes, f.lastSeq = map[int64]string{}, map[string]int64{}, map[string]int64{}
 }
@@ -140,7 +140,7 @@ func (f *Follower) begin() {
 // ErrHidden says that row-level security hides everything from the login, which acts for end users.
 var ErrHidden = errors.New("row-level security hides the rows")
 
-// NoProjectError says that the project to follow is not there.
+// NoProjectError says that the project to follow does not exist.
 type NoProjectError struct{ ID int64 }
 
 // Error implements error.
@@ -178,7 +178,7 @@ func (f *Follower) session(ctx context.Context) error {
 	if deaf != nil {
 		return f.poll(ctx, reader, deaf)
 	}
-	// It is its own server session, so it serves for everything from here on.
+	// It has a server session of its own, so it is used for everything from here on.
 	shut(ctx, reader)
 	reader = listener
 
@@ -237,13 +237,13 @@ func (f *Follower) poll(ctx context.Context, reader *pgx.Conn, why error) error 
 	}
 }
 
-// errSilent says that the database has nothing notified.
+// errSilent says that the database notifies nothing.
 var errSilent = errors.New("the setting notify_payload is off, or the server's notification queue is half full")
 
-// ErrDeaf says that what is notified does not arrive.
+// ErrDeaf says that notifications do not arrive.
 var ErrDeaf = errors.New("a notification that was sent did not come back")
 
-// Hears returns nil if what is notified by way of sender arrives at listener, ErrDeaf if it does not within the
+// Hears returns nil if notifications sent through sender arrive at listener, and ErrDeaf if they do not within the
 // timeout, as behind a pooler in transaction mode, or cannot, on a standby.
 func Hears(ctx context.Context, listener, sender *pgx.Conn, timeout time.Duration) error {
 	channel := fmt.Sprintf("headway_probe_%016x", rand.Uint64())
@@ -256,8 +256,8 @@ func Hears(ctx context.Context, listener, sender *pgx.Conn, timeout time.Duratio
 	if _, err := sender.Exec(ctx, `select pg_notify($1, '')`, pgx.QueryExecModeExec, channel); err != nil {
 		return fmt.Errorf("notify: %w", err)
 	}
-	// No query may pass on the listener meanwhile: through a pooler it could, by luck, reach the server connection
-	// that has just been notified.
+	// No query must run on the listener meanwhile: through a pooler it could, by luck, reach the server connection that
+	// was just notified.
 	deadline := time.Now().Add(timeout)
 	for time.Now().Before(deadline) {
 		notification, err := next(ctx, listener, deadline)
@@ -278,7 +278,7 @@ func listen(ctx context.Context, conn *pgx.Conn, channel string) error {
 	return nil
 }
 
-// next returns the next notification, nil if none comes until the deadline.
+// next returns the next notification; nil if none arrives before the deadline.
 func next(ctx context.Context, conn *pgx.Conn, deadline time.Time) (*pgconn.Notification, error) {
 	waiting, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -303,9 +303,9 @@ func ping(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// shut closes a connection, also when ctx is done.
+// shut closes a connection, even when ctx is done.
 func shut(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingInterval)
 	defer cancel()
-	_ = conn.Close(ctx) // it can fail only where there is nothing to close any more
+	_ = conn.Close(ctx) // it fails only if there is nothing left to close
 }

@@ -39,7 +39,7 @@ join headway.appuser u on u.id = m.user_id
 where m.project_id = any ($1) and m.role = 'customer'
 order by m.project_id, m.user_id`
 
-	// The parts that headway.progress adds up: every row is read once, however many customers share it.
+	// The parts that headway.progress sums: every row is read once, however many customers share it.
 	sqlProgress = `
 select c.project_id, coalesce(c.user_id, 0), c.done, c.total
 from headway.current_progress c
@@ -128,7 +128,8 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 	slices.Reverse(recent)
 	if f.started {
 		f.emit(Event{Kind: Read, Moves: moves})
-		// What was missed meanwhile. Of a channel that was quiet it may be an old one, where newer ones of others are gone.
+		// What was missed in the meantime. From a quiet channel it may be an old message, while newer ones from others
+		// are gone.
 		for _, m := range recent {
 			last, known := f.lastSeq[m.Channel]
 			if known && m.Seq > last || !known && m.ID > f.firstID {
@@ -179,7 +180,7 @@ func (f *Follower) readProject(ctx context.Context, conn *pgx.Conn, id int64) er
 	return nil
 }
 
-// readProjects reads projects, by default all. One that is archived is followed only by who asks for it alone.
+// readProjects reads projects, by default all. An archived project is followed only if it is the one asked for.
 func (f *Follower) readProjects(ctx context.Context, tx pgx.Tx, only []int64) ([]*Project, error) {
 	rows, err := tx.Query(ctx, sqlProjects, pgx.QueryExecModeExec, only, f.Project != 0)
 	if err != nil {
@@ -219,7 +220,7 @@ func (f *Follower) readProjects(ctx context.Context, tx pgx.Tx, only []int64) ([
 			p := board.Project(project)
 			if user == 0 {
 				p.Shared = part
-			} else if c := p.Customer(user); c != nil { // not of those who left
+			} else if c := p.Customer(user); c != nil { // not of people who left
 				c.Own = part
 			}
 			return nil
@@ -235,12 +236,12 @@ func scanMessage(row pgx.CollectableRow) (m Message, err error) {
 	return m, row.Scan(&m.ID, &m.Sender, &m.Channel, &m.Content, &m.Seq, &m.Kind, &m.TaskID, &m.SentAt)
 }
 
-// inSnapshot runs queries that see the same, and in which what is named without a schema is PostgreSQL's.
+// inSnapshot runs queries in one snapshot, in which unqualified names are PostgreSQL's.
 func inSnapshot(ctx context.Context, conn *pgx.Conn, do func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		// To compile the views takes longer than to read them.
+		// Compiling the views takes longer than reading them.
 		if _, err := tx.Exec(ctx, `set local search_path = pg_catalog, pg_temp; set local jit = off`); err != nil {
 			return err
 		}

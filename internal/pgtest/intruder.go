@@ -8,13 +8,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Called is in the error of whatever is called of what [Intrude] makes.
+// Called is part of the error raised when anything that [Intrude] created is called.
 const Called = "an intruder was called"
 
-// Intrude makes a login that may make things in the schema public of a database, as everybody could before PostgreSQL
-// 15, and has it make operators and functions of PostgreSQL's names, for types for which PostgreSQL has none of its own
-// and converts what it is given. They are a better match, so they are called wherever public is in the search_path. It
-// returns the login's name.
+// Intrude makes a login that may create objects in the schema public of a database, as everybody could before
+// PostgreSQL 15, and lets it create operators and functions with the names of PostgreSQL's, for argument types to which
+// PostgreSQL would have to convert. They are a better match, so they are called wherever public is in the search_path.
+// It returns the login's name.
 func Intrude(t testing.TB, db *DB) (login string) {
 	t.Helper()
 	login = "intruder_" + db.Name

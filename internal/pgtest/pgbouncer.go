@@ -67,7 +67,7 @@ default_pool_size = 3
 	return pooled.String()
 }
 
-// nobody is whom to run PgBouncer as: it refuses to be root.
+// nobody returns whom to run PgBouncer as: it refuses to run as root.
 func nobody(t testing.TB) *syscall.Credential {
 	t.Helper()
 	if os.Geteuid() != 0 {

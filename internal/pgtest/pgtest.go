@@ -1,12 +1,12 @@
-// Package pgtest gives each test a database of its own with headway's schema in it.
+// Package pgtest gives each test its own database with headway's schema in it.
 //
-// A test binary boots one PostgreSQL, when the first test asks, and migrates one template database; every further
-// database is a copy of that, which takes milliseconds. NOTIFY is per database, so tests do not hear each other and
-// may run in parallel. A package that uses it says so in TestMain:
+// A test binary boots one PostgreSQL, when the first test asks for it, and migrates one template database; every
+// further database is a copy of that, which takes milliseconds. NOTIFY is per database, so tests do not hear each other
+// and may run in parallel. A package that uses it says so in TestMain:
 //
 //	func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 //
-// What only the tests of one package need belongs there, not here.
+// What only one package's tests need belongs there, not here.
 package pgtest
 
 import (
@@ -30,10 +30,10 @@ import (
 
 const template = "headway_template"
 
-// closeTimeout bounds what happens at cleanup, when a test's context is canceled already.
+// closeTimeout bounds cleanup, when a test's context has already been canceled.
 const closeTimeout = 30 * time.Second
 
-// shared is the cluster of this test binary. TestMain and the tests have nothing in common but the package.
+// shared is the cluster of this test binary. TestMain and the tests have only the package in common.
 var shared struct {
 	sync.Mutex
 	cluster     *postgres.Cluster
@@ -42,8 +42,8 @@ var shared struct {
 	databases   atomic.Int64
 }
 
-// Main runs the tests, stops the cluster if any test started one, and returns the exit code. A goroutine that
-// outlives the tests is a failure.
+// Main runs the tests, stops the cluster if any test started it, and returns the exit code. A goroutine that outlives
+// the tests is a failure.
 func Main(m *testing.M) int {
 	code := m.Run()
 	err := stop()
@@ -67,8 +67,8 @@ func stop() error {
 	return shared.cluster.Stop()
 }
 
-// Cluster returns the cluster that the tests share. A test that restarts it must not run in parallel with others;
-// better it starts its own with [postgres.Start].
+// Cluster returns the cluster that the tests share. A test that restarts it must not run in parallel with others; it
+// had better start its own with [postgres.Start].
 func Cluster(t testing.TB) *postgres.Cluster {
 	t.Helper()
 	shared.Lock()
@@ -80,7 +80,7 @@ func Cluster(t testing.TB) *postgres.Cluster {
 	return cluster
 }
 
-// Client returns the path of a client program, and fails the test where there is none. See [postgres.Client].
+// Client returns the path of a client program, and fails the test if there is none. See [postgres.Client].
 func Client(t testing.TB, program string) string {
 	t.Helper()
 	path, err := postgres.Client(program)
@@ -90,7 +90,7 @@ func Client(t testing.TB, program string) string {
 	return path
 }
 
-// boot starts the shared cluster unless it runs. The lock is held.
+// boot starts the shared cluster unless it is running. The lock is held.
 func boot() (*postgres.Cluster, error) {
 	if shared.cluster == nil {
 		// Parallel tests have a pool each.
@@ -106,21 +106,21 @@ func boot() (*postgres.Cluster, error) {
 	return shared.cluster, nil
 }
 
-// sqlWorker makes the login that a worker is to run as, where the cluster does not have it yet.
+// sqlWorker creates the login for workers, if the cluster does not have it yet.
 const sqlWorker = `
 do $$ begin
   create role test_worker login in role headway_worker;
 exception when duplicate_object then null;
 end $$`
 
-// AsWorker returns a URL of the superuser's as one of a login that may do what a worker does, and nothing else. The
-// cluster has it once a database was installed.
+// AsWorker turns a superuser's URL into that of a login that may do what a worker does, and nothing else. The cluster
+// has that login once a database has been installed.
 func AsWorker(superuserURL string) string {
 	return strings.Replace(superuserURL, "postgres://postgres@", "postgres://test_worker@", 1)
 }
 
-// Install makes a database with headway's schema in a cluster, and a login for workers. It is for tests that start their
-// own; the shared one has its template by itself.
+// Install makes a database with headway's schema in a cluster, and a login for workers. It is for tests that start
+// their own cluster; the shared one has its template.
 func Install(ctx context.Context, cluster *postgres.Cluster, dbname string) error {
 	conn, err := pgx.Connect(ctx, cluster.URL("postgres"))
 	if err != nil {
@@ -149,7 +149,7 @@ type DB struct {
 	Name string
 }
 
-// WorkerURL connects to it as a worker does: see [AsWorker].
+// WorkerURL is the URL for connecting to it as a worker: see [AsWorker].
 func (db *DB) WorkerURL() string { return AsWorker(db.URL) }
 
 // New makes a database with headway's schema, which is dropped when the test ends.
@@ -159,13 +159,13 @@ func New(t testing.TB) *DB {
 	return create(t, cluster, template)
 }
 
-// Empty makes a database with nothing in it, which is dropped when the test ends.
+// Empty makes an empty database, which is dropped when the test ends.
 func Empty(t testing.TB) *DB {
 	t.Helper()
 	return create(t, Cluster(t), "template1")
 }
 
-// migrated returns the cluster, with the template in it.
+// migrated returns the cluster with the template in it.
 func migrated(t testing.TB) *postgres.Cluster {
 	t.Helper()
 	shared.Lock()
@@ -185,7 +185,7 @@ func migrated(t testing.TB) *postgres.Cluster {
 func create(t testing.TB, cluster *postgres.Cluster, template string) *DB {
 	t.Helper()
 	name := fmt.Sprintf("test_%d", shared.databases.Add(1))
-	// Copied as files, as nothing of it is in the write-ahead log but this: it takes less than to copy it page by page.
+	// Copied as files, which only logs the copy itself to the WAL: faster than copying it page by page.
 	if _, err := shared.maintenance.Exec(t.Context(), "create database "+name+" template "+template+" strategy file_copy"); err != nil {
 		t.Fatalf("pgtest: make a database: %v", err)
 	}
@@ -219,8 +219,8 @@ func (db *DB) configure(config *pgx.ConnConfig, options []Option) {
 	}
 }
 
-// Conn connects to the database until the test ends. The search_path is empty, so that a name without its schema
-// fails, unless an option says otherwise.
+// Conn connects to the database until the test ends. The search_path is empty, so that unqualified names fail, unless
+// an option says otherwise.
 func (db *DB) Conn(t testing.TB, options ...Option) *pgx.Conn {
 	t.Helper()
 	config, err := pgx.ParseConfig(db.URL)
@@ -240,7 +240,7 @@ func (db *DB) Conn(t testing.TB, options ...Option) *pgx.Conn {
 	return conn
 }
 
-// Pool is a pool of connections as [DB.Conn] makes them, closed when the test ends.
+// Pool is a pool of connections like those of [DB.Conn], closed when the test ends.
 func (db *DB) Pool(t testing.TB, options ...Option) *pgxpool.Pool {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(db.URL)
@@ -257,7 +257,7 @@ func (db *DB) Pool(t testing.TB, options ...Option) *pgxpool.Pool {
 	return pool
 }
 
-// Server starts a PostgreSQL of a test's own, which stops when the test ends. There is nothing in it, not even roles.
+// Server starts a PostgreSQL for one test, which stops when the test ends. It is empty, without even the roles.
 func Server(t testing.TB, options postgres.Options) *postgres.Cluster {
 	t.Helper()
 	cluster, err := postgres.Start(t.Context(), options)
@@ -300,10 +300,10 @@ func Rehearse(t testing.TB, conn *pgx.Conn, do func(pgx.Tx)) {
 	}
 }
 
-// Typed returns what a client can send to a database of s: UTF-8, without the character that ends strings.
+// Typed returns what a client can send of s to a database: UTF-8, without the character that ends strings.
 func Typed(s string) string { return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "?") }
 
-// Eventually waits until a condition holds and fails the test with the message if it does not within the timeout.
+// Eventually waits until a condition holds, and fails the test with the message if it does not within the timeout.
 func Eventually(t testing.TB, timeout time.Duration, condition func() bool, format string, args ...any) {
 	t.Helper()
 	deadline := time.After(timeout)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// FreeAddr returns an address of this machine that was free a moment ago.
+// FreeAddr returns an address on this machine that was free a moment ago.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -19,9 +19,9 @@ func FreeAddr(t testing.TB) string {
 	return listener.Addr().String()
 }
 
-// Serve starts a server and returns once it listens on addr. At the end of the test the server gets the signal (INT,
-// TERM, …), and where the test failed, what it said is logged. Should this program end without that, a shell does it
-// that waits for the end of its input.
+// Serve starts a server and returns once it listens on addr. At the end of the test the server is sent the signal (INT,
+// TERM, …) and, if the test failed, its output is logged. If this program ends without doing that, a shell that waits
+// for the end of its input does it.
 func Serve(t testing.TB, addr, signal string, server *exec.Cmd) {
 	t.Helper()
 	const guard = `signal=$1; shift; "$@" & read -r _; kill -s "$signal" $!; wait $!`
@@ -39,7 +39,7 @@ func Serve(t testing.TB, addr, signal string, server *exec.Cmd) {
 	}
 	t.Cleanup(func() {
 		_ = stdin.Close()
-		err := cmd.Wait() // some end with the code of the signal
+		err := cmd.Wait() // some exit with the code of the signal
 		if t.Failed() {
 			t.Logf("%s: %v\n%s", server, err, said.String())
 		}

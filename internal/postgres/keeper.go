@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// keeperScript reads process ids, one a line, the last one counts, an empty line means none. At the end of input it
-// ends that process with its group and removes the directory, in whatever state either is.
+// keeperScript reads process ids, one per line; the last one counts, and an empty line means none. At the end of input
+// it ends that process with its group and removes the directory, in whatever state either is.
 const keeperScript = `
 group=
 while read -r line; do group=$line; done
@@ -26,8 +26,8 @@ until rm -rf "$1" || [ $tries -ge 200 ]; do tries=$((tries + 1)); sleep 0.1; don
 [ ! -e "$1" ]
 `
 
-// keeper cleans up after a cluster, whatever becomes of this program: it is a process in a session of its own, and
-// acts when the pipe to it ends, which the system sees to.
+// keeper cleans up after a cluster, whatever becomes of this program: it is a process in its own session, and acts when
+// the pipe to it is closed, which the system ensures.
 type keeper struct {
 	cmd  *exec.Cmd
 	pipe io.WriteCloser
@@ -51,7 +51,7 @@ func keep(dir string) (*keeper, error) {
 	return &keeper{cmd: cmd, pipe: pipe}, nil
 }
 
-// watch tells the keeper which process to end, 0 for none.
+// watch tells the keeper which process to end; 0 for none.
 func (k *keeper) watch(pid int) error {
 	line := "\n"
 	if pid != 0 {
@@ -63,7 +63,7 @@ func (k *keeper) watch(pid int) error {
 	return nil
 }
 
-// close has the keeper do its work and waits for it. It may be called again.
+// close makes the keeper do its work and waits for it. It may be called again.
 func (k *keeper) close() error {
 	k.once.Do(func() {
 		_ = k.pipe.Close()

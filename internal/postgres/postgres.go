@@ -1,10 +1,10 @@
 // Package postgres boots a private PostgreSQL cluster for the demo, the tests and the benchmark.
 //
 // A cluster lives in a temporary directory of its own, listens on a free port of 127.0.0.1 and on a socket in that
-// directory, and trusts whoever reaches it: it is for one machine and one sitting. Whatever ends the program that
-// started it (Stop, a failed test, a panic, os.Exit, Ctrl-C, SIGKILL), the server stops and the directory goes: a
-// keeper, a few lines of shell in a session of its own, reads a pipe that only this program holds open, and cleans
-// up when the pipe ends.
+// directory, and trusts whoever connects: it is for one machine and one session. Whatever ends the program that started
+// it (Stop, a failed test, a panic, os.Exit, Ctrl-C, SIGKILL), the server stops and the directory is removed: a keeper,
+// a few lines of shell in a session of its own, reads a pipe that only this program holds open, and cleans up when the
+// pipe is closed.
 //
 // Nothing here knows about headway's schema.
 package postgres
@@ -33,7 +33,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Options say how a cluster is made. The zero value is right for tests.
+// Options configure a cluster. The zero value is right for tests.
 type Options struct {
 	// BinDir holds initdb and postgres. Empty: what [Find] returns.
 	BinDir string
@@ -41,21 +41,22 @@ type Options struct {
 	// Settings are lines of postgresql.conf, unquoted: {"max_connections": "200"}.
 	Settings map[string]string
 
-	// Durable leaves fsync and full_page_writes on, as the bench and the demo want it. Off, a crash of the machine
-	// may cost the data; a crash of the server, an immediate restart for one, still costs nothing that was committed.
+	// Durable leaves fsync and full_page_writes on, as the benchmark and the demo need. Without it, a crash of the
+	// machine may lose data; a crash of the server, such as an immediate restart, still loses nothing that was
+	// committed.
 	Durable bool
 
 	// Download fetches PostgreSQL's programs when none is installed.
 	Download bool
 
-	// Log receives what the server logs. Nil: only the end of it is kept, for error messages.
+	// Log receives the server's log. Nil: only the end of it is kept, for error messages.
 	Log io.Writer
 }
 
-// bootTimeout bounds initdb, the start and the stop of a server where the caller's context does not.
+// bootTimeout bounds initdb, and the start and stop of a server, unless the caller's context does.
 const bootTimeout = time.Minute
 
-// Cluster is a running private PostgreSQL. Its methods may be called from several goroutines.
+// Cluster is a running private PostgreSQL. Its methods may be called concurrently.
 type Cluster struct {
 	binDir string
 	dir    string
@@ -68,11 +69,11 @@ type Cluster struct {
 	server *process // nil while halted
 }
 
-// Start makes a cluster and returns once it accepts connections. ctx bounds the start only. On error nothing is left
-// behind. The caller must call [Cluster.Stop], though the keeper does it should the program end without.
+// Start makes a cluster and returns once it accepts connections. ctx bounds only the start. On error, nothing is left
+// behind. The caller must call [Cluster.Stop], although the keeper does so if the program ends without it.
 //
-// It takes libpq's variables, PGSERVICE and the like, out of the environment: they are about some other server, and whoever
-// connects to this one would heed them.
+// It removes libpq's variables, PGSERVICE and the like, from the environment: they are about some other server, and
+// would affect whoever connects to this one.
 func Start(ctx context.Context, options Options) (*Cluster, error) {
 	binDir, err := programs(ctx, options)
 	if err != nil {
@@ -116,7 +117,7 @@ func launch(ctx context.Context, binDir string, log io.Writer, create func(conte
 	return c, nil
 }
 
-// URL returns the connection string of a database, as the superuser.
+// URL returns a connection string for a database, as the superuser.
 func (c *Cluster) URL(dbname string) string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", c.port, url.PathEscape(dbname))
 }
@@ -130,11 +131,11 @@ func (c *Cluster) SocketDir() string { return c.dir }
 // DataDir returns the data directory.
 func (c *Cluster) DataDir() string { return filepath.Join(c.dir, "data") }
 
-// BinDir returns the directory of PostgreSQL's programs. Some installations have no psql and no pg_dump in it: see
+// BinDir returns the directory of PostgreSQL's programs. Some installations have no psql or pg_dump in it: see
 // [Client].
 func (c *Cluster) BinDir() string { return c.binDir }
 
-// Pid returns the process id of the server, 0 while it is halted.
+// Pid returns the process id of the server; 0 while it is halted.
 func (c *Cluster) Pid() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,8 +145,8 @@ func (c *Cluster) Pid() int {
 	return c.server.cmd.Process.Pid
 }
 
-// Psql runs psql as the superuser with stdin as its input, without .psqlrc, and returns all it printed. It stops at
-// the first error.
+// Psql runs psql as the superuser with stdin as its input, without .psqlrc, and returns its output. It stops at the
+// first error.
 func (c *Cluster) Psql(ctx context.Context, dbname, stdin string, args ...string) (string, error) {
 	psql, err := Client("psql")
 	if err != nil {
@@ -166,8 +167,8 @@ func (c *Cluster) Stop() error {
 	return errors.Join(c.Halt("immediate"), c.keeper.close())
 }
 
-// Halt stops the server and keeps its data, until [Cluster.Resume]. Mode fast disconnects clients and shuts down in
-// order; mode immediate is a crash. A halted cluster stays halted.
+// Halt stops the server and keeps its data, until [Cluster.Resume]. Mode fast disconnects clients and shuts down
+// cleanly; mode immediate is a crash. A halted cluster stays halted.
 func (c *Cluster) Halt(mode string) error {
 	signals := map[string]syscall.Signal{"fast": syscall.SIGINT, "immediate": syscall.SIGQUIT}
 	signal, ok := signals[mode]
@@ -222,7 +223,7 @@ func (c *Cluster) create(ctx context.Context, options Options) error {
 		"unix_socket_directories": c.dir,
 	}
 	if !options.Durable {
-		// Not synchronous_commit: an immediate restart would then lose what was committed.
+		// Not synchronous_commit: an immediate restart would then lose committed transactions.
 		settings["fsync"] = "off"
 		settings["full_page_writes"] = "off"
 	}
@@ -230,7 +231,7 @@ func (c *Cluster) create(ctx context.Context, options Options) error {
 	return c.configure(settings)
 }
 
-// configure adds lines to postgresql.conf. The last one of a name counts.
+// configure adds lines to postgresql.conf. The last one for a name counts.
 func (c *Cluster) configure(settings map[string]string) error {
 	conf, err := os.OpenFile(filepath.Join(c.DataDir(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -246,8 +247,8 @@ func (c *Cluster) configure(settings map[string]string) error {
 	return conf.Close()
 }
 
-// boot starts the server on a port that choose returns and waits until it accepts connections. Where another program
-// took the port first, it chooses again.
+// boot starts the server on a port returned by choose and waits until it accepts connections. If another program took
+// the port first, it chooses again.
 func (c *Cluster) boot(ctx context.Context, choose func() (int, error)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -260,7 +261,7 @@ func (c *Cluster) boot(ctx context.Context, choose func() (int, error)) error {
 		if err != nil {
 			return err
 		}
-		if c.port != port { // once it runs, others read it
+		if c.port != port { // while it runs, others read it
 			c.port = port
 		}
 		c.log.reset()
@@ -280,8 +281,8 @@ func (c *Cluster) boot(ctx context.Context, choose func() (int, error)) error {
 	}
 }
 
-// ready returns once the server accepts connections, or has ended. It asks through the socket: on the port, some
-// other server might answer.
+// ready returns once the server accepts connections or has ended. It asks through the socket: on the port, some other
+// server might answer.
 func (c *Cluster) ready(ctx context.Context, server *process) error {
 	socket := fmt.Sprintf("host=%s port=%d user=postgres dbname=postgres", c.dir, c.port)
 	for {
@@ -300,14 +301,14 @@ func (c *Cluster) ready(ctx context.Context, server *process) error {
 	}
 }
 
-// process is a program of PostgreSQL, in a session of its own, so that a terminal's Ctrl-C does not reach it.
+// process is a PostgreSQL program, in its own session, so that Ctrl-C on a terminal does not reach it.
 type process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
 	err  error         // how it ended; set before done is closed
 }
 
-// spawn starts a program and has the keeper watch it.
+// spawn starts a program and makes the keeper watch it.
 func (c *Cluster) spawn(program string, args ...string) (*process, error) {
 	cmd := exec.Command(filepath.Join(c.binDir, program), args...)
 	cmd.Dir = c.dir
@@ -323,7 +324,7 @@ func (c *Cluster) spawn(program string, args ...string) (*process, error) {
 	err := c.keeper.watch(cmd.Process.Pid)
 	go func() {
 		p.err = cmd.Wait()
-		_ = c.keeper.watch(0) // it can fail only where the keeper is gone
+		_ = c.keeper.watch(0) // it fails only if the keeper is gone
 		close(p.done)
 	}()
 	if err != nil {
@@ -333,9 +334,9 @@ func (c *Cluster) spawn(program string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// stop signals the process and waits for its end, which it forces after a while.
+// stop signals the process and waits for its end, forcing it after a while.
 func (p *process) stop(signal syscall.Signal) {
-	_ = syscall.Kill(-p.cmd.Process.Pid, signal) // it can fail only where the process has ended
+	_ = syscall.Kill(-p.cmd.Process.Pid, signal) // it fails only if the process has ended
 	select {
 	case <-p.done:
 	case <-time.After(bootTimeout):
@@ -363,8 +364,8 @@ func unprivileged() (*syscall.Credential, error) {
 	return nil, errors.New("postgres refuses to run as root, and there is no user postgres or nobody to run it as: run this as another user")
 }
 
-// tempDir makes the cluster's directory where the server's user can reach it and the path of a socket stays within
-// the system's limit, which is 103 bytes in places.
+// tempDir makes the cluster's directory in a place that the server's user can reach, and short enough for the path of a
+// socket to stay within the system's limit, which may be as low as 103 bytes.
 func tempDir(as *syscall.Credential) (string, error) {
 	for _, base := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
 		if len(base) > 60 || as != nil && !reachable(base) {
@@ -399,8 +400,8 @@ func reachable(dir string) bool {
 	}
 }
 
-// freePort returns a port on 127.0.0.1 that is free now. It stays below the range from which systems give ports to
-// outgoing connections: while the server is down, none of them takes the port, nor connects a client to itself.
+// freePort returns a port on 127.0.0.1 that is free now. It is below the range from which systems assign ports to
+// outgoing connections: while the server is down, no such connection takes the port or connects a client to itself.
 func freePort() (int, error) {
 	for range 100 {
 		port := 15000 + rand.IntN(17000)

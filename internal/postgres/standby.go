@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// Standby starts another cluster, which follows this one and can be read, until `select pg_promote()` on it makes it a
-// primary. It begins with a copy of the data, for which this cluster is restarted; nothing else is needed but the
-// server, where pg_basebackup would be one more program. The caller must stop both.
+// Standby starts another cluster, which follows this one and is read-only, until `select pg_promote()` on it makes it a
+// primary. It begins with a copy of the data, for which this cluster is restarted; it needs nothing but the server,
+// while pg_basebackup would be one more program. The caller must stop both.
 func (c *Cluster) Standby(ctx context.Context) (*Cluster, error) {
 	return launch(ctx, c.binDir, nil, func(ctx context.Context, standby *Cluster) error {
 		if err := c.Halt("fast"); err != nil {
@@ -29,7 +29,7 @@ func (c *Cluster) Standby(ctx context.Context) (*Cluster, error) {
 	})
 }
 
-// copyData makes the data directory of a standby from that of a cluster that is halted.
+// copyData makes the data directory of a standby from that of a halted cluster.
 func (c *Cluster) copyData(ctx context.Context, from *Cluster) error {
 	cp := exec.CommandContext(ctx, "cp", "-Rp", from.DataDir(), c.DataDir())
 	cp.SysProcAttr = &syscall.SysProcAttr{Credential: c.as}

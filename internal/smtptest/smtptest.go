@@ -1,8 +1,8 @@
-// Package smtptest is a mail server that keeps what it gets, for tests and for the demo: go-smtp's own server in this
-// process, which can be told to fail in any way that one does.
+// Package smtptest is a mail server that keeps what it receives, for tests and for the demo: go-smtp's own server in
+// this process, which can be made to fail in any way that such a server does.
 //
-// What a server of a kind that go-smtp is not would do (a greeting that never comes, nonsense) is for the tests of
-// package smtp to script themselves.
+// Behaviour that go-smtp cannot show (a greeting that never comes, nonsense) is for the tests of package smtp to script
+// themselves.
 package smtptest
 
 import (
@@ -30,29 +30,30 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// Message is a mail that the server has taken.
+// Message is a mail that the server has accepted.
 type Message struct {
 	From, To string
 	UTF8     bool   // it came with SMTPUTF8
-	User     string // who had logged in; empty: nobody
+	User     string // who was logged in; empty: nobody
 	TLS      bool
-	Conn     string // the client's end of the connection that it came over
+	Conn     string // the client's end of the connection it arrived on
 	Data     []byte
 }
 
-// Step is something that a client has asked for.
+// Step is something that a client asked for.
 type Step struct {
 	Name    string  // AUTH, MAIL, RCPT or, when the whole mail has been read, DATA
 	Message Message // as far as it is known
 }
 
-// What a fault may return to have the connection cut.
+// Errors that a fault may return to have the connection cut.
 var (
 	ErrHangUp        = errors.New("hang up")             // without a reply
-	ErrTakeAndHangUp = errors.New("take it and hang up") // at DATA: the mail is kept, and the client never hears of it
+	ErrTakeAndHangUp = errors.New("take it and hang up") // at DATA: the mail is kept, but the client is not told
 )
 
-// Reply is a fault: what the server says instead of yes. The enhanced code (RFC 3463) is like "5.1.1"; empty: none.
+// Reply is a fault: the server's reply in place of acceptance. The enhanced code (RFC 3463) is like "5.1.1"; empty:
+// none.
 func Reply(code int, enhanced, text string) error {
 	reply := &smtp.SMTPError{Code: code, EnhancedCode: smtp.NoEnhancedCode, Message: text}
 	if _, err := fmt.Sscanf(enhanced, "%d.%d.%d", &reply.EnhancedCode[0], &reply.EnhancedCode[1], &reply.EnhancedCode[2]); err != nil {
@@ -61,7 +62,7 @@ func Reply(code int, enhanced, text string) error {
 	return reply
 }
 
-// Options change what the server is. The zero value is a catcher: no TLS, no login, everything is taken.
+// Options change how the server behaves. The zero value is a catcher: no TLS, no login, everything is accepted.
 type Options struct {
 	TLS            *tls.Config // nil: none
 	Implicit       bool        // TLS from the first byte rather than STARTTLS
@@ -84,10 +85,10 @@ type Server struct {
 	steps    []string
 	open     int
 	fault    func(Step) error
-	changed  chan struct{} // closed when something has
+	changed  chan struct{} // closed when something changes
 }
 
-// Start runs a server on a port of localhost that is free.
+// Start runs a server on a free port of localhost.
 func Start(options Options) (*Server, error) {
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -112,12 +113,12 @@ func Start(options Options) (*Server, error) {
 // Close stops the server and cuts its connections.
 func (s *Server) Close() error {
 	err := s.server.Close()
-	_ = s.listener.Close() // the server does so only if it has begun to serve
+	_ = s.listener.Close() // the server does so only once it has begun to serve
 	s.served.Wait()
 	return err
 }
 
-// URL is the server as HEADWAY_SMTP_URL names it.
+// URL is the server's URL as in HEADWAY_SMTP_URL.
 func (s *Server) URL() string {
 	login, port := "", strconv.Itoa(s.listener.Addr().(*net.TCPAddr).Port)
 	if s.options.User != "" {
@@ -134,8 +135,8 @@ func (s *Server) URL() string {
 	return "smtp://" + login + "localhost:" + port
 }
 
-// Fail has the server ask at every step whether to go on. What the function returns is the reply, or one of the errors
-// above; nil is to go on. It may be called from several goroutines, and may block to have the client wait. Nil: nothing
+// Fail makes the server ask at every step whether to go on. The function returns the reply, or one of the errors above,
+// or nil to go on. It may be called concurrently, and may block to make the client wait. With a nil function, nothing
 // fails any more.
 func (s *Server) Fail(fault func(Step) error) {
 	s.mu.Lock()
@@ -143,7 +144,7 @@ func (s *Server) Fail(fault func(Step) error) {
 	s.fault = fault
 }
 
-// Messages returns what has been taken so far, in order.
+// Messages returns the mails accepted so far, in order.
 func (s *Server) Messages() []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,7 +158,7 @@ func (s *Server) Steps() []string {
 	return slices.Clone(s.steps)
 }
 
-// Open returns how many connections have said EHLO and not ended.
+// Open returns how many connections have said EHLO and not yet ended.
 func (s *Server) Open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,12 +194,12 @@ func (s *Server) newSession(conn *smtp.Conn) (smtp.Session, error) {
 type session struct {
 	server  *Server
 	conn    *smtp.Conn
-	blank   Message // what every message of it has
+	blank   Message // common to every message of the session
 	message Message
 	once    sync.Once
 }
 
-// step notes a step and fails if it is to.
+// step records a step and fails if it should.
 func (s *session) step(name string) error {
 	s.server.mu.Lock()
 	s.server.steps = append(s.server.steps, name)
@@ -292,7 +293,7 @@ func (s *session) Logout() error {
 	return nil
 }
 
-// loginServer is the server's side of LOGIN, which go-sasl has no more.
+// loginServer is the server side of LOGIN, which go-sasl no longer has.
 type loginServer struct {
 	user  *string
 	check func(user, password string) error
@@ -310,8 +311,8 @@ func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err er
 	return nil, true, l.check(*l.user, string(response))
 }
 
-// TLS makes a server's configuration with a certificate for these hosts (names or addresses), and the roots with which
-// a client trusts it.
+// TLS makes a server's configuration with a certificate for these hosts (names or addresses), and the root certificates
+// that make a client trust it.
 func TLS(expires time.Time, hosts ...string) (*tls.Config, *x509.CertPool, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

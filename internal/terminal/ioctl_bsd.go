@@ -7,5 +7,5 @@ import "golang.org/x/sys/unix"
 const (
 	getTermios      = unix.TIOCGETA
 	setTermios      = unix.TIOCSETA
-	setTermiosFlush = unix.TIOCSETAF // and forget what was typed meanwhile
+	setTermiosFlush = unix.TIOCSETAF // and discard what was typed in the meantime
 )

@@ -1,6 +1,6 @@
 // Package terminal redraws lines in place on a terminal.
 //
-// What the lines say belongs elsewhere; this knows only how many there are and how wide.
+// What the lines say belongs elsewhere; this package only knows how many there are and how wide.
 package terminal
 
 import (
@@ -17,7 +17,7 @@ import (
 	"headway/internal/bar"
 )
 
-// Of returns the terminal that w writes to, nil where it is none, or one that cannot move its cursor.
+// Of returns the terminal that w writes to; nil if it is none, or one that cannot move its cursor.
 func Of(w io.Writer, getenv func(string) string) *os.File {
 	file, ok := w.(*os.File)
 	if !ok || getenv("TERM") == "dumb" {
@@ -29,12 +29,12 @@ func Of(w io.Writer, getenv func(string) string) *os.File {
 	return file
 }
 
-// Palette returns the colours to use: none unless it is a terminal, nor where NO_COLOR is set (no-color.org).
+// Palette returns the colours to use: none unless it is a terminal, or if NO_COLOR is set (no-color.org).
 func Palette(terminal *os.File, getenv func(string) string) bar.Palette {
 	return bar.Palette{Color: terminal != nil && getenv("NO_COLOR") == ""}
 }
 
-// Size returns columns and lines; 80 and 24 where the terminal does not say.
+// Size returns columns and lines; 80 and 24 if the terminal does not say.
 func Size(terminal *os.File) (columns, lines int) {
 	size, err := unix.IoctlGetWinsize(int(terminal.Fd()), unix.TIOCGWINSZ)
 	if err != nil || size.Col == 0 || size.Row == 0 {
@@ -43,8 +43,8 @@ func Size(terminal *os.File) (columns, lines int) {
 	return int(size.Col), int(size.Row)
 }
 
-// Block is some lines at the bottom of what was printed so far, or a screen of their own, redrawn in place. Its
-// methods may be called from several goroutines.
+// Block is some lines below everything printed so far, or a screen of its own, redrawn in place. Its methods may be
+// called concurrently.
 type Block struct {
 	to      *os.File
 	screen  bool // a screen of its own
@@ -52,16 +52,16 @@ type Block struct {
 	restore func()
 
 	mu       sync.Mutex
-	widths   []int  // of the lines that stand there
-	text     string // what was printed above them last
-	overflow bool   // some of them have left the screen at the top
+	widths   []int  // of the lines on display
+	text     string // what was last printed above them
+	overflow bool   // some of them have scrolled off the top of the screen
 	columns  int    // when they were drawn
 	rows     int
 	closed   bool
 }
 
-// NewBlock takes the terminal over: the cursor is hidden and what is typed is not shown. screen asks for a screen of
-// its own, which goes when it is closed. The caller must call [Block.Close].
+// NewBlock takes over the terminal: the cursor is hidden and typing is not echoed. screen asks for a screen of its own,
+// which disappears on closing. The caller must call [Block.Close].
 func NewBlock(to *os.File, screen bool) *Block {
 	b := &Block{to: to, screen: screen, resized: make(chan os.Signal, 1), restore: silence()}
 	signal.Notify(b.resized, syscall.SIGWINCH)
@@ -73,31 +73,31 @@ func NewBlock(to *os.File, screen bool) *Block {
 	return b
 }
 
-// Resized receives when the size has changed and the block should be drawn anew.
+// Resized receives when the size has changed and the block should be redrawn.
 func (b *Block) Resized() <-chan os.Signal { return b.resized }
 
-// Size returns how many columns and lines a block may have. The last column stays free: terminals disagree about
-// what happens there.
+// Size returns how many columns and lines a block may have. The last column stays free: terminals differ in what they
+// do there.
 func (b *Block) Size() (columns, lines int) {
 	columns, lines = Size(b.to)
 	return max(columns-1, 1), lines
 }
 
-// Draw replaces what stands there.
+// Draw replaces the lines on display.
 func (b *Block) Draw(lines []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.draw("", lines)
 }
 
-// Print puts text above the block, for good, and draws the block below it. Lines of the text may be of any length.
+// Print puts text above the block, permanently, and redraws the block below it. Lines of the text may be of any length.
 func (b *Block) Print(text string, lines []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.draw(strings.TrimSuffix(text, "\n")+"\n", lines)
 }
 
-// draw writes it all at once, so that no half of it is seen.
+// draw writes everything at once, so that no intermediate state is seen.
 func (b *Block) draw(text string, lines []string) {
 	if b.closed {
 		return
@@ -123,9 +123,9 @@ func (b *Block) draw(text string, lines []string) {
 	}
 }
 
-// home moves to where the block begins, and returns the text to print above it. Where the terminal has become narrower
-// meanwhile, it has wrapped the lines. Where it has become so small that some have left it, they may come back when it
-// grows, so all begins again on a clear screen.
+// home moves to the start of the block, and returns the text to print above it. If the terminal has become narrower in
+// the meantime, it has wrapped the lines. If it has become so small that some have scrolled off, they may come back
+// when it grows, so everything starts over on a clear screen.
 func (b *Block) home(out *strings.Builder, text string) string {
 	if b.screen {
 		out.WriteString("\x1b[H")
@@ -153,8 +153,8 @@ func (b *Block) home(out *strings.Builder, text string) string {
 	return text
 }
 
-// Close gives the terminal back. A block stays where it is, with the cursor below it; of a screen of its own, the
-// lines given here are left behind. It may be called again.
+// Close gives the terminal back. A block stays where it is, with the cursor below it; a screen of its own leaves the
+// given lines behind. It may be called again.
 func (b *Block) Close(last []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -172,7 +172,7 @@ func (b *Block) Close(last []string) {
 	b.restore()
 }
 
-// silence has the terminal that is typed on show nothing, and returns what undoes that. Ctrl-C keeps working.
+// silence turns off echo on the terminal that is typed on, and returns what turns it on again. Ctrl-C keeps working.
 func silence() (restore func()) {
 	fd := int(os.Stdin.Fd())
 	before, err := unix.IoctlGetTermios(fd, getTermios)

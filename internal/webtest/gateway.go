@@ -11,7 +11,7 @@ import (
 	"headway/worker/gateway"
 )
 
-// Gateway serves a database until the test ends. What changes it does so before it runs.
+// Gateway serves a database until the test ends. The change functions are applied to the gateway before it runs.
 func Gateway(t *testing.T, db *pgtest.DB, change ...func(*gateway.Gateway)) *httptest.Server {
 	t.Helper()
 	var g *gateway.Gateway

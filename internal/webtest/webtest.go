@@ -1,6 +1,7 @@
-// Package webtest opens pages with headway's elements in a real browser, and runs the gateway that they ask.
+// Package webtest opens pages with headway's elements in a real browser, and runs the gateway that they connect to.
 //
-// What belongs here knows a browser, the elements of web/ and how to reach a gateway; what a page made of them should do is its own test's.
+// This package knows a browser, the elements of web/ and how to reach a gateway; what a page should do with them is for
+// its own test.
 package webtest
 
 import (
@@ -28,10 +29,10 @@ import (
 	"headway/internal/pgtest"
 )
 
-// Soon is how long a browser may take for something on a machine that does much else. All waits end with a condition.
+// Soon is how long a browser may take for something on a busy machine. All waits end with a condition.
 const Soon = 60 * time.Second
 
-// shared is the browser of all tests that run at the same time: to start one takes longer than most tests.
+// shared is the browser of all tests that run at the same time: starting one takes longer than most tests.
 var shared struct {
 	sync.Mutex
 	users   int
@@ -39,7 +40,8 @@ var shared struct {
 	stop    func()
 }
 
-// Chromium returns a browser without a window in which nobody else is known: its storage and its cache are the test's.
+// Chromium returns a browser profile without a window, separate from all others: its storage and its cache belong to
+// the test.
 func Chromium(t *testing.T) context.Context {
 	t.Helper()
 	shared.Lock()
@@ -99,7 +101,7 @@ func startChromium(t *testing.T) {
 	}
 }
 
-// Tab is a page that somebody has open, and what the browser had to complain about in it.
+// Tab is an open page, and the complaints of the browser about it.
 type Tab struct {
 	Context context.Context
 
@@ -108,8 +110,8 @@ type Tab struct {
 	problems []string
 }
 
-// Open shows a page, 1280 pixels wide. Everything that goes wrong in it fails the test in the end, unless some of the
-// expected words are in the complaint.
+// Open shows a page, 1280 pixels wide. Everything that goes wrong in it fails the test in the end, unless the complaint
+// contains some of the expected words.
 func Open(t *testing.T, browser context.Context, url string, expected ...string) *Tab {
 	t.Helper()
 	ctx, closeTab := chromedp.NewContext(browser)
@@ -163,7 +165,7 @@ func (v *Tab) complain(kind string, about any) {
 	v.problems = append(v.problems, kind+" "+string(text))
 }
 
-// Do has the browser take some steps.
+// Do makes the browser take some steps.
 func (v *Tab) Do(steps ...chromedp.Action[chromedp.Void]) {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(v.Context, Soon)
@@ -173,7 +175,7 @@ func (v *Tab) Do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// Evaluate returns what an expression is in the page.
+// Evaluate returns the value of an expression in the page.
 func Evaluate[T any](v *Tab, expression string) T {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(v.Context, Soon)
@@ -185,7 +187,7 @@ func Evaluate[T any](v *Tab, expression string) T {
 	return found
 }
 
-// Call has the browser do something that a page cannot.
+// Call makes the browser do something that a page cannot.
 func Call[P, R any](v *Tab, command cdp.Command[P, R], params P) R {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(v.Context, Soon)
@@ -197,13 +199,13 @@ func Call[P, R any](v *Tab, command cdp.Command[P, R], params P) R {
 	return result
 }
 
-// LookAway has whoever has the page open put its window away, so that it neither has the focus nor is in view.
+// LookAway simulates that the user puts the window away, so that it neither has the focus nor is in view.
 func (v *Tab) LookAway() { v.t.Helper(); v.focus(false); v.window("minimized", "hidden") }
 
 // LookBack is the opposite of [Tab.LookAway].
 func (v *Tab) LookBack() { v.t.Helper(); v.window("normal", "visible"); v.focus(true) }
 
-// focus has the page believe that somebody is at its window, or leaves it to the browser to say.
+// focus makes the page believe that somebody is at its window, or lets the browser decide.
 func (v *Tab) focus(is bool) {
 	v.t.Helper()
 	Call(v, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: is})
@@ -216,13 +218,13 @@ func (v *Tab) window(state browser.WindowState, visibility string) {
 	v.Until("the page is not "+visibility, func() bool { return Evaluate[string](v, "document.visibilityState") == visibility })
 }
 
-// Until waits for a condition, which may be whatever the test wants to know.
+// Until waits for a condition, whatever the test wants to know.
 func (v *Tab) Until(what string, is func() bool) {
 	v.t.Helper()
 	pgtest.Eventually(v.t, Soon, is, "%s", what)
 }
 
-// Text is what an element shows, with what is in its shadow.
+// Text is what an element shows, including its shadow root.
 func (v *Tab) Text(id string) string {
 	v.t.Helper()
 	return Evaluate[string](v, fmt.Sprintf(`(() => {
@@ -238,7 +240,7 @@ func (v *Tab) Shows(id, want string) {
 	v.Until(id+" does not show "+want, func() bool { return strings.Contains(v.Text(id), want) })
 }
 
-// In is an element in the shadow of another, as an expression.
+// In is an expression for an element in the shadow root of another.
 func In(id, selector string) string {
 	return fmt.Sprintf("document.getElementById(%q).shadowRoot.querySelector(%q)", id, selector)
 }
@@ -249,19 +251,19 @@ func (v *Tab) Click(element string) {
 	v.Do(chromedp.Click(chromedp.JSPath(element)))
 }
 
-// Type types into an element, keys such as [kb.Enter] included.
+// Type types into an element, including keys such as [kb.Enter].
 func (v *Tab) Type(element, keys string) {
 	v.t.Helper()
 	v.Do(chromedp.SendKeys(chromedp.JSPath(element), keys))
 }
 
-// Percent is how far a <headway-progress> is, as a screen reader says it.
+// Percent is the value of a <headway-progress>, as a screen reader reads it.
 func (v *Tab) Percent(id string) string {
 	v.t.Helper()
 	return Evaluate[string](v, fmt.Sprintf(`document.getElementById(%q)?.shadowRoot.querySelector("[role=progressbar]")?.ariaValueNow ?? ""`, id))
 }
 
-// Complete ticks a task of a <headway-tasks> off, with the keyboard; Reopen takes the tick away.
+// Complete ticks off a task of a <headway-tasks>, with the keyboard; Reopen unticks it.
 func (v *Tab) Complete(id, title string) { v.t.Helper(); v.tick(id, title, "!") }
 
 // Reopen is the opposite of [Tab.Complete].
@@ -276,8 +278,8 @@ func (v *Tab) tick(id, title, not string) {
 	v.Type(box, " ")
 }
 
-// Hears waits until the accessibility tree has all these, each a role and the beginning of a name, and perhaps a
-// description after a colon.
+// Hears waits until the accessibility tree contains all of these, each a role and the beginning of a name and,
+// optionally, a description after a colon.
 func (v *Tab) Hears(want ...string) {
 	v.t.Helper()
 	var heard []string
@@ -302,7 +304,7 @@ func (v *Tab) Hears(want ...string) {
 	v.Until("a screen reader does not hear everything", func() bool { return len(missing()) == 0 })
 }
 
-// Nameless lists the roles of what can be used in the page, or says how far something is, and has no name.
+// Nameless lists the roles of controls and progress bars in the page that have no name.
 func (v *Tab) Nameless() []string {
 	v.t.Helper()
 	var roles []string

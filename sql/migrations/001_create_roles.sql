@@ -1,10 +1,11 @@
 set local search_path = pg_catalog, pg_temp;
 
--- Roles are the cluster's, not the database's: they stay when headway goes, since another database may use them.
+-- Roles belong to the cluster, not the database: they stay when headway is removed, since another database may use
+-- them.
 {{ template "roles/create.sql" . }}
 
--- Whoever migrates makes things on behalf of the owner. From PostgreSQL 16 on, who has made a role is a member of it
--- only in that they may make others one.
+-- Whoever migrates creates things on behalf of the owner. Since PostgreSQL 16, the creator of a role is a member of it
+-- only to the extent that they may add members.
 do $$
 begin
   if not pg_catalog.pg_has_role('headway_owner', 'usage') then
@@ -15,7 +16,7 @@ exception when unique_violation then
 end
 $$;
 
--- The table is its maker's. Others who migrate have this by way of the owner.
+-- The table belongs to whoever created it. Others who migrate have these rights through the owner.
 grant select, update on public.headway_schema_version to headway_owner;
 
 ---- create above / drop below ----

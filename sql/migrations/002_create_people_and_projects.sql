@@ -13,7 +13,7 @@ create table headway.setting (
   meaning text not null
 );
 comment on table headway.setting is
-  'What an administrator may change at psql: select headway.set_setting(''digest_after'', ''2 hours''). Values are checked on write; names are fixed.';
+  'What an administrator can change from psql: select headway.set_setting(''digest_after'', ''2 hours''). Values are checked on write; names are fixed.';
 comment on column headway.setting.value is 'As text; an interval is written as PostgreSQL writes it, for example ''4 hours''.';
 
 insert into headway.setting (name, value, meaning) values
@@ -30,19 +30,20 @@ create table headway.appuser (
   mail_suspended_at timestamptz,
   mail_suspended_reason text,
   created_at timestamptz not null default now(),
-  -- It is part of the name of a channel.
+  -- Part of the name of a channel.
   constraint appuser_id_positive check (id > 0),
-  -- A name is something to show.
+  -- A blank name would show nothing.
   constraint appuser_fullname_not_blank check (fullname ~ '\S'),
-  -- One plain address: no space, control character or other that does not show, and nothing that could open a second
-  -- recipient, a parameter or a header. As internal/address has it, which makes no mail for any other.
+  -- One plain address: no spaces, control characters or other invisible characters, and nothing that could open a
+  -- second recipient, a parameter or a header. The same rule as internal/address, which composes no mail for any other
+  -- address.
   constraint appuser_email_one_address check (
     email !~ '[\u0001-\u0020\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000]'
     and email !~ '[\ue000-\uf8ff\ufeff\ufff9-\ufffb\U000e0000-\U0010ffff<>()\[\]\\,;:"]'
     and email ~ '^[^@]+@[^@.]+(\.[^@.]+)*$' and octet_length(email) <= 254
   ),
-  -- A delay is a length of time, not a moment in the past, and ends before the calendar does. Of an interval whose parts
-  -- make up for each other, PostgreSQL compares the sum and adds part by part, out of every range.
+  -- A delay is a length of time, not a moment in the past, and ends before the calendar does. PostgreSQL compares
+  -- intervals by the sum of their parts but adds them part by part: parts of opposite signs could go out of range.
   constraint appuser_digest_after_sensible check (
     digest_after > interval '0' and digest_after <= interval '100 years'
     and least(
@@ -50,25 +51,25 @@ create table headway.appuser (
       extract(hour from digest_after), extract(minute from digest_after), extract(second from digest_after)
     ) >= 0
   ),
-  -- The name of a zone of the IANA database, and no rule with numbers. Whether there is one of that name is asked when it is
-  -- written (appuser_before_write), and not of whoever has one that is gone from the data of a newer server.
+  -- A zone named as in the IANA database, not a rule with numbers. Whether the name exists is checked when it is
+  -- written (appuser_before_write), so a zone that a newer server's data no longer has does not invalidate its row.
   constraint appuser_time_zone_named check (time_zone ~ '^([A-Za-z_]+(/[A-Za-z_-]+)*|Etc/GMT([+-]?[0-9]|[+-]1[0-2]|-1[34]))$'),
-  -- Quiet hours have a beginning and an end, or there are none; a whole day of them never ends.
+  -- Quiet hours have both a start and an end, or neither; quiet hours of a whole day would never end.
   constraint appuser_quiet_hours_complete check (
     quiet_from is null and quiet_until is null
     or quiet_from is not null and quiet_until is not null and quiet_from <> quiet_until
     and (quiet_from, quiet_until) <> (time '00:00', time '24:00')
   ),
-  -- A suspended address says why.
+  -- A suspension comes with a reason.
   constraint appuser_suspension_explained check ((mail_suspended_at is null) = (mail_suspended_reason is null))
 );
 comment on table headway.appuser is 'The people: staff and customers. Map your own users to these ids, or let this be the table.';
 comment on column headway.appuser.email is 'Where digests go: one plain address such as bob@example.com, of at most 254 bytes; null: this person gets no mail.';
-comment on column headway.appuser.digest_after is 'How long something stays unread before it is mailed, more than nothing and at most 100 years; null: the setting digest_after.';
-comment on column headway.appuser.time_zone is 'IANA name with letters only, for example Europe/Lisbon, or Etc/GMT-2: times in mail and quiet hours are in it.';
-comment on column headway.appuser.quiet_from is 'Local time from which no mail is sent; null: no quiet hours. May be later than quiet_until: the night.';
+comment on column headway.appuser.digest_after is 'How long something stays unread before it is mailed, more than zero and at most 100 years; null: the setting digest_after.';
+comment on column headway.appuser.time_zone is 'IANA name with letters only, for example Europe/Lisbon, or Etc/GMT-2: the zone for times in mail and for quiet hours.';
+comment on column headway.appuser.quiet_from is 'Local time from which no mail is sent; null: no quiet hours. May be later than quiet_until, to span midnight.';
 comment on column headway.appuser.quiet_until is 'Local time at which quiet hours end.';
-comment on column headway.appuser.mail_suspended_at is 'Since when the person gets no mail, because a server refused the address for good or they want none; another address does not lift it, headway.resume_mail(id) does. Null: not suspended.';
+comment on column headway.appuser.mail_suspended_at is 'Since when the person gets no mail, because a server refused the address permanently or they turned mail off; changing the address does not lift it, headway.resume_mail(id) does. Null: not suspended.';
 comment on column headway.appuser.mail_suspended_reason is 'What the mail server said, or who turned mail off.';
 
 create table headway.project (
@@ -76,14 +77,14 @@ create table headway.project (
   name text not null,
   created_at timestamptz not null default now(),
   archived_at timestamptz,
-  -- It is part of the names of two channels.
+  -- Part of the names of two channels.
   constraint project_id_positive check (id > 0),
-  -- A name is something to show.
+  -- A blank name would show nothing.
   constraint project_name_not_blank check (name ~ '\S')
 );
 comment on table headway.project is
-  'What customers complete and staff look after. Inserting one opens its channels project_<id> and project_<id>_staff; deleting one deletes their messages, and leaves what was told of it in people''s own channels.';
-comment on column headway.project.archived_at is 'Since when nothing can be completed in it any more; null: it is running.';
+  'What customers complete and staff look after. Inserting one opens its channels project_<id> and project_<id>_staff; deleting one deletes their messages, but not what people''s own channels say about it.';
+comment on column headway.project.archived_at is 'Since when nothing can be completed in it; null: it is active.';
 
 create table headway.member (
   project_id bigint not null constraint member_project_id_fkey references headway.project on delete cascade,
@@ -94,11 +95,11 @@ create table headway.member (
   -- Staff look after a project, customers complete it.
   constraint member_role_staff_or_customer check (role in ('staff', 'customer'))
 );
--- Whatever an end user reads asks first for their projects, and which of these they look after: this answers alone.
+-- Every read by an end user first asks for their projects and which of these they look after: this index alone answers.
 create index member_user_id_idx on headway.member (user_id, project_id) include (role);
--- Whom they know of those who look after a project, without reading all its customers.
+-- Finds the staff of a project without reading all its customers.
 create index member_staff_idx on headway.member (project_id) where role = 'staff';
-comment on table headway.member is 'Who belongs to which project. Joining subscribes to its channels, leaving unsubscribes; what was completed stays completed.';
+comment on table headway.member is 'Who belongs to which project. Joining subscribes to its channels, leaving unsubscribes; completions remain.';
 comment on column headway.member.role is 'staff (sees everybody''s progress, gets the staff channel) or customer (has tasks and a progress bar).';
 
 ---- create above / drop below ----

@@ -13,22 +13,22 @@ create table headway.task (
   position integer not null default 0,
   created_by bigint constraint task_created_by_fkey references headway.appuser on delete set null,
   created_at timestamptz not null default now(),
-  -- A title is something to show.
+  -- A blank title would show nothing.
   constraint task_title_not_blank check (title ~ '\S'),
-  -- A task that weighs nothing could be done without moving the bar.
+  -- A task with no weight could be completed without moving the bar.
   constraint task_weight_positive check (weight >= 1),
-  -- Either all customers of the project, or those who are assigned.
+  -- Either all customers of the project or those assigned.
   constraint task_audience_everyone_or_assigned check (audience in ('everyone', 'assigned'))
 );
 create index task_project_id_idx on headway.task (project_id);
--- One person's recount reads the tasks that each customer completes alone, and no others.
+-- Recounting one person reads only the tasks that each customer completes individually.
 create index task_individual_idx on headway.task (project_id) where audience = 'everyone' and not shared;
 comment on table headway.task is 'What there is to do. A task stays in its project; everything else about it may change at any time, and the bars follow.';
 comment on column headway.task.weight is 'How much of the bar it fills, relative to the others; at least 1.';
-comment on column headway.task.shared is 'true: done once, by anyone it is for, for all it is for. false: each customer does it for themselves.';
-comment on column headway.task.audience is 'everyone: all customers of the project, those who join later included. assigned: the rows of headway.assignment.';
-comment on column headway.task.due_at is 'When it should be done, for people to know; null: at no time. Overdue: select * from headway.outstanding_task where due_at < now().';
-comment on column headway.task.position is 'Order in lists; ties go by id.';
+comment on column headway.task.shared is 'true: done once, by anyone it is for, on behalf of everyone it is for. false: each customer does it for themselves.';
+comment on column headway.task.audience is 'everyone: all customers of the project, including those who join later. assigned: those in headway.assignment.';
+comment on column headway.task.due_at is 'When it should be done, for information only; null: no due date. Overdue: select * from headway.outstanding_task where due_at < now().';
+comment on column headway.task.position is 'Order in lists; ties are broken by id.';
 
 create table headway.assignment (
   task_id bigint not null constraint assignment_task_id_fkey references headway.task on delete cascade,
@@ -37,18 +37,18 @@ create table headway.assignment (
 );
 create index assignment_user_id_idx on headway.assignment (user_id);
 comment on table headway.assignment is
-  'Whom a task with audience assigned is for. It counts while the person is a customer of the project, so it may be written before they join. Whoever is assigned is told, also by an import: see headway.completion.';
+  'Whom a task with audience assigned is for. It counts while the person is a customer of the project, so it may be written before they join. Everyone assigned is told, even by an import: see headway.completion.';
 
 create table headway.prerequisite (
   task_id bigint not null constraint prerequisite_task_id_fkey references headway.task on delete cascade,
   requires_id bigint not null constraint prerequisite_requires_id_fkey references headway.task on delete cascade,
   constraint prerequisite_pkey primary key (task_id, requires_id),
-  -- Nothing waits for itself.
+  -- No task waits for itself.
   constraint prerequisite_not_itself check (task_id <> requires_id)
 );
 create index prerequisite_requires_id_idx on headway.prerequisite (requires_id);
 comment on table headway.prerequisite is
-  'task_id cannot be completed before requires_id, a task of the same project; no cycles. An individual prerequisite binds only the customers it is for.';
+  'task_id cannot be completed before requires_id, a task of the same project; cycles are refused. An individual prerequisite binds only the customers it is for.';
 
 create table headway.completion (
   task_id bigint not null constraint completion_task_id_fkey references headway.task on delete cascade,
@@ -58,9 +58,9 @@ create table headway.completion (
   constraint completion_pkey primary key (task_id, user_id)
 );
 comment on table headway.completion is
-  'Who completed what: insert to complete, delete to reopen. A shared task is complete as soon as one customer has a row. What is inserted is news to the staff, whatever completed_at says: after an import, once it is folded, update headway.subscription s set read_seq = c.last_seq, mailed_seq = c.last_seq from headway.channel c where c.name = s.channel has everybody begin at what comes next.';
+  'Who completed what: insert to complete, delete to reopen. A shared task is complete as soon as one customer has a row. Inserted rows are news to the staff, whatever completed_at says: after an import, once it is folded, update headway.subscription s set read_seq = c.last_seq, mailed_seq = c.last_seq from headway.channel c where c.name = s.channel lets everyone start with what comes next.';
 comment on column headway.completion.user_id is 'The customer whose task it is.';
-comment on column headway.completion.completed_by is 'Who ticked it off, a staff member on a customer''s behalf for example; null: the customer.';
+comment on column headway.completion.completed_by is 'Who ticked it off, for example a staff member on a customer''s behalf; null: the customer.';
 
 ---- create above / drop below ----
 

@@ -27,39 +27,39 @@ create table headway.digest (
   sent_at timestamptz,
   unknown_at timestamptz,
   error text,
-  -- From reserved to one of the ends, as the comment on the column tells.
+  -- From reserved to one of the final states, as the comment on the column describes.
   constraint digest_state_known check (
     state in ('reserved', 'sending', 'sent', 'read_before_sending', 'failed', 'held', 'cancelled')
   ),
-  -- What is being sent, or was, is known to the byte.
+  -- A digest that is being sent is frozen, byte for byte.
   constraint digest_sending_is_frozen check (state <> 'sending' or mail is not null and recipient is not null and lease_until is not null),
-  -- Sent is sent at a time.
+  -- A digest has a time of sending only if it was sent.
   constraint digest_sent_has_time check ((state = 'sent') = (sent_at is not null))
 );
 create index digest_user_id_idx on headway.digest (user_id);
--- In the order in which they are claimed: those of one reservation all have one time.
+-- In the order in which they are claimed; the digests of one reservation share one time.
 create index digest_open_idx on headway.digest (next_attempt_at, id) where state in ('reserved', 'sending');
--- For counting by state, and for what is old enough to go.
+-- For counting by state and for finding those old enough to delete.
 create index digest_state_idx on headway.digest (state, coalesce(sent_at, created_at));
 create index digest_open_user_id_idx on headway.digest (user_id) where state in ('reserved', 'sending');
-comment on table headway.digest is 'The ledger of mail: one row per digest, written before any mail server hears of it. docs/mail.md tells what each state means.';
+comment on table headway.digest is 'The mail ledger: one row per digest, written before any mail server is contacted. docs/mail.md explains what each state means.';
 comment on column headway.digest.state is
-  'reserved: waits to be sent, or to be tried again. sending: a server may have it. sent: a server took it. read_before_sending: nothing was left to say. failed: refused for good, or given up. held: nobody knows, and digest_when_unknown says hold. cancelled: the person takes no mail any more: no address, suspended or forgotten.';
-comment on column headway.digest.by_hand is 'Whether headway.reserve_digest() was asked for it, so that it minds no quiet hours.';
-comment on column headway.digest.token is 'Unguessable; stands in the unsubscribe link, and its SHA-256 in the Message-ID.';
-comment on column headway.digest.attempts is 'How often a mail server was spoken to, or was about to be, since it was reserved or headway.retry_digest() was called.';
-comment on column headway.digest.next_attempt_at is 'Not before this time.';
-comment on column headway.digest.claimed_by is 'The claim that has it: a worker''s id as far as its last group, which is the claim''s own.';
-comment on column headway.digest.lease_until is 'Until when that claim has it to itself.';
+  'reserved: waiting to be sent or retried. sending: a server may have it. sent: a server took it. read_before_sending: nothing was left to say. failed: refused permanently, or given up on. held: the outcome is unknown, and digest_when_unknown is hold. cancelled: the person no longer takes mail: no address, suspended or forgotten.';
+comment on column headway.digest.by_hand is 'Whether headway.reserve_digest() created it, so that it ignores quiet hours.';
+comment on column headway.digest.token is 'Unguessable; part of the unsubscribe link, and its SHA-256 part of the Message-ID.';
+comment on column headway.digest.attempts is 'How often a mail server was contacted, or was about to be, since it was reserved or headway.retry_digest() was called.';
+comment on column headway.digest.next_attempt_at is 'The earliest time of the next attempt.';
+comment on column headway.digest.claimed_by is 'The claim that holds it: the worker''s id with its last group replaced by one unique to the claim.';
+comment on column headway.digest.lease_until is 'Until when that claim holds it exclusively.';
 comment on column headway.digest.recipient is 'The address it goes to, as it was when the mail was frozen.';
 comment on column headway.digest.sent_at is 'When a server took it; null: none has.';
 comment on column headway.digest.mail is
-  'The exact bytes of the mail (RFC 5322), the same for every attempt from when a server may have taken them; null: not rendered yet.';
-comment on column headway.digest.channels is 'The channels whose messages the mail tells, as it was claimed last.';
-comment on column headway.digest.projects is 'The projects whose progress it tells, and what happened in them, as it was claimed last.';
+  'The exact bytes of the mail (RFC 5322), the same for every attempt once a server may have taken them; null: not rendered yet.';
+comment on column headway.digest.channels is 'The channels whose messages the mail includes, as of the last claim.';
+comment on column headway.digest.projects is 'The projects whose progress and activity the mail includes, as of the last claim.';
 comment on column headway.digest.unknown_at is
-  'When an attempt ended without anybody knowing whether the server took the mail; the person may have got it twice, or on hold not at all. Null: every attempt''s end is known.';
-comment on column headway.digest.error is 'What went wrong last, in the mail server''s words where it said something.';
+  'When an attempt ended without anyone knowing whether the server took the mail; the person may have got it twice, or if held not at all. Null: the outcome of every attempt is known.';
+comment on column headway.digest.error is 'What last went wrong, in the mail server''s words where it gave any.';
 
 create table headway.digest_item (
   digest_id bigint not null constraint digest_item_digest_id_fkey references headway.digest on delete cascade,
@@ -67,19 +67,19 @@ create table headway.digest_item (
   from_seq bigint not null,
   through_seq bigint not null,
   constraint digest_item_pkey primary key (digest_id, channel),
-  -- A range has something in it.
+  -- A range is not empty.
   constraint digest_item_range_not_empty check (from_seq <= through_seq)
 );
 create index digest_item_channel_idx on headway.digest_item (channel);
-comment on table headway.digest_item is 'Which messages a digest is about: from_seq to through_seq of a channel, less what was read before it was rendered.';
+comment on table headway.digest_item is 'Which messages a digest is about: from_seq to through_seq of a channel, except those read before it was rendered.';
 
 create table headway.digest_run (
   slot timestamptz constraint digest_run_pkey primary key,
   finished_at timestamptz not null default clock_timestamp()
 );
 comment on table headway.digest_run is
-  'When the schedule had digests looked for, so that a worker that was down at that time makes up for it once. Kept as long as the ledger.';
-comment on column headway.digest_run.slot is 'The time that the schedule gave.';
+  'When the schedule made a worker look for due digests, so that a worker that was down at that time makes up for it once. Kept as long as the ledger.';
+comment on column headway.digest_run.slot is 'The time set by the schedule.';
 
 ---- create above / drop below ----
 

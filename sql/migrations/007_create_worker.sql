@@ -10,8 +10,8 @@ create table headway.worker (
   last_seen_at timestamptz not null default now(),
   leader boolean not null default false
 ) with (fillfactor = 50);
-comment on table headway.worker is 'Heartbeats. A worker that was not seen for a minute is gone; its row stays for a day.';
-comment on column headway.worker.leader is 'true: it listens and folds, or, where it hears nothing, polls; several may poll.';
+comment on table headway.worker is 'Heartbeats. A worker not seen for a minute is gone; its row stays for a day.';
+comment on column headway.worker.leader is 'true: it listens and folds or, if it cannot listen, polls; several may poll.';
 
 create table headway.ticket (
   id uuid default gen_random_uuid() constraint ticket_pkey primary key,
@@ -20,8 +20,8 @@ create table headway.ticket (
   expires_at timestamptz not null
 );
 create index ticket_user_id_idx on headway.ticket (user_id);
-comment on table headway.ticket is 'What a browser shows in place of a token where it cannot send one; good once, for half a minute.';
-comment on column headway.ticket.expires_at is 'When the token expires that it was exchanged for, and with it what was begun with the ticket.';
+comment on table headway.ticket is 'What a browser presents in place of a token where it cannot send one; valid once, for half a minute.';
+comment on column headway.ticket.expires_at is 'When the token that it was exchanged for expires, and with it the connection opened with the ticket.';
 
 ---- create above / drop below ----
 

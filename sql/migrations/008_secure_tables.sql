@@ -1,17 +1,16 @@
--- Who may do what with which table. What may be called, and read through views, stands in the snapshot's grants.sql.
+-- Who may do what with which table. Rights to call functions and read views are in the snapshot's grants.sql.
 set local search_path = pg_catalog, pg_temp;
 set local lock_timeout = '3s';
 
--- Policies stand on these functions, so they are made here and not with the others, which are made anew by every
--- release.
--- Parsed here rather than where it is called, it means the same whatever stands in the caller's search_path. After
--- set_config(..., true) the setting is not unset but empty.
+-- Policies depend on these functions, so they are created here and not with the others, which every release recreates.
+-- A body parsed here rather than when called means the same whatever the caller's search_path. After set_config(...,
+-- true) the setting is not unset but empty.
 create function headway.uid() returns bigint
 language sql
 stable
 return nullif(pg_catalog.current_setting('headway.user_id', true), '')::bigint;
 comment on function headway.uid() is
-  'The end user who acts in this transaction: select set_config(''headway.user_id'', ''7'', true). Null: nobody said who.';
+  'The end user acting in this transaction: select set_config(''headway.user_id'', ''7'', true). Null: no end user was named.';
 
 create function headway.identity() returns bigint
 language plpgsql
@@ -26,7 +25,7 @@ begin
   return headway.uid();
 end
 $$;
-comment on function headway.identity() is 'headway.uid(), for what cannot be done by nobody. Errors: invalid_authorization_specification.';
+comment on function headway.identity() is 'headway.uid(), for what requires an identity. Errors: invalid_authorization_specification.';
 
 create function headway.my_projects() returns bigint[]
 language plpgsql
@@ -66,7 +65,7 @@ begin
   );
 end
 $$;
-comment on function headway.my_people() is 'Those with whom headway.uid() shares a project, and headway.uid().';
+comment on function headway.my_people() is 'headway.uid(), and everyone who shares a project with them.';
 
 create function headway.is_posted(id bigint, kind text) returns boolean
 language plpgsql
@@ -75,7 +74,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- A number that was not given out would be in the way of whoever is given it.
+  -- An id that was not generated would collide with the message that is given it later.
   perform from headway.message_id_seq g where g.is_called and g.last_value >= is_posted.id;
   if not found then
     raise exception 'a message brought its own id %', is_posted.id using
@@ -91,12 +90,12 @@ begin
 end
 $$;
 comment on function headway.is_posted(bigint, text) is
-  'Whether a message is chat, under an id that was given to it. Errors: invalid_parameter_value.';
+  'Whether a message is chat, under a generated id. Errors: invalid_parameter_value.';
 
--- Trusted roles see every row; what they may do with it is a matter of grants. The worker and the monitor see those that
--- they count. Policies and grants add up: a login that acts as headway_user besides reads of each such row what either role
--- may. The gateway's does not: it becomes headway_user alone. Policies are not evaluated for the owner, which the triggers
--- and the functions with security definer run as.
+-- Trusted roles see every row; what they may do with it is decided by grants. The worker and the monitor see the rows
+-- that they count. Policies and grants add up: a login that is also headway_user reads, of each such row, whatever
+-- either role may. The gateway's does not: it becomes headway_user alone. Policies are not evaluated for the owner, as
+-- which the triggers and the security definer functions run.
 do $$
 declare
   v_table regclass;
@@ -113,8 +112,8 @@ $$;
 grant usage on schema headway to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 grant select on public.headway_schema_version to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 
--- People: a backend maps its users to them. An end user knows the names of those they share a project with; an address
--- only they themselves get to see, by headway.my_account().
+-- People: a backend maps its users to them. An end user knows the names of those they share a project with; only they
+-- see their own address, through headway.my_account().
 grant select, insert, update, delete on headway.appuser, headway.project, headway.member to headway_app;
 grant select (id, fullname) on headway.appuser to headway_user;
 grant update (digest_after, time_zone, quiet_from, quiet_until, mail_suspended_at, mail_suspended_reason)
@@ -127,7 +126,7 @@ create policy own_preferences on headway.appuser for update to headway_user
   using (id = (select headway.identity()));
 create policy joined on headway.project for select to headway_user
   using (id = any ((select headway.my_projects())::bigint[]));
--- Customers do not see each other here, or headway.progress would show them each other's bars.
+-- Customers do not see each other here, or headway.progress would show them one another's bars.
 create policy own_and_staff on headway.member for select to headway_user
   using (
     user_id = (select headway.uid())
@@ -135,9 +134,9 @@ create policy own_and_staff on headway.member for select to headway_user
     or role = 'staff' and project_id = any ((select headway.my_projects())::bigint[])
   );
 
--- Tasks: all members of a project see them all. Whom one is assigned to, and who completed one that everybody
--- completes for themselves, concerns that person and the staff. Where a policy asks for the task, it asks whether the
--- end user sees it: nothing is theirs any more in a project that they have left.
+-- Tasks: every member of a project sees them all. Whom a task is assigned to, and who completed an individual one,
+-- concerns only that person and the staff. Where a policy looks up the task, it asks whether the end user sees it: in a
+-- project that they have left, nothing is theirs any more.
 grant select, insert, update, delete on headway.task, headway.assignment, headway.prerequisite, headway.completion to headway_app;
 grant select on headway.task, headway.assignment, headway.prerequisite, headway.completion to headway_user;
 grant insert (task_id, user_id, completed_by), delete on headway.completion to headway_user;
@@ -174,7 +173,7 @@ create policy by_oneself on headway.completion for insert to headway_user
         and (
           user_id = (select headway.uid())
           or t.project_id = any ((select headway.my_staffed_projects())::bigint[])
-          -- Or else the foreign key would tell staff who is there and belongs to other projects.
+          -- Otherwise the foreign key would tell staff which people exist in other projects.
           and exists (select from headway.member m where m.project_id = t.project_id and m.user_id = completion.user_id)
         )
     )
@@ -188,7 +187,7 @@ create policy own_and_staffed on headway.completion for delete to headway_user
     )
   );
 
--- Progress: the views count in what waits, so whoever reads them reads the queue.
+-- Progress: the views include what is in the queue, so whoever reads them reads the queue.
 grant select on headway.pending_fact, headway.shared_progress, headway.personal_progress to headway_app;
 grant select (kind, project_id, task_id, user_id) on headway.pending_fact to headway_user;
 grant select (id, at) on headway.pending_fact to headway_worker, headway_monitor;
@@ -212,8 +211,8 @@ create policy shared_own_and_staffed on headway.pending_fact for select to headw
     )
   );
 
--- Channels: id, seq and sent_at of a message are given, and activity is told by the fold. A backend may name them, since most
--- ORMs name every column, each with its default.
+-- Channels: id, seq and sent_at of a message are filled in, and activity is posted by the fold. A backend may still
+-- name these columns, since most ORMs name every column with its default.
 grant select, insert (name, project_id), delete on headway.channel to headway_app;
 grant select, insert, update (read_seq, mailed_seq, muted), delete on headway.subscription to headway_app;
 grant select, insert on headway.message to headway_app;
@@ -228,9 +227,9 @@ create policy own on headway.subscription for select to headway_user
   using (user_id = (select headway.uid()));
 create policy own_update on headway.subscription for update to headway_user
   using (user_id = (select headway.identity()));
--- Of the subscriptions an end user sees their own. An array, because an index takes it as a condition: whether a message
--- is theirs is asked for a channel, where exists would ask it for every row. In order, because the index sorts it anew for
--- every channel.
+-- End users see only their own subscriptions. An array, because an index takes it as a condition: access is checked per
+-- channel, where exists would check it for every row. Sorted, because the index would otherwise sort it again for every
+-- channel.
 create policy subscribed on headway.channel for select to headway_user
   using (name = any (array(select s.channel from headway.subscription s order by s.channel)));
 create policy subscribed on headway.message for select to headway_user
@@ -244,7 +243,7 @@ create policy own on headway.seen to headway_user
   using (user_id = (select headway.uid()))
   with check (user_id = (select headway.identity()));
 
--- Mail: nobody but the worker's functions reads what is in one, or the token that unsubscribes.
+-- Mail: only the worker's functions read the contents of a mail or the token that unsubscribes.
 grant select (id, user_id, state, created_at, attempts, next_attempt_at, lease_until, sent_at, unknown_at, error)
   on headway.digest to headway_app;
 grant select on headway.digest_item to headway_app;
@@ -263,7 +262,7 @@ create policy own on headway.digest_item for select to headway_user
 grant select on headway.setting to headway_app, headway_worker, headway_user, headway_monitor;
 grant update (value) on headway.setting to headway_admin;
 grant select on headway.worker to headway_app, headway_worker, headway_monitor;
--- Whoever has a ticket is let in with it.
+-- A ticket lets in whoever holds it.
 revoke select on headway.ticket from headway_admin;
 create policy counted on headway.worker for select to headway_worker, headway_monitor using (true);
 create policy counted on headway.setting for select to headway_worker, headway_monitor using (true);

@@ -7,7 +7,7 @@ import { english } from "../languages/en.js";
 /** @typedef {import("../languages/en.js").Phrase} Phrase */
 /** @typedef {import("../languages/en.js").Words} Words */
 
-/** What all elements share. It tells `change` when that changes. */
+/** What all elements share. It dispatches `change` when that changes. */
 const shared = new EventTarget();
 
 /** @type {?Headway} */
@@ -26,7 +26,7 @@ export function use(headway) {
 let words = english;
 
 /**
- * Has the elements say things differently: all of it in another language, or some of it in other words.
+ * Changes what the elements say: everything, in another language, or just some of the words.
  * @param {Partial<Words>} changes
  */
 export function translate(changes) {
@@ -34,9 +34,9 @@ export function translate(changes) {
   shared.dispatchEvent(new Event("change"));
 }
 
-/** A style sheet that a Content-Security-Policy without unsafe-inline lets in. @param {string} css */
+/** A style sheet that a Content-Security-Policy without unsafe-inline allows. @param {string} css */
 export function sheet(css) {
-  if (!globalThis.CSSStyleSheet) return /** @type {CSSStyleSheet} */ ({}); // where a server renders a page
+  if (!globalThis.CSSStyleSheet) return /** @type {CSSStyleSheet} */ ({}); // when a server renders a page
   const made = new CSSStyleSheet();
   made.replaceSync(css);
   return made;
@@ -88,10 +88,10 @@ const base = sheet(`
 `);
 
 /**
- * Makes an HTML element. What comes from people is only ever set as text.
+ * Makes an HTML element. Text from people is only ever set as text.
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
- * @param {Record<string, any>} [properties] properties, and where there is a hyphen, `class` or `role`, attributes
+ * @param {Record<string, any>} [properties] properties or, for names with a hyphen, `class` and `role`, attributes
  * @param {...(Node | string)} children
  * @returns {HTMLElementTagNameMap[T]}
  */
@@ -105,7 +105,7 @@ export function make(tag, properties = {}, ...children) {
   return made;
 }
 
-/** Brings the children of a list into an order without touching those that are in place. @param {Element} list @param {Element[]} wanted */
+/** Puts the children of a list in order without touching those that are in place. @param {Element} list @param {Element[]} wanted */
 export function arrange(list, wanted) {
   for (const child of [...list.children]) if (!wanted.includes(child)) child.remove();
   wanted.forEach((child, i) => {
@@ -113,13 +113,13 @@ export function arrange(list, wanted) {
   });
 }
 
-// How long to wait before reading again, in milliseconds: when there is always something new, and after a failure.
+// How long to wait before reading again, in milliseconds: when there is constantly something new, and after a failure.
 const PAUSE = 250;
 const PAUSE_AFTER_FAILURE = 3000;
 
 /**
- * Returns a function that has something read: once at a time, and once more if it was called meanwhile. What fails is
- * tried again until the signal says that nobody wants it any more.
+ * Returns a function that calls read: one call at a time, and once more if requested in the meantime. A failure is
+ * retried until the signal says that the result is no longer wanted.
  * @param {AbortSignal} signal
  * @param {() => Promise<void>} read
  */
@@ -150,15 +150,15 @@ const RIGHT_TO_LEFT = /[\p{Bidi_Control}\p{sc=Hebr}\p{sc=Arab}\p{sc=Syrc}\p{sc=T
 
 const FROM_THE_RIGHT = /^(ar|ckb|dv|fa|he|ps|sd|ug|ur|yi)\b/;
 
-// What phrases are made of that are phrases themselves.
+// Values of phrases that are phrases themselves.
 const PHRASES = ["tasks", "what"];
 
-// What somebody wrote turns nothing around that stands beside it, nor does that turn it around (Unicode Standard Annex 9, 2.4).
+// Text from people never changes the direction of what is next to it, nor the reverse (Unicode Standard Annex 9, 2.4).
 /** @param {string} value @param {string} language */
 const isolate = (value, language) =>
   RIGHT_TO_LEFT.test(value) || FROM_THE_RIGHT.test(language) ? `\u2068${value.replace(/[\u2066-\u2069]/g, "")}\u2069` : value;
 
-/** Says a phrase. @param {Phrase} said @param {string} language @param {Record<string, string | number>} [values] */
+/** Formats a phrase. @param {Phrase} said @param {string} language @param {Record<string, string | number>} [values] */
 export function phrase(said, language, values = {}) {
   const text = typeof said === "string" ? said : (said[new Intl.PluralRules(language).select(Number(values.count))] ?? said.other ?? "");
   return text.replace(/\{(\w+)\}/g, (whole, name) => {
@@ -167,7 +167,7 @@ export function phrase(said, language, values = {}) {
   });
 }
 
-/** An element that shows what a client knows. It is drawn anew when its client, language or attributes change. */
+/** An element that shows what a client knows. It is redrawn when its client, language or attributes change. */
 export class HeadwayElement extends /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? Object) {
   /** @type {CSSStyleSheet[]} */ static sheets = [];
   /** @type {?Headway} */ #own = null;
@@ -179,7 +179,7 @@ export class HeadwayElement extends /** @type {typeof HTMLElement} */ (globalThi
     this.root.adoptedStyleSheets = [base, .../** @type {typeof HeadwayElement} */ (this.constructor).sheets];
   }
 
-  /** The client, by default that of use(). @returns {?Headway} */
+  /** The client, by default the one set by use(). @returns {?Headway} */
   get headway() {
     return this.#own ?? standard;
   }
@@ -217,7 +217,7 @@ export class HeadwayElement extends /** @type {typeof HTMLElement} */ (globalThi
     const { headway } = this;
     if (!headway) return;
     const { signal } = this.#life;
-    // Nobody is shown what was somebody else's.
+    // Nobody is shown what belonged to somebody else.
     let whose = headway.userId;
     headway.addEventListener("snapshot", () => {
       if (headway.userId !== (whose ??= headway.userId)) this.#restart();
@@ -229,18 +229,18 @@ export class HeadwayElement extends /** @type {typeof HTMLElement} */ (globalThi
   };
 
   /**
-   * Draws the element, and keeps it so until the signal says that it ends.
+   * Draws the element, and keeps it current until the signal is aborted.
    * @param {Headway} _headway
    * @param {{signal: AbortSignal, on: <K extends keyof Events>(type: K, act: (detail: Events[K]) => void) => void}} _life
    */
   start(_headway, _life) {}
 
-  /** The number in an attribute, 0 where there is none. @param {string} name */
+  /** The number in an attribute; 0 if there is none. @param {string} name */
   number(name) {
     return Number(this.getAttribute(name)) || 0;
   }
 
-  /** The language that the element is in. */
+  /** The language of the element. */
   get language() {
     let lang = "";
     for (let at = /** @type {?Element} */ (this); at && !lang; at = /** @type {ShadowRoot} */ (at.getRootNode()).host) {
@@ -250,9 +250,9 @@ export class HeadwayElement extends /** @type {typeof HTMLElement} */ (globalThi
     try {
       [known = ""] = Intl.DateTimeFormat.supportedLocalesOf(lang ? [lang.replaceAll("_", "-")] : []);
     } catch {
-      // no language tag (BCP 47)
+      // not a language tag (BCP 47)
     }
-    // Whoever has set their browser to en-GB reads a page in en with their own dates.
+    // Somebody whose browser is set to en-GB reads a page in en with their own date formats.
     return known && !navigator.language.startsWith(`${known}-`) ? known : navigator.language;
   }
 
@@ -261,10 +261,10 @@ export class HeadwayElement extends /** @type {typeof HTMLElement} */ (globalThi
     return phrase(words[key], this.language, values);
   }
 
-  /** Why something failed, to be said. @param {unknown} error */
+  /** Why something failed, as text for the user. @param {unknown} error */
   failure(error) {
     if (!(error instanceof Error) || error.name !== "HeadwayError") return this.say("offline");
-    console.warn(error); // the database's words are for whoever made the page
+    console.warn(error); // the database's words are for the page's developer
     const { status } = /** @type {import("../headway.js").HeadwayError} */ (error);
     if (status === 401 || status === 403) return this.say("not_allowed");
     if (status === 404) return this.say("not_there");
@@ -277,7 +277,7 @@ export class HeadwayElement extends /** @type {typeof HTMLElement} */ (globalThi
     return new Intl.DateTimeFormat(this.language, options).format(new Date(when));
   }
 
-  /** A day, with its year where that is another one. @param {string | Date} when @param {Intl.DateTimeFormatOptions} [options] */
+  /** A day, with the year if it is not the current one. @param {string | Date} when @param {Intl.DateTimeFormatOptions} [options] */
   day(when, options) {
     const year = new Date(when).getFullYear() === new Date().getFullYear() ? undefined : "numeric";
     return this.date(when, { day: "numeric", month: "long", year, ...options });
@@ -294,7 +294,7 @@ export class HeadwayElement extends /** @type {typeof HTMLElement} */ (globalThi
     return this.say(done === total ? "all_done" : "done_of", { done, total });
   }
 
-  /** What a channel is called. @param {import("../headway.js").Channel} channel */
+  /** The display name of a channel. @param {import("../headway.js").Channel} channel */
   nameOf(channel) {
     const name = channel.project_id && this.headway?.projects.get(channel.project_id)?.name;
     if (channel.channel === "broadcast") return this.say("announcements");

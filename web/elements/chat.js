@@ -2,32 +2,32 @@ import { HeadwayElement, make, reader, sheet } from "./base.js";
 
 /** @typedef {import("../headway.js").Message} Message */
 /**
- * What was sent last, when the channel had this many messages; whether it was seen there since, and whether it is in the
- * field again.
+ * The last message sent, and the channel's last_seq at the time; whether it was seen there since, and whether it is
+ * back in the input field.
  * @typedef {{content: string, after: number, kept: boolean, back: boolean}} Sent
  */
 
 // How many messages are read at a time.
 const PAGE = 50;
 
-// Messages of one person are shown as one piece if there are no more than so many milliseconds between them.
+// Messages from one person are grouped if no more than this many milliseconds lie between them.
 const PIECE = 5 * 60_000;
 
-// How many messages stay drawn, at least, while one follows a conversation: what is older can be asked for again.
+// How many messages at least stay drawn while following a conversation: older ones can be loaded again.
 const KEEP = 300;
 
-// How often to look whether what was said today is of yesterday by now, in milliseconds.
+// How often to check whether today's messages are now yesterday's, in milliseconds.
 const DAY_CHECK = 60_000;
 
-// After how long what could not be marked read is tried again, in milliseconds.
+// How long until a failure to mark messages read is retried, in milliseconds.
 const MARK_AGAIN = 5_000;
 
-// How near its end a conversation counts as read to the end, in pixels.
+// How near the end a conversation counts as read to the end, in pixels.
 const NEAR = 48;
 
 /**
- * `<headway-chat channel="project_1">`: a channel, and with it a field to write in unless `readonly` is set. It is marked
- * read when its end is in view, in a window that has the focus.
+ * `<headway-chat channel="project_1">`: a channel, with a field to write in unless `readonly` is set. It is marked read
+ * when its end is in view, in a window that has the focus.
  */
 export class HeadwayChat extends HeadwayElement {
   static observedAttributes = ["channel", "readonly"];
@@ -64,7 +64,7 @@ export class HeadwayChat extends HeadwayElement {
   ];
 
   /**
-   * By client, person and channel, the last field that was shown, and with it what was begun and not sent.
+   * By client, person and channel, the last input field that was shown, with what was typed and not sent.
    * @type {WeakMap<import("./base.js").Headway, Map<string, {field: HTMLTextAreaElement, alert: HTMLElement, sent: ?Sent}>>}
    */
   #composers = new WeakMap();
@@ -88,23 +88,23 @@ export class HeadwayChat extends HeadwayElement {
     /** @type {Map<?number, string>} */ const names = new Map();
     let loaded = false;
     const last = () => known.at(-1)?.seq ?? 0;
-    /** Whether the end stays in view whatever comes. */ let follow = true;
+    /** Whether the end stays in view when messages arrive. */ let follow = true;
     const toEnd = () => {
       if (follow) log.scrollTop = log.scrollHeight;
-      inView = false; // until that has been looked at anew
+      inView = false; // until that has been checked again
       watching.unobserve(end);
       watching.observe(end);
     };
     const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
 
-    // Read again from where one is: at the start, after a gap, and after a snapshot that left something out.
+    // Read again from the current position: at the start, after a gap, and after a snapshot that left something out.
     const catchUp = reader(signal, async () => {
       const page = await headway.messages(channel, loaded ? { after: last(), limit: 500 } : { limit: PAGE });
       if (signal.aborted) return;
       const first = !loaded;
       loaded = true;
       await append(page, first);
-      if (first) requestAnimationFrame(() => log.setAttribute("aria-live", "polite")); // what was said before is not read out
+      if (first) requestAnimationFrame(() => log.setAttribute("aria-live", "polite")); // earlier messages are not read out
       if (page.length === 500) catchUp();
     });
 
@@ -125,7 +125,7 @@ export class HeadwayChat extends HeadwayElement {
       toEnd();
     };
 
-    // Draws some of it anew, where one is. That is nothing to read out.
+    // Redraws some of it, keeping the position. That is not to be read out.
     /** @param {Message[]} messages @param {(entries: HTMLElement[]) => void} place */
     const draw = (messages, place) => {
       const below = log.scrollHeight - log.scrollTop;
@@ -137,7 +137,7 @@ export class HeadwayChat extends HeadwayElement {
     /** @param {Message[]} messages */
     const redraw = (messages) => draw((known = messages), (entries) => list.replaceChildren(...entries));
 
-    // The first of what was there, below its day, may now go on with somebody's piece.
+    // The first of the existing messages, under its day, may now belong to a group.
     /** @param {Message[]} messages */
     const prepend = (messages) => {
       draw([...messages, known[0]], (entries) => {
@@ -155,7 +155,7 @@ export class HeadwayChat extends HeadwayElement {
 
     let reading = false;
     older.addEventListener("click", async () => {
-      if (reading) return; // a button that is disabled would lose the focus
+      if (reading) return; // disabling the button would lose the focus
       reading = true;
       try {
         const page = await headway.messages(channel, { before: known[0].seq, limit: PAGE });
@@ -181,10 +181,10 @@ export class HeadwayChat extends HeadwayElement {
       if (!seen || !state || marking || signal.aborted || state.unread === 0 || through <= Math.max(state.read_seq, marked)) return;
       marking = true;
       try {
-        // The gateway tells all windows, this one included.
+        // The gateway notifies all windows, including this one.
         await headway.markRead(channel, through);
         marked = through;
-        queueMicrotask(markRead); // something may have come meanwhile
+        queueMicrotask(markRead); // something may have arrived in the meantime
       } catch {
         setTimeout(markRead, MARK_AGAIN);
       }
@@ -211,7 +211,7 @@ export class HeadwayChat extends HeadwayElement {
     });
     let size = "";
     log.addEventListener("scroll", () => {
-      // A change of size scrolls too, and nobody has meant it.
+      // A change of size scrolls too, without the user's intent.
       const now = [log.clientWidth, log.clientHeight, log.scrollHeight].join();
       if (now === size) follow = atEnd();
       size = now;
@@ -235,8 +235,8 @@ export class HeadwayChat extends HeadwayElement {
     });
     on("message", ({ message }) => {
       if (message.channel !== channel) return;
-      if (!loaded) return catchUp(); // it may have come after what is being read
-      // One after the other, as names may have to be asked for.
+      if (!loaded) return catchUp(); // it may have arrived after what is being read
+      // One after the other, since names may have to be fetched.
       queue = queue.then(() => (message.seq > last() + 1 ? catchUp() : append([message])));
     });
     on("channel", ({ channel: changed }) => changed.channel === channel && markRead());
@@ -273,7 +273,7 @@ export class HeadwayChat extends HeadwayElement {
       sending = true;
       send.ariaDisabled = "true";
       alert.textContent = "";
-      field.value = ""; // what is typed while this is sent is the next message
+      field.value = ""; // what is typed while this is being sent is the next message
       const sender = whose();
       recall();
       /** @type {Sent} */ const sent = { content, after: headway.channels.get(channel)?.last_seq ?? 0, kept: false, back: false };
@@ -281,7 +281,7 @@ export class HeadwayChat extends HeadwayElement {
       try {
         await headway.post(channel, content);
       } catch (error) {
-        const shown = composers.get(sender); // another, where one looked elsewhere meanwhile
+        const shown = composers.get(sender); // a different one, if the user has switched in the meantime
         if (!sent.kept) {
           shown.field.value = [content, shown.field.value].filter(Boolean).join("\n");
           shown.alert.textContent = this.failure(error);
@@ -291,7 +291,7 @@ export class HeadwayChat extends HeadwayElement {
       sending = false;
       send.ariaDisabled = "false";
     });
-    // Where the answer to what was sent is lost, the message itself tells that it was kept.
+    // If the answer to a request was lost, the message itself shows that it was kept.
     /** @param {Message} message */
     const kept = (message) => {
       const shown = composers.get(whose());
@@ -307,7 +307,7 @@ export class HeadwayChat extends HeadwayElement {
   }
 
   /**
-   * Learns the names of all whom messages are of or speak of.
+   * Fetches the names of everyone who sent the messages or is mentioned in them.
    * @param {Map<?number, string>} names @param {import("./base.js").Headway} headway @param {string} channel @param {Message[]} messages
    */
   async #learn(names, headway, channel, messages) {
@@ -317,7 +317,7 @@ export class HeadwayChat extends HeadwayElement {
   }
 
   /**
-   * What to add for a message: itself, and before it the day if it is the first of one.
+   * What to add for a message: itself and, if it is the first of a day, the day before it.
    * @param {import("./base.js").Headway} headway
    * @param {Message} message
    * @param {Message | undefined} previous
@@ -337,7 +337,7 @@ export class HeadwayChat extends HeadwayElement {
     const entry = make("div", { class: ["entry", chat ? "" : "activity", own && chat ? "own" : "", goesOn ? "more" : ""].join(" ") });
     if (chat) {
       const name = own ? this.say("you") : (names.get(message.sender) ?? "");
-      // Unseen where the piece has its name above: who hears it needs it with each message.
+      // Hidden if the group already shows the name above: a screen reader needs it with each message.
       entry.append(make("div", { class: "who" }, make("span", { class: "by" }, make("bdi", {}, name), " · "), time), text);
       if (own || goesOn) entry.prepend(make("span", { class: "unseen" }, make("bdi", {}, name), ": "));
       text.textContent = message.content;
@@ -348,7 +348,7 @@ export class HeadwayChat extends HeadwayElement {
     return newDay ? [make("div", { class: "day" }, this.#day(sent)), entry] : [entry];
   }
 
-  /** What a message that nobody wrote says. @param {Message} message @param {Map<?number, string>} names */
+  /** The text of an activity message. @param {Message} message @param {Map<?number, string>} names */
   #activity({ kind, content, sender, data }, names) {
     const values = { name: names.get(sender) ?? "", title: data?.title ?? "", other: names.get(data?.user_id ?? null) ?? "" };
     const forOther = data?.user_id !== undefined && data.user_id !== sender;

@@ -1,8 +1,8 @@
 import { HeadwayElement, make, sheet } from "./base.js";
 
 /**
- * `<headway-inbox>`: how much is unread, and where. Choosing a channel tells `headway-open`, whose detail is
- * `{channel, project_id}`; what shows it is the page's.
+ * `<headway-inbox>`: how much is unread, and where. Choosing a channel dispatches `headway-open` with the detail
+ * `{channel, project_id}`; showing it is up to the page.
  */
 export class HeadwayInbox extends HeadwayElement {
   static sheets = [
@@ -66,7 +66,7 @@ export class HeadwayInbox extends HeadwayElement {
       draw();
     });
     all.addEventListener("click", async () => {
-      button.focus(); // as this one is about to be disabled
+      button.focus(); // this one is about to be disabled
       alert.textContent = "";
       const marked = await Promise.allSettled(unread().map((c) => headway.markRead(c.channel)));
       const failed = marked.find((m) => m.status === "rejected");

@@ -3,11 +3,11 @@ import { HeadwayElement, make, reader, sheet } from "./base.js";
 /** @typedef {import("../headway.js").Account} Account */
 /** @typedef {import("../headway.js").Preferences} Preferences */
 
-// After how many minutes mail may be wished for.
+// The delays for mail to choose from, in minutes.
 const CHOICES = [15, 60, 4 * 60, 24 * 60, 3 * 24 * 60];
 
 /**
- * `<headway-preferences>`: when one gets mail, and about which channels. Whatever is changed is saved at once.
+ * `<headway-preferences>`: when the user gets mail, and about which channels. Every change is saved at once.
  */
 export class HeadwayPreferences extends HeadwayElement {
   static sheets = [
@@ -53,7 +53,7 @@ export class HeadwayPreferences extends HeadwayElement {
       if (signal.aborted || changes !== before) return;
       about.textContent = this.#address(account);
       after.replaceChildren(...this.#intervals(account.digest_after));
-      if (!from.value === !until.value) { // nobody is about to say the other
+      if (!from.value === !until.value) { // nobody is about to enter the other one
         from.value = account.quiet_from?.slice(0, 5) ?? "";
         until.value = account.quiet_until?.slice(0, 5) ?? "";
       }
@@ -82,12 +82,12 @@ export class HeadwayPreferences extends HeadwayElement {
 
     after.addEventListener("change", () => prefer({ digest_after: after.value || null }));
     zone.addEventListener("change", () => prefer({ time_zone: zone.value }));
-    // Either without the other says nothing yet.
+    // One without the other is incomplete.
     const hours = () => Boolean(from.value) === Boolean(until.value) && prefer({ quiet_from: from.value || null, quiet_until: until.value || null });
     from.addEventListener("change", hours);
     until.addEventListener("change", hours);
     always.addEventListener("click", () => {
-      from.focus(); // as this one is about to go
+      from.focus(); // this one is about to disappear
       prefer({ quiet_from: null, quiet_until: null });
     });
 
@@ -118,14 +118,14 @@ export class HeadwayPreferences extends HeadwayElement {
     if (headway.userId !== null) read();
   }
 
-  /** Where mail goes. @param {Account} account */
+  /** Where mail is sent. @param {Account} account */
   #address({ email, mail_suspended_at, mail_suspended_reason }) {
     if (!email) return this.say("mail_has_no_address");
     if (mail_suspended_at) return this.say("mail_suspended", { email, reason: mail_suspended_reason ?? "" });
     return this.say("mail_goes_to", { email });
   }
 
-  /** The intervals to choose from, and the one that is chosen. @param {?string} chosen as PostgreSQL writes it */
+  /** The intervals to choose from, and the chosen one. @param {?string} chosen as PostgreSQL writes it */
   #intervals(chosen) {
     const now = minutes(chosen);
     const options = [new Option(this.say("mail_after_default"), "", false, chosen === null)];
@@ -142,13 +142,13 @@ export class HeadwayPreferences extends HeadwayElement {
   }
 }
 
-/** How long an interval of PostgreSQL is, in minutes; NaN where it is no number of them. @param {?string} interval */
+/** The length of a PostgreSQL interval in minutes; NaN if it is not a number of minutes. @param {?string} interval */
 function minutes(interval) {
   const [, days, hours, rest] = interval?.match(/^(?:(\d+) days?)? ?(?:(\d+):(\d\d):00)?$/) ?? [];
   return interval && (days || hours) ? Number(days ?? 0) * 24 * 60 + Number(hours ?? 0) * 60 + Number(rest ?? 0) : NaN;
 }
 
-/** The time zones that a browser knows, with that of this device first. @param {string} chosen */
+/** The time zones that the browser knows, starting with that of this device. @param {string} chosen */
 function zones(chosen) {
   const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
   return [...new Set([here, chosen, ...Intl.supportedValuesOf("timeZone")])].map((name) => new Option(name.replaceAll("_", " "), name, false, name === chosen));

@@ -1,8 +1,8 @@
 import { HeadwayElement, make, reader, sheet } from "./base.js";
 
 /**
- * `<headway-progress project="1">`: a bar from 0 to 100 %. Customers see their own; staff see that of all customers, or
- * with `user="2"` that of one. Tells `headway-complete` when it becomes full before one's eyes.
+ * `<headway-progress project="1">`: a bar from 0 to 100 %. Customers see their own; staff see that of all customers or,
+ * with `user="2"`, of one. Dispatches `headway-complete` when it becomes full while on display.
  */
 export class HeadwayProgress extends HeadwayElement {
   static observedAttributes = ["project", "user"];
@@ -25,7 +25,7 @@ export class HeadwayProgress extends HeadwayElement {
     const fill = make("div", { class: "fill" });
     const bar = make("div", { class: "track", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" }, fill);
     const whole = make("div", {}, make("div", { class: "line", "aria-hidden": "true" }, text, percent), bar);
-    let full = true; // at first there is nothing to celebrate
+    let full = true; // nothing to celebrate at the start
 
     /** @param {string} name @param {import("../headway.js").Bar} shown */
     const draw = (name, shown) => {
@@ -42,7 +42,7 @@ export class HeadwayProgress extends HeadwayElement {
       if (!whole.isConnected) this.root.append(whole);
     };
 
-    // Staff are told that a bar has moved, and ask which.
+    // Staff are notified that a bar has moved, and ask which.
     const ask = reader(signal, async () => {
       const bars = (await headway.progress(project)).filter((b) => !user || b.user_id === user);
       const found = headway.projects.get(project);

@@ -1,6 +1,6 @@
 import { HeadwayElement, arrange, make, reader, sheet } from "./base.js";
 
-// How many tasks that are done are shown without being asked for.
+// How many completed tasks are shown without being asked for.
 const FEW = 8;
 
 /**
@@ -58,7 +58,7 @@ export class HeadwayTasks extends HeadwayElement {
       const now = headway.projects.get(project)?.role ?? null;
       if (now !== role) {
         role = now;
-        stop.abort(); // what is being read is of another role
+        stop.abort(); // what is being read is for another role
         stop = new AbortController();
         const signal = AbortSignal.any([life.signal, stop.signal]);
         place.replaceChildren();
@@ -70,13 +70,13 @@ export class HeadwayTasks extends HeadwayElement {
     };
     life.on("snapshot", update);
     life.on("progress", ({ project: changed }) => changed.project_id === project && read());
-    // Assigned, or reopened: the bar may stand where it was.
+    // Assigned or reopened: the bar may not have changed.
     life.on("message", ({ message }) => message.task_id && message.data?.project_id === project && read());
     update();
   }
 
   /**
-   * Shows the tasks of a customer, by default one's own, and returns what reads them.
+   * Shows the tasks of a customer, by default the user, and returns a function that reads them.
    * @param {import("./base.js").Headway} headway
    * @param {AbortSignal} signal
    * @param {{project: number, user?: number, place: HTMLElement, status: HTMLElement, alert: HTMLElement}} where
@@ -105,7 +105,7 @@ export class HeadwayTasks extends HeadwayElement {
       /** @param {boolean} complete */
       const those = (complete) => tasks.filter((t) => t.complete === complete).map((t) => /** @type {any} */ (rows.get(t.id)).item);
       const waiting = (/** @type {import("../headway.js").Task} */ t) => Number(t.blocked_by.length > 0);
-      tasks.sort((a, b) => waiting(a) - waiting(b)); // what can be done now is first
+      tasks.sort((a, b) => waiting(a) - waiting(b)); // what can be done now comes first
       left = those(false).length;
       arrange(open, those(false));
       arrange(done, those(true));
@@ -119,9 +119,9 @@ export class HeadwayTasks extends HeadwayElement {
         past.open = tasks.length - left <= FEW;
         place.append(openTitle, none, open, past);
       }
-      // Whoever ticks off with the keyboard stays where they are in the list.
+      // A user who ticks off with the keyboard stays in place in the list.
       if (focused && this.root.activeElement !== focused && open.contains(focused)) {
-        /** @type {HTMLElement} */ (focused).focus(); // others have moved about it
+        /** @type {HTMLElement} */ (focused).focus(); // others have moved around it
       } else if (focused && this.root.activeElement !== focused && place.contains(focused)) {
         const next = /** @type {?HTMLElement} */ (open.querySelector("input:enabled"));
         (next ?? none).focus();
@@ -192,7 +192,7 @@ export class HeadwayTasks extends HeadwayElement {
   }
 
   /**
-   * Shows the customers of a project and returns what reads them.
+   * Shows the customers of a project and returns a function that reads them.
    * @param {import("./base.js").Headway} headway
    * @param {AbortSignal} signal
    * @param {{project: number, place: HTMLElement, status: HTMLElement, alert: HTMLElement}} where

@@ -36,7 +36,7 @@ func (g *Gateway) Handler() http.Handler {
 	return mux
 }
 
-// routes is what openapi.json describes.
+// routes are the routes that openapi.json describes.
 func (g *Gateway) routes() map[string]http.HandlerFunc {
 	routes := map[string]http.HandlerFunc{
 		"GET /api/openapi.json": g.serveDescription,
@@ -50,21 +50,21 @@ func (g *Gateway) routes() map[string]http.HandlerFunc {
 	return routes
 }
 
-// operation is something that can be asked of the API: one query as the person whom the token is for.
+// operation is one API operation: a single query, run as the person whom the token is for.
 type operation struct {
 	pattern string
 	query   string // returns one row of one JSON column; null or no row: not found
 
-	// arguments takes the query's arguments from a request.
+	// arguments extracts the query's arguments from a request.
 	arguments func(r request) ([]any, error)
 }
 
-// senseless is an error of arguments that are all there: a value makes no sense.
+// senseless is the error for arguments that are present but make no sense.
 type senseless string
 
 func (s senseless) Error() string { return string(s) }
 
-// request is what a query's arguments are taken from.
+// request is what a query's arguments are extracted from.
 type request struct {
 	*http.Request
 	user int64
@@ -79,7 +79,7 @@ type request struct {
 	}
 }
 
-// operations is the API. What a person may not see is not there.
+// operations is the API. What a person may not see does not exist for them.
 var operations = []operation{
 	{"GET /api/snapshot", `select headway.snapshot($1)`, func(r request) ([]any, error) { return []any{r.user}, nil }},
 	{"GET /api/account", `select to_json(a) from headway.my_account() a`, nothing},
@@ -170,13 +170,13 @@ select json_build_object('id', n.id) from new n`, func(r request) ([]any, error)
 	}},
 }
 
-// taken says what the values may be, for the detail of a 422 that has none.
+// taken says which values are accepted, for a 422 whose error has no hint.
 var taken = map[string]string{
 	"PATCH /api/account": `An account takes digest_after (such as "2 hours", at most 100 years; null: as the administrator set it), ` +
 		`time_zone (an IANA name, such as "Europe/Lisbon"), quiet_from and quiet_until (such as "22:00" and "07:00"; null, both: none).`,
 }
 
-// checkPreferences refuses what the query would not look at.
+// checkPreferences refuses preferences that the query would ignore.
 func checkPreferences(account json.RawMessage) error {
 	var fields map[string]any
 	if json.Unmarshal(account, &fields) != nil {
@@ -209,14 +209,14 @@ func (r request) id(name string) ([]any, error) {
 	return []any{id}, nil
 }
 
-// ids returns the number in the path and a person in the query, by default who asks.
+// ids returns the number in the path and the person in the query, by default the caller.
 func (r request) ids(path, query string) ([]any, error) {
 	ids, err1 := r.id(path)
 	user, err2 := r.number(query, r.user)
 	return append(ids, user), errors.Join(err1, err2)
 }
 
-// target returns the task in the path and the customer in the body, by default who asks.
+// target returns the task in the path and the customer in the body, by default the caller.
 func (r request) target() ([]any, error) {
 	ids, err := r.id("id")
 	if r.body.UserID != nil {
@@ -237,7 +237,7 @@ func (r request) number(name string, otherwise int64) (int64, error) {
 	return n, nil
 }
 
-// operate answers a request with what a query returns.
+// operate answers a request with the result of a query.
 func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 	identity, ok := g.identify(w, r)
 	if !ok {
@@ -276,13 +276,13 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 		_, _ = w.Write(answer)
 	case err == nil || errors.Is(err, pgx.ErrNoRows):
 		refuse(w, http.StatusNotFound, "there is nothing of that kind", "Or it is not yours to see.")
-	case r.Context().Err() != nil: // whoever asked has gone
+	case r.Context().Err() != nil: // the client has gone
 	default:
 		g.explain(w, err, taken[o.pattern])
 	}
 }
 
-// statuses of errors that the database gives a reason for.
+// statuses are the HTTP statuses for database errors that concern the caller.
 var statuses = map[string]int{
 	"42501": http.StatusForbidden,           // insufficient_privilege, also of a policy
 	"28000": http.StatusUnauthorized,        // invalid_authorization_specification
@@ -301,12 +301,12 @@ var statuses = map[string]int{
 	"55P03": http.StatusServiceUnavailable,  // lock_not_available
 }
 
-// explain answers with an error of the database, with this detail where a value makes no sense and the database has no
-// hint. What is nobody's business is logged and not told.
+// explain answers with a database error; detail is used where a value makes no sense and the database gives no hint.
+// Errors that do not concern the caller are logged and not shown.
 func (g *Gateway) explain(w http.ResponseWriter, err error, detail string) {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
-		if pgErr.Code == "42501" && pgErr.Routine == "call_string_check_hook" { // of set role: nobody whom it is about did anything wrong
+		if pgErr.Code == "42501" && pgErr.Routine == "call_string_check_hook" { // from SET ROLE: not the caller's fault
 			g.Log.Error("the gateway may not act as an end user: grant headway_user to its login", slog.Any("error", err))
 			refuse(w, http.StatusServiceUnavailable, "the gateway may not act for anybody", "Its operator has to let it.")
 			return
@@ -323,7 +323,7 @@ func (g *Gateway) explain(w http.ResponseWriter, err error, detail string) {
 	refuse(w, http.StatusServiceUnavailable, "the request could not be served", "Try again.")
 }
 
-// identify returns who asks, or answers that nobody does.
+// identify returns who is calling, or answers that they are not authenticated.
 func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (Identity, bool) {
 	if !g.admitPage(w, r) {
 		return Identity{}, false
@@ -338,7 +338,7 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (Identity, bo
 	return identity, true
 }
 
-// admitPage answers to pages that may not ask, and tells the browser of those that may.
+// admitPage refuses pages that may not call the API, and sets the CORS headers for those that may.
 func (g *Gateway) admitPage(w http.ResponseWriter, r *http.Request) bool {
 	if !g.allowed(r) {
 		refuse(w, http.StatusForbidden, "the page may not connect", "HEADWAY_ALLOWED_ORIGINS has to list its origin.")

@@ -9,78 +9,78 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Positions is what a client has: the number of the last message of each channel, and the version of each project's
+// Positions is what a client has: the number of the last message in each channel, and the version of each project's
 // progress.
 type Positions struct {
 	Channels map[string]int64 `json:"channels"`
 	Projects map[int64]int64  `json:"projects"`
 }
 
-// membership is what an event says about who gets the events of a channel.
+// membership is what an event changes about who gets a channel's events.
 type membership int
 
 const (
 	joins  membership = iota + 1 // the client, from here on
-	leaves                       // the client, no more
+	leaves                       // the client, no longer
 )
 
-// event is something to be told. It is a message (channel and seq), progress (project and version), the begin or end of
-// a membership (all of them), or nothing that has a position. All who are told share it, and nobody changes it.
+// event is something to send to clients: a message (channel and seq), progress (project and version), the start or end
+// of a membership (all of these), or something without a position. It is shared by all recipients and immutable.
 type event struct {
 	member  membership
 	channel string
 	seq     int64
 	project int64
 	version int64
-	own     bool // with what is the client's own, which may come after what all share of the same version
+	own     bool // includes the client's own part, which may follow the shared part of the same version
 	json    []byte
 
-	// control is the kind of frame where it is not for the page but for its WebSocket. 0: it is for the page.
+	// control is the opcode if the frame is for the client's WebSocket rather than its page. 0: it is for the page.
 	control ws.OpCode
 }
 
-// size is what an event counts for while it waits.
+// size is how much an event counts towards the limit while it waits.
 func (e *event) size() int { return ws.MaxHeaderSize + len(e.json) }
 
 var (
-	errSlow    = errors.New("resync")        // the client reads more slowly than things happen
-	errExpired = errors.New("token expired") // nothing is told after that
-	errStopped = errors.New("stopped")       // the gateway is
+	errSlow    = errors.New("resync")        // the client reads more slowly than events occur
+	errExpired = errors.New("token expired") // nothing is sent after that
+	errStopped = errors.New("stopped")       // the gateway was stopped
 	errLost    = errors.New("the connection was lost")
 )
 
-// transport is how a client is told.
+// transport is how events reach a client.
 type transport interface {
-	// within bounds the writing that goes on, and what comes after it, by a time from now. It may be called at any time.
+	// within limits the current write, and what follows it, to a time from now. It may be called at any time.
 	within(d time.Duration)
 
-	// write tells events, and the position after the last where the connection tracks it.
+	// write sends events, and the position after the last one if the connection tracks it.
 	write(events []*event, position Positions) error
 
-	// close says why the connection ends, if it still can, and has nothing more come in.
+	// close tells the client why the connection ends, if still possible, and stops receiving.
 	close(reason error)
 
-	// beat is what is told now and then so that everybody knows that the connection is there.
+	// beat returns what is sent now and then to show that the connection is alive.
 	beat() []*event
 }
 
-// beat tells that the connection is there, and nothing else.
+// beat shows that the connection is alive, and nothing else.
 var beat = &event{json: []byte(`{"type":"beat"}`)}
 
-// conn is a client that listens. The hub offers it events; while any wait, a goroutine passes them on, and else there is
-// none.
+// conn is a client that listens. The hub offers it events; a goroutine passes them on while any are waiting, and
+// otherwise there is none.
 type conn struct {
 	Identity
 	out    transport
 	limits limits
-	tracks bool                // positions are told
+	tracks bool                // positions are sent
 	topics map[*topic]struct{} // the hub's
-	done   chan struct{}       // closed when nothing is told any more
+	done   chan struct{}       // closed when nothing more is sent
 
 	mu       sync.Mutex
 	position Positions
 	syncing  bool     // the snapshot is being read
-	kept     []*event // what came meanwhile
+	kept     []*event // what arrived in the meantime
 	queue    []*event
 	size     int // of the events in queue and kept
 	passing  bool
@@ -88,14 +88,14 @@ type conn struct {
 	err      error
 }
 
-// limits are those of a connection.
+// limits are the limits of a connection.
 type limits struct {
-	waiting int              // bytes, for which more is too much
-	write   time.Duration    // until what is written has to be on its way
-	now     func() time.Time // for what expires
+	waiting int              // bytes that may wait before the client is too slow
+	write   time.Duration    // for a write to complete
+	now     func() time.Time // the clock for expiry
 }
 
-// lingering is how long a client may take to hear why its connection ends.
+// lingering is how long a client may take to receive the reason for the end of its connection.
 const lingering = 2 * time.Second
 
 func newConn(out transport, l limits) *conn {
@@ -109,8 +109,8 @@ func newConn(out transport, l limits) *conn {
 	}
 }
 
-// offer queues events, unless the client has them. Where too much waits already, the client is too slow; what comes at once
-// is no fault of its.
+// offer queues events that the client does not have yet. If too much is waiting already, the client is too slow; events
+// that arrive together are not held against it.
 func (c *conn) offer(events ...*event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,7 +131,7 @@ func (c *conn) offer(events ...*event) {
 	}
 }
 
-// begin ends the synchronization: the client has what position says, is told first, then what was kept and is newer.
+// begin ends the synchronization: the client has what position says; first is sent, then what was kept and is newer.
 func (c *conn) begin(position Positions, first [][]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,7 +154,7 @@ func (c *conn) begin(position Positions, first [][]byte) {
 	}
 }
 
-// restart forgets what was kept: the snapshot that is about to be read is newer.
+// restart discards what was kept: the snapshot about to be read is newer.
 func (c *conn) restart() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,7 +164,7 @@ func (c *conn) restart() {
 	c.kept = nil
 }
 
-// wants reports whether an event is newer than what the client has, and notes that the client has it then. The lock is
+// wants reports whether an event is newer than what the client has, and if so notes that the client has it. The lock is
 // held.
 func (c *conn) wants(e *event) bool {
 	have, member := c.position.Channels[e.channel]
@@ -204,7 +204,7 @@ func (c *conn) push(e *event) {
 	c.wake()
 }
 
-// end closes the connection for a reason. What waits is not told any more.
+// end closes the connection for a reason. What is still waiting is not sent.
 func (c *conn) end(reason error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -221,28 +221,28 @@ func (c *conn) fail(reason error) {
 	c.wake()
 }
 
-// ended returns why the connection has been closed, nil: it is open.
+// ended returns why the connection was closed; nil if it is open.
 func (c *conn) ended() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// identify says whose connection it is, once, and until when.
+// identify sets, once, whose connection it is, and until when.
 func (c *conn) identify(identity Identity) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.Identity = identity
 }
 
-// renew has the connection last until another time.
+// renew extends the connection until another time.
 func (c *conn) renew(expires time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.Expires = expires
 }
 
-// look ends the connection where its token has expired, and beats every interval.
+// look ends the connection if its token has expired, and sends a beat every interval.
 func (c *conn) look(now time.Time, interval time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -260,10 +260,10 @@ func (c *conn) look(now time.Time, interval time.Duration) {
 	}
 }
 
-// expired reports whether the token has. The lock is held.
+// expired reports whether the token has expired. The lock is held.
 func (c *conn) expired(now time.Time) bool { return !c.Expires.IsZero() && !now.Before(c.Expires) }
 
-// wake has what waits passed on. The lock is held.
+// wake has what is waiting passed on. The lock is held.
 func (c *conn) wake() {
 	if !c.passing {
 		c.passing = true
@@ -271,7 +271,7 @@ func (c *conn) wake() {
 	}
 }
 
-// pass tells the client what waits, until nothing does, or why the connection ends.
+// pass sends the client what is waiting until nothing is, or else why the connection ends.
 func (c *conn) pass() {
 	for {
 		events, position, err := c.take()
@@ -279,7 +279,7 @@ func (c *conn) pass() {
 		case err != nil:
 			c.out.close(err)
 			close(c.done)
-			return // passing for ever, so once
+			return // passing stays true, so this happens once
 		case events == nil:
 			return
 		}
@@ -289,8 +289,8 @@ func (c *conn) pass() {
 	}
 }
 
-// take returns what waits, with the position after it. Nothing: passing is over. It is an error when the connection was
-// ended or the token has expired.
+// take returns what is waiting, with the position after it, or nil, which ends the passing. It is an error if the
+// connection was ended or the token has expired.
 func (c *conn) take() (events []*event, position Positions, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,12 +5,12 @@ import (
 	"net/http"
 )
 
-// description is the API in OpenAPI 3.1. A test holds it to what the gateway does.
+// description describes the API in OpenAPI 3.1. A test checks it against what the gateway does.
 //
 //go:embed openapi.json
 var description []byte
 
-// serveDescription tells anybody what there is to ask; a page elsewhere has to be allowed to.
+// serveDescription serves the API's description to anybody; pages from other origins must be allowed.
 func (g *Gateway) serveDescription(w http.ResponseWriter, r *http.Request) {
 	if !g.admitPage(w, r) {
 		return

@@ -1,36 +1,35 @@
-// Package gateway lets browsers see what happens: it tells them over WebSocket and Server-Sent Events, and serves a
-// small JSON API for those that have no backend of their own in between.
+// Package gateway lets browsers follow what happens: it sends events over WebSocket and Server-Sent Events, and serves
+// a small JSON API for pages without a backend of their own in between.
 //
-// What belongs here is transport. What somebody may see and do is decided by the database: every query runs in a
-// transaction of its own as the role headway_user with the identity of the token, so the policies decide and nothing
-// here does.
+// This package is only transport. The database decides what somebody may see and do: every query runs in its own
+// transaction as the role headway_user with the identity of the token, so the policies decide, and nothing here does.
 //
 // # A notification is a hint
 //
-// Anybody who may connect to the database may NOTIFY anything, so the gateway believes none of what a notification
-// says. It says only that there may be something to read: a message of this number in this channel, a version of this
-// project's progress, a change of somebody's subscriptions. The gateway then reads it, as one of those who are
-// connected and may, once for all who are to get it. Hence it makes no difference whether a notification carries the
-// row, is cut short, or only refers to it; and where nothing is notified at all, the gateway looks every now and then.
+// Anybody who may connect to the database may NOTIFY anything, so the gateway trusts nothing that a notification says.
+// It is only a hint that there may be something to read: a message with this number in this channel, a version of this
+// project's progress, a change to somebody's subscriptions. The gateway then reads it once for all recipients, as one
+// of those connected who may. Hence it makes no difference whether a notification carries the row, is truncated, or
+// only refers to it; and where nothing is notified at all, the gateway looks every now and then.
 //
 // # Positions
 //
-// A message has a number within its channel, without gaps and in order of commit; a project's progress has a version
-// that grows. What a client has of each is its position. A connection is told the messages after its position, in
-// order and each once, and the newest progress. One that comes back says what it has, and gets exactly what it missed,
-// or resync if that would be too much, and then a snapshot.
+// A message has a number within its channel, without gaps and in commit order; a project's progress has a version that
+// grows. What a client has of each is its position. A connection is sent the messages after its position, in order and
+// each once, and the newest progress. A client that reconnects says what it has, and gets exactly what it missed, or
+// resync if that would be too much, followed by a snapshot.
 //
-// For the connection that is new, the order is: first it is entered where events are handed out, and what is handed out
-// is kept for it; then the snapshot is read; then it is sent, and after it what was kept and is newer.
+// For a new connection, the order is: first it is registered, and events for it are kept back; then the snapshot is
+// read; then that is sent, followed by those events that are newer.
 //
-// # Who leaves
+// # Leaving a channel
 //
-// Whoever loses a subscription gets nothing more of that channel from the moment the gateway hears of it: it is taken
-// out first, and whether it was true is asked afterwards. A token that expires ends the connection.
+// Whoever loses a subscription gets nothing more from that channel once the gateway hears of it: they are removed
+// first, and whether it was true is checked afterwards. A token that expires ends the connection.
 //
 // # What a connection costs
 //
-// While nothing happens a connection is a goroutine that reads, in a stack that has never been deep, and no buffer. Who
-// offers it an event starts another, which writes all that waits, and ends. So nobody waits for a client that reads
-// slowly; what waits for it is bounded, and above that it is told to come back.
+// While nothing happens, a connection is a goroutine that reads, on a stack that has never been deep, and no buffer.
+// Offering it an event starts another goroutine, which writes all that is waiting, and ends. So nothing waits for a
+// client that reads slowly; what is waiting for it is bounded, and beyond that it is told to reconnect.
 package gateway

@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// receive has a connection enter when its turn comes.
+// receive lets a connection enter when its turn comes.
 func (h *hub) receive(c *conn, has *Positions) {
 	h.mu.Lock()
 	ctx := h.ctx
@@ -25,7 +25,7 @@ func (h *hub) receive(c *conn, has *Positions) {
 		}
 		defer func() {
 			if c.ended() != nil {
-				h.exit(c) // it may have left before it was in
+				h.exit(c) // it may have left before it had entered
 			}
 		}()
 		ctx, cancel := context.WithTimeout(ctx, reach)
@@ -39,7 +39,7 @@ func (h *hub) receive(c *conn, has *Positions) {
 	})
 }
 
-// visit asks the database what a person is subscribed to. The lock is held.
+// visit asks the database for a person's subscriptions. The lock is held.
 func (h *hub) visit(userID int64) {
 	h.inTurn(errand{userID: userID}, func(ctx context.Context) (func(outdated bool), error) {
 		h.at("visit")
@@ -63,7 +63,7 @@ func (h *hub) visit(userID int64) {
 					}
 				}
 				if outdated {
-					continue // they may have just left
+					continue // they may just have left
 				}
 				for _, p := range subscribed {
 					if t := h.topics[p.Channel]; t == nil || !t.has(c) {
@@ -75,7 +75,7 @@ func (h *hub) visit(userID int64) {
 	})
 }
 
-// positions returns where the topics are that a person is in.
+// positions returns the positions of the topics that a person is in.
 func (h *hub) positions(userID int64) map[string]position {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -88,7 +88,7 @@ func (h *hub) positions(userID int64) map[string]position {
 	return found
 }
 
-// welcome enters a connection in one more topic, and says so. The lock is held.
+// welcome adds a connection to one more topic, and tells the client. The lock is held.
 func (h *hub) welcome(c *conn, last position) {
 	t := h.join(c, last.Channel)
 	if told := h.told[c.UserID]; told != nil {
@@ -99,13 +99,13 @@ func (h *hub) welcome(c *conn, last position) {
 	}
 	if t.seq == unknown {
 		t.seq = last.Seq
-		h.readAll(t) // what came since last was read
+		h.readAll(t) // to catch up from last
 	}
 	text, _ := json.Marshal(map[string]any{"type": "joined", "channel": t.channel, "last_seq": t.seq})
 	c.offer(&event{member: joins, channel: t.channel, seq: t.seq, project: t.project, version: t.version, json: text})
 }
 
-// enter registers a connection and brings it up to date: from what it has, or with a snapshot.
+// enter registers a connection and brings it up to date, from what it has or with a snapshot.
 func (h *hub) enter(ctx context.Context, c *conn, has *Positions) error {
 	h.mu.Lock()
 	if h.people[c.UserID] == nil {
@@ -132,7 +132,7 @@ func (h *hub) enter(ctx context.Context, c *conn, has *Positions) error {
 	return h.synchronize(ctx, c, has != nil)
 }
 
-// synchronize sends a snapshot, and after it what is newer.
+// synchronize sends a snapshot, followed by what is newer.
 func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 	for restarted := false; ; restarted = true {
 		c.restart()
@@ -148,13 +148,13 @@ func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 		h.note(c.UserID, snap)
 		for name := range position.Channels {
 			if t := h.topics[name]; t == nil || !t.has(c) {
-				h.join(c, name) // what it got between the snapshot and now is in the next one
+				h.join(c, name) // what it gained between the snapshot and now is in the next one
 				late = true
 			}
 		}
 		late = late || !h.start(fresh, position)
 		if restarted && !late {
-			h.visit(c.UserID) // it may have been entered where it just left
+			h.visit(c.UserID) // it may have been added to a topic that it just left
 		}
 		h.mu.Unlock()
 		if late {
@@ -169,20 +169,20 @@ func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 	}
 }
 
-// note remembers how far a person has read by a snapshot. The lock is held.
+// note records, from a snapshot, how far a person has read. The lock is held.
 func (h *hub) note(userID int64, snap *snapshot) {
 	if h.told[userID] == nil {
 		h.told[userID] = map[string]int64{}
 	}
 	for _, c := range snap.Channels {
-		// Where another connection was told more, this one is told again.
+		// If another connection was told a higher number, this one has to be told again.
 		if told, known := h.told[userID][c.Channel]; !known || c.ReadSeq < told {
 			h.told[userID][c.Channel] = c.ReadSeq
 		}
 	}
 }
 
-// fresh returns the topics of a connection that nobody has read yet.
+// fresh returns the topics of a connection that have not been read yet.
 func (h *hub) fresh(c *conn) []*topic {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -195,8 +195,8 @@ func (h *hub) fresh(c *conn) []*topic {
 	return fresh
 }
 
-// start has topics that were fresh begin where a client is. False: meanwhile they began further on with another client, so
-// that this one is not told what is in between. The lock is held.
+// start sets the position of topics that were fresh to that of a client. It returns false if they have started further
+// on with another client in the meantime, so that this one would miss what is in between. The lock is held.
 func (h *hub) start(fresh []*topic, at Positions) bool {
 	for _, t := range fresh {
 		if seq, found := at.Channels[t.channel]; found && t.seq == unknown {
@@ -214,7 +214,7 @@ func (h *hub) start(fresh []*topic, at Positions) bool {
 	return true
 }
 
-// resume sends what a client missed. False: that is not known, or too much.
+// resume sends what a client missed. It returns false if that is unknown, or too much.
 func (h *hub) resume(ctx context.Context, c *conn, has Positions) (bool, error) {
 	for {
 		fresh := h.fresh(c)
@@ -243,14 +243,14 @@ func (h *hub) resume(ctx context.Context, c *conn, has Positions) (bool, error) 
 		if !started {
 			continue
 		}
-		// The snapshot says what else there is: progress, cursors, what is unread.
+		// The snapshot has everything else: progress, cursors, unread counts.
 		c.begin(position, append([][]byte{fmt.Appendf(nil, `{"type":"resumed","snapshot":%s}`, snap.text)}, missed...))
 		return true, nil
 	}
 }
 
-// missed returns the messages after those that a client has, up to position or more, which it moves to the last of them. Nil:
-// that is not known, or too much.
+// missed returns the messages after those that a client has, at least up to position, which it moves to the last of
+// them. Nil means that they are unknown, or too many.
 func (h *hub) missed(ctx context.Context, c *conn, has, position Positions) ([][]byte, error) {
 	missed, left := [][]byte{}, page
 	for _, name := range slices.Sorted(maps.Keys(position.Channels)) {
@@ -279,7 +279,7 @@ func (h *hub) missed(ctx context.Context, c *conn, has, position Positions) ([][
 	return missed, nil
 }
 
-// exit takes a connection out.
+// exit removes a connection from everything.
 func (h *hub) exit(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

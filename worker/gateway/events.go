@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// serveEvents lets a client listen to Server-Sent Events (WHATWG HTML, section 9.2), by a ticket, since an EventSource
-// cannot send a header. The id of an event is the position after it.
+// serveEvents lets a client listen to Server-Sent Events (WHATWG HTML, section 9.2), using a ticket, since an
+// EventSource cannot send a header. The id of an event is the position after it.
 func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if !g.admitPage(w, r) {
 		return
@@ -25,7 +25,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	controller := http.NewResponseController(w)
-	_ = controller.SetReadDeadline(time.Time{}) // all of the request has come, and the server need not stop listening for its end
+	_ = controller.SetReadDeadline(time.Time{}) // the whole request has arrived, and the server need not stop listening for its end
 	c := newConn(&stream{w: w, controller: controller}, g.limits())
 	c.tracks = true
 	if err := g.admit(c, identity); err != nil {
@@ -41,9 +41,9 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 	defer g.hub.part(c)
 
 	var has *Positions
-	// A page that opens another EventSource, with another ticket, cannot set the header.
+	// A page that opens a new EventSource, with a new ticket, cannot set the header.
 	if id := cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("position")); id != "" {
-		_ = json.Unmarshal([]byte(id), &has) // what cannot be read is no position
+		_ = json.Unmarshal([]byte(id), &has) // what cannot be parsed is no position
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx
@@ -56,7 +56,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// stream is an answer that goes on and on. Only [conn.pass] writes to it.
+// stream is an endless response. Only [conn.pass] writes to it.
 type stream struct {
 	w          http.ResponseWriter
 	controller *http.ResponseController
@@ -86,5 +86,5 @@ func (s *stream) close(reason error) {
 	}
 }
 
-// beat is an event, which also keeps intermediaries from closing the stream.
+// beat returns an event, which also keeps intermediaries from closing the stream.
 func (*stream) beat() []*event { return []*event{beat} }

@@ -17,42 +17,42 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Gateway serves browsers. [New] makes one with its defaults; fields may be changed until it is used.
+// Gateway serves browsers. [New] makes one with defaults; fields may be changed until it is used.
 type Gateway struct {
 	Verifier *Verifier
 	Log      *slog.Logger
 
-	// Connect opens the connection that listens: a direct one, to the database of the pool.
+	// Connect opens the connection that listens: a direct one, to the same database as the pool.
 	Connect func(ctx context.Context) (*pgx.Conn, error)
 
-	// Origins are the pages that may connect, as scheme://host[:port], beside those of the gateway's own host.
+	// Origins are the origins of pages that may connect, as scheme://host[:port], besides the gateway's own.
 	Origins []string
 
-	// MaxConnections bounds how many clients listen at a time. Default: 20,000.
+	// MaxConnections bounds how many clients may listen at a time. Default: 20,000.
 	MaxConnections int
 
-	// MaxPerPerson bounds how many of them one person may have. Default: 30.
+	// MaxPerPerson bounds how many of them may belong to one person. Default: 30.
 	MaxPerPerson int
 
-	// MaxWaiting is how many bytes may wait for a client that reads slowly before something more comes. Default: 256 KiB.
+	// MaxWaiting is how many bytes may be waiting for a slow client when something more arrives. Default: 256 KiB.
 	MaxWaiting int
 
-	// HelloTimeout is how long a WebSocket may stay without a token. Default: 10s.
+	// HelloTimeout is how long a WebSocket may stay open without a token. Default: 10s.
 	HelloTimeout time.Duration
 
-	// PingInterval is how often a client is asked whether it is there. Default: 25s.
+	// PingInterval is how often to check whether a client is still there. Default: 25s.
 	PingInterval time.Duration
 
-	// LookInterval is how often the server is asked whether it is there and would notify. Default: 5s.
+	// LookInterval is how often to check that the server is there and would notify. Default: 5s.
 	LookInterval time.Duration
 
-	// ProbeInterval is how often it is tried whether what is notified by way of the pool's URL arrives. Default: 30s.
+	// ProbeInterval is how often to check that notifications sent through the pool's URL arrive. Default: 30s.
 	ProbeInterval time.Duration
 
-	// ProbeTimeout is how long that may take, to send and to arrive each. Default: 5s.
+	// ProbeTimeout is how long that may take, separately for sending and for arriving. Default: 5s.
 	ProbeTimeout time.Duration
 
-	// Now is the clock for what expires. Default: [time.Now].
+	// Now is the clock for expiry. Default: [time.Now].
 	Now func() time.Time
 
 	hub     *hub
@@ -119,17 +119,17 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return nil
 }
 
-// Hears reports whether what is notified arrives.
+// Hears reports whether notifications arrive.
 func (g *Gateway) Hears() bool { return g.hears.Load() }
 
-// Connections returns how many clients listen.
+// Connections returns how many clients are listening.
 func (g *Gateway) Connections() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.total
 }
 
-// lookUntil looks again and again, as nothing is heard.
+// lookUntil looks repeatedly until end, since nothing is heard.
 func (g *Gateway) lookUntil(ctx context.Context, end time.Time) {
 	for ctx.Err() == nil && time.Now().Before(end) {
 		g.hub.look()
@@ -137,7 +137,7 @@ func (g *Gateway) lookUntil(ctx context.Context, end time.Time) {
 	}
 }
 
-// pause waits between half of d and one and a half, or until ctx is done.
+// pause waits between half of d and one and a half times d, or until ctx is done.
 func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-time.After(d/2 + rand.N(d)):
@@ -145,7 +145,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// listen hears notifications over one connection, until it is lost.
+// listen hears notifications on one connection, until it is lost.
 func (g *Gateway) listen(ctx context.Context) error {
 	conn, err := g.Connect(ctx)
 	if err != nil {
@@ -175,7 +175,7 @@ func (g *Gateway) listen(ctx context.Context) error {
 	}
 }
 
-// hear hands on what is notified for a while, or until something is on the channel of a probe, and reports whether that was so.
+// hear passes on notifications for d, or until one arrives on the probe's channel, and reports whether it did.
 func (g *Gateway) hear(ctx context.Context, conn *pgx.Conn, d time.Duration, probe string) (bool, error) {
 	wait, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
@@ -186,7 +186,7 @@ func (g *Gateway) hear(ctx context.Context, conn *pgx.Conn, d time.Duration, pro
 			g.hub.hear(notification.Payload)
 		case err == nil && notification.Channel == probe:
 			return true, nil
-		case err == nil: // a probe that is late
+		case err == nil: // a late probe
 		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 			return false, nil
 		default:
@@ -195,12 +195,12 @@ func (g *Gateway) hear(ctx context.Context, conn *pgx.Conn, d time.Duration, pro
 	}
 }
 
-// errDeaf says that what is notified does not arrive: a pooler is in between that passes none on, or the connection leads
-// to a server that was replaced, and does not know.
+// errDeaf says that notifications do not arrive: there is a pooler in between that does not pass them on, or the
+// connection leads to a server that was replaced and does not know it.
 var errDeaf = errors.New("a notification sent by way of DATABASE_URL did not arrive")
 
-// probe returns errDeaf if nothing is heard of a notification by way of a new connection. No query passes on the one that
-// listens meanwhile: through a pooler it could, by luck, reach the server connection that was just notified.
+// probe returns errDeaf if a notification sent over a new connection is not heard. No query runs meanwhile on the
+// connection that listens: through a pooler it could, by luck, reach the server connection that was just notified.
 func (g *Gateway) probe(ctx context.Context, conn *pgx.Conn, channel string) error {
 	sent := make(chan error, 1)
 	go func() {
@@ -222,13 +222,13 @@ func (g *Gateway) probe(ctx context.Context, conn *pgx.Conn, channel string) err
 	return errDeaf
 }
 
-// pingTimeout is how long the server may take to say that it is there.
+// pingTimeout is how long the server may take to answer.
 const pingTimeout = 5 * time.Second
 
-// hearing is what is known of whether everything is notified.
+// hearing is what is known about whether everything is notified.
 type hearing struct {
-	setting string // the version of the row that says so
-	until   int64  // transactions before this one may not notify; 0: none is left
+	setting string // the version of the setting's row
+	until   int64  // transactions before this one may not notify; 0: none of them is left
 }
 
 const sqlHearing = `
@@ -237,8 +237,8 @@ select
   pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint
 from headway.setting s where s.name = 'notify_payload'`
 
-// ping asks whether the server is there, and looks where it may not have notified everything: at first, while it is told not
-// to, after it may have been, and until the transactions that ran then have ended.
+// ping checks that the server is there, and has everything read again if it may not have notified everything: at first,
+// while notifying is off, after it may have been off, and until the transactions that ran then have ended.
 func (g *Gateway) ping(ctx context.Context, conn *pgx.Conn, known *hearing) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
@@ -260,7 +260,7 @@ func (g *Gateway) ping(ctx context.Context, conn *pgx.Conn, known *hearing) erro
 	return nil
 }
 
-// beat looks after all connections until ctx is done.
+// beat checks all connections regularly until ctx is done.
 func (g *Gateway) beat(ctx context.Context) {
 	ticker := time.NewTicker(min(time.Second, g.PingInterval))
 	defer ticker.Stop()
@@ -274,14 +274,14 @@ func (g *Gateway) beat(ctx context.Context) {
 	}
 }
 
-// limits are those of each connection.
+// limits returns the limits of each connection.
 func (g *Gateway) limits() limits {
 	return limits{waiting: g.MaxWaiting, write: g.PingInterval, now: g.Now}
 }
 
 var errTooMany = errors.New("too many connections")
 
-// admit says whose connection it is and counts it in, unless there are too many. leave counts it out.
+// admit sets whose connection it is and counts it, unless there are too many. leave undoes that.
 func (g *Gateway) admit(c *conn, identity Identity) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -294,7 +294,7 @@ func (g *Gateway) admit(c *conn, identity Identity) error {
 	return nil
 }
 
-// leave takes a connection out of everything, and is no error where it was never admitted.
+// leave removes a connection from everything; it is no error if it was never admitted.
 func (g *Gateway) leave(c *conn) {
 	if c.UserID == 0 {
 		return
@@ -308,7 +308,7 @@ func (g *Gateway) leave(c *conn) {
 	}
 }
 
-// renew has a connection outlive its token by a newer one of the same person.
+// renew lets a connection outlive its token by means of a newer one for the same person.
 func (g *Gateway) renew(c *conn, token string) error {
 	identity, err := g.Verifier.Verify(token)
 	if err != nil || identity.UserID != c.UserID {

@@ -27,7 +27,7 @@ type hint struct {
 	} `json:"customers"`
 }
 
-// hear takes a notification of headway_events. What cannot be read is nothing.
+// hear takes a notification from headway_events. What cannot be parsed is ignored.
 func (h *hub) hear(payload string) {
 	var said hint
 	if json.Unmarshal([]byte(payload), &said) != nil {
@@ -70,11 +70,11 @@ func (h *hub) hear(payload string) {
 	}
 }
 
-// everybody stands in topic.changed for all customers.
+// everybody stands for all customers in topic.changed.
 const everybody = 0
 
-// forget has those who are in a topic come back without a position, and the topic begin anew: the database has less than it
-// had, as after a failover to a server that had not got the last commits, and gives the same numbers again. The lock is held.
+// forget resets a topic and has its clients reconnect without a position: the database has less than before, as after a
+// failover to a server that was missing the last commits, and will reuse the same numbers. The lock is held.
 func (h *hub) forget(t *topic) {
 	t.seq, t.version, t.whole = unknown, unknown, true
 	for c := range t.conns {
@@ -82,7 +82,7 @@ func (h *hub) forget(t *topic) {
 	}
 }
 
-// look has everything read again: for the time in which nothing was heard.
+// look reads everything again, to make up for a time in which nothing was heard.
 func (h *hub) look() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,14 +95,14 @@ func (h *hub) look() {
 	}
 }
 
-// readAll has a topic read in the background, though nobody said that there is something. The lock is held.
+// readAll reads a topic in the background, without a hint that there is anything new. The lock is held.
 func (h *hub) readAll(t *topic) {
 	t.saidSeq, t.saidVersion = unknown, unknown
 	h.read(t)
 }
 
-// later has something read in the background, and where that fails, has it tried again after a while, unless the hub is
-// stopped. The lock is held, also when again is called.
+// later calls read in the background and, if it fails, again after a while, unless the hub is stopped. The lock is
+// held, also when again is called.
 func (h *hub) later(read func(ctx context.Context) error, again func()) {
 	if h.ctx == nil || h.ctx.Err() != nil {
 		return
@@ -122,15 +122,16 @@ func (h *hub) later(read func(ctx context.Context) error, again func()) {
 	})
 }
 
-// errand is what is read for one person: how far they have read in a channel, or without one, what they are subscribed to.
+// errand is what is read for one person: how far they have read in a channel or, without a channel, their
+// subscriptions.
 type errand struct {
 	userID  int64
 	channel string
 }
 
-// inTurn has something read in the background for a person who is there, one time after the other: what was read first
-// could else be told last. What was asked for again meanwhile, it reads again, once. The lock is held, also when tell is
-// called.
+// inTurn calls read in the background for a person who is connected, one call at a time: otherwise the result of the
+// first could be sent last. If it is requested again in the meantime, it reads once more. The lock is held, also when
+// tell is called.
 func (h *hub) inTurn(e errand, read func(ctx context.Context) (tell func(outdated bool), err error)) {
 	if len(h.people[e.userID]) == 0 {
 		return
@@ -160,10 +161,10 @@ func (h *hub) inTurn(e errand, read func(ctx context.Context) (tell func(outdate
 	}, again)
 }
 
-// retry is how long the hub waits before it reads again what could not be read.
+// retry is how long the hub waits before it repeats a failed read.
 const retry = time.Second
 
-// after does something in a while, with the lock held.
+// after calls do after a while, with the lock held.
 func (h *hub) after(d time.Duration, do func()) {
 	time.AfterFunc(d, func() {
 		h.mu.Lock()
@@ -172,7 +173,7 @@ func (h *hub) after(d time.Duration, do func()) {
 	})
 }
 
-// read has a topic read in the background, if there may be something. The lock is held.
+// read reads a topic in the background, if there may be something new. The lock is held.
 func (h *hub) read(t *topic) {
 	if t.reading || len(t.conns) == 0 || !t.hasMessages() && !t.hasProgress() {
 		return
@@ -191,11 +192,13 @@ func (h *hub) read(t *topic) {
 	}, readOn)
 }
 
-// breath is how long a topic rests after it was handed out. What comes meanwhile is handed out at once, and goes to each
-// client in one write, which costs about the same for one event as for fifty. A page is not drawn more often either.
+// breath is how long a topic rests after it was handed out. What arrives in the meantime is handed out together, and
+// goes to each client in one write, which costs about the same for one event as for fifty. Nor does a page redraw more
+// often.
 const breath = 20 * time.Millisecond
 
-// handOut reads what a topic has and offers it to all who are in it. What is said meanwhile is read after it.
+// handOut reads what is new in a topic and offers it to everyone in it. Hints that arrive in the meantime are left for
+// the next time.
 func (h *hub) handOut(ctx context.Context, t *topic) (err error) {
 	h.mu.Lock()
 	saidSeq, saidVersion, changed := t.saidSeq, t.saidVersion, t.changed
@@ -227,7 +230,7 @@ func (h *hub) handOut(ctx context.Context, t *topic) (err error) {
 	return nil
 }
 
-// handOutMessages tells everybody in a channel the messages after seq: a page of them.
+// handOutMessages sends everybody in a channel the messages after seq, at most a page of them.
 func (h *hub) handOutMessages(ctx context.Context, t *topic, readers map[int64]bool, seq int64) error {
 	var found []message
 	for id := range readers {
@@ -254,8 +257,8 @@ func (h *hub) handOutMessages(ctx context.Context, t *topic, readers map[int64]b
 	return nil
 }
 
-// handOutProgress tells everybody in a project the part that they share, if it is new, and those whose own part changed
-// all of it, also where only the part that all share was told of the same version.
+// handOutProgress sends everybody in a project the shared part, if it is new, and those whose own part changed all of
+// their progress, even if they were already sent the shared part of the same version.
 func (h *hub) handOutProgress(ctx context.Context, t *topic, readers, changed map[int64]bool) error {
 	var found share
 	for id := range readers {
@@ -286,7 +289,7 @@ func (h *hub) handOutProgress(ctx context.Context, t *topic, readers, changed ma
 	return nil
 }
 
-// owe has one person told their own progress in the background. The lock is held.
+// owe sends one person their own progress in the background. The lock is held.
 func (h *hub) owe(t *topic, userID int64) {
 	if t.owed[userID] {
 		return
@@ -295,7 +298,7 @@ func (h *hub) owe(t *topic, userID int64) {
 	h.later(func(ctx context.Context) error { return h.tellOwn(ctx, t, userID) }, func() { h.owe(t, userID) })
 }
 
-// tellOwn tells one person their progress in a project, as it is when they are told.
+// tellOwn sends one person their progress in a project, as it is at the time of sending.
 func (h *hub) tellOwn(ctx context.Context, t *topic, userID int64) error {
 	for {
 		h.mu.Lock()
@@ -306,13 +309,13 @@ func (h *hub) tellOwn(ctx context.Context, t *topic, userID int64) error {
 		h.mu.Lock()
 		if err == nil && all.Version < t.version && t.version != before && t.version != unknown {
 			h.mu.Unlock()
-			continue // they may have been told what all share of a later one
+			continue // they may have been sent the shared part of a later one
 		}
 		delete(t.owed, userID)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows): // they have just left
 			err = nil
-		case err != nil, t.version == unknown: // that it was forgotten, they are told
+		case err != nil, t.version == unknown: // after a reset, they are reconnecting anyway
 		case all.Version < t.version:
 			h.forget(t)
 		default:
@@ -335,7 +338,7 @@ type bar struct {
 }
 
 func progressEvent(project int64, s share, own *bar) *event {
-	text, _ := json.Marshal(map[string]any{ // numbers only
+	text, _ := json.Marshal(map[string]any{ // only numbers
 		"type": "progress", "project_id": project, "version": s.Version,
 		"shared":   map[string]int64{"done": s.Done, "total": s.Total},
 		"progress": own,

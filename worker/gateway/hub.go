@@ -16,18 +16,18 @@ type hub struct {
 	log   *slog.Logger
 
 	mu      sync.Mutex
-	ctx     context.Context // of what is read in the background; set by open
+	ctx     context.Context // for reads in the background; set by open
 	conns   map[*conn]struct{}
 	people  map[int64]map[*conn]struct{}
 	topics  map[string]*topic
-	errands map[errand]bool            // what is being read; true: it was asked for again meanwhile
-	told    map[int64]map[string]int64 // by person and channel, how far those who are there have read, as they were told
+	errands map[errand]bool            // what is being read; true: it was requested again in the meantime
+	told    map[int64]map[string]int64 // by person and channel, how far connected people were last told they have read
 
 	clients    sync.WaitGroup // one for each of conns
-	background line           // what is read of what happens: whoever waits has not begun
-	entrance   line           // of clients that come: thousands may come at once, and the others go on being told
+	background line           // reads of what happens: those waiting have not begun
+	entrance   line           // arriving clients: thousands may arrive at once, without holding up the others
 
-	// reached is told how far something has come, and may keep it there. Nil: nobody is.
+	// reached is called with each step of an operation, and may hold it there. May be nil.
 	reached func(step string)
 }
 
@@ -37,16 +37,16 @@ func (h *hub) at(step string) {
 	}
 }
 
-// topic is a channel that somebody is connected to, and where it is a project's, the project's progress.
+// topic is a channel that somebody is connected to, together with the project's progress if it is a project's channel.
 type topic struct {
 	channel string
 	project int64 // 0: none
 	conns   map[*conn]struct{}
 
 	seq, version         int64          // handed out up to here
-	whole                bool           // everybody was told their own part of version, too, or had it from the start
-	saidSeq, saidVersion int64          // somebody said that there is this one, since it was last read
-	changed              map[int64]bool // whose own part of the progress is said to have changed
+	whole                bool           // everybody was sent their own part of version, too, or had it from the start
+	saidSeq, saidVersion int64          // the highest hinted at since the last read
+	changed              map[int64]bool // whose own part of the progress is hinted to have changed
 	owed                 map[int64]bool // whose own part is being read
 	reading              bool
 }
@@ -74,7 +74,7 @@ func (h *hub) open(ctx context.Context) {
 	h.ctx = ctx
 }
 
-// close ends all connections and waits for them and for what is being read.
+// close ends all connections and waits for them and for reads under way.
 func (h *hub) close() {
 	h.mu.Lock()
 	h.ctx = nil
@@ -90,7 +90,7 @@ func (h *hub) close() {
 	clear(h.errands)
 }
 
-// meet takes note of a connection, of somebody yet unknown. False: the hub is not open.
+// meet registers a connection whose person is not known yet. It returns false if the hub is not open.
 func (h *hub) meet(c *conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -102,7 +102,7 @@ func (h *hub) meet(c *conn) bool {
 	return true
 }
 
-// part forgets a connection that is no more.
+// part forgets a connection that has ended.
 func (h *hub) part(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -110,7 +110,7 @@ func (h *hub) part(c *conn) {
 	h.clients.Done()
 }
 
-// beat ends connections whose token has expired, and beats those whose time has come.
+// beat ends connections whose token has expired, and sends a beat on those where one is due.
 func (h *hub) beat(now time.Time, interval time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -119,7 +119,7 @@ func (h *hub) beat(now time.Time, interval time.Duration) {
 	}
 }
 
-// join enters a connection in a topic. The lock is held.
+// join adds a connection to a topic. The lock is held.
 func (h *hub) join(c *conn, channel string) *topic {
 	t := h.topics[channel]
 	if t == nil {
@@ -144,7 +144,7 @@ func newTopic(channel string) *topic {
 	}
 }
 
-// unknown is the position of a topic that nobody has read yet.
+// unknown is the position of a topic that has not been read yet.
 const unknown = 1<<63 - 1
 
 // projectOf returns the id in project_<id>, 0 for other channels.
@@ -157,7 +157,7 @@ func projectOf(channel string) int64 {
 	return id
 }
 
-// leave takes a connection out of a topic, at once, and says so. The lock is held.
+// leave removes a connection from a topic, at once, and tells the client. The lock is held.
 func (h *hub) leave(c *conn, channel string) {
 	t := h.topics[channel]
 	if t == nil || !t.has(c) {
@@ -166,7 +166,7 @@ func (h *hub) leave(c *conn, channel string) {
 	h.drop(c, t)
 	text, _ := json.Marshal(map[string]string{"type": "left", "channel": channel})
 	c.offer(&event{member: leaves, channel: channel, project: t.project, json: text})
-	h.readAll(t) // those who stay may have been told nothing, where whoever read for them could not any more
+	h.readAll(t) // the others may have been sent nothing, if the person read for could no longer read
 }
 
 func (h *hub) drop(c *conn, t *topic) {
@@ -180,7 +180,7 @@ func (h *hub) drop(c *conn, t *topic) {
 // hasMessages reports whether there may be messages that were not handed out.
 func (t *topic) hasMessages() bool { return t.saidSeq > t.seq }
 
-// hasProgress reports whether there may be progress that was not handed out, of all or of somebody.
+// hasProgress reports whether there may be progress, shared or personal, that was not handed out.
 func (t *topic) hasProgress() bool {
 	return t.version != unknown && (t.saidVersion > t.version || len(t.changed) > 0)
 }

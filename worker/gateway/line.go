@@ -2,7 +2,8 @@ package gateway
 
 import "sync"
 
-// line runs what is put into it, in order and so many at a time. While nothing waits, it is nothing but a few words.
+// line runs the functions added to it, in order and a limited number at a time. While none are waiting, it takes up
+// only a few words of memory.
 type line struct {
 	most int
 
@@ -39,5 +40,5 @@ func (l *line) work() {
 	}
 }
 
-// wait waits until nothing runs and nothing waits. Nothing may be added meanwhile.
+// wait waits until nothing is running or waiting. Nothing may be added in the meantime.
 func (l *line) wait() { l.working.Wait() }

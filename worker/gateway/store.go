@@ -18,7 +18,7 @@ type store struct {
 }
 
 const (
-	// What is named without a schema is PostgreSQL's, whatever others have made in public.
+	// Unqualified names are PostgreSQL's, whatever others have created in public.
 	sqlIdentify = `select set_config('headway.user_id', $1, true), set_config('search_path', 'pg_catalog, pg_temp', true)`
 
 	sqlChannels = `
@@ -39,7 +39,7 @@ where s.user_id = $1 and s.channel = $2`
 
 	sqlSnapshot = `select headway.snapshot($1)`
 
-	// A message m, as clients are told of it and as they ask for it.
+	// A message m, as it is sent to clients and returned to their requests.
 	sqlMessage = `json_build_object(
   'type', 'message', 'id', m.id, 'channel', m.channel, 'seq', m.seq, 'kind', m.kind, 'sender', m.sender,
   'fullname', headway.sender_name(m.id), 'content', m.content, 'task_id', m.task_id, 'data', m.data, 'sent_at', m.sent_at
@@ -66,7 +66,7 @@ left join headway.current_bar($1, $2) o on true
 where s.project_id = $1`
 )
 
-// as runs do in a transaction as an end user, so that the policies of the database decide what it sees and may do.
+// as calls do in a transaction as an end user, so that the database's policies decide what it sees and may do.
 func (s *store) as(ctx context.Context, userID int64, do func(tx pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var batch pgx.Batch
@@ -79,14 +79,14 @@ func (s *store) as(ctx context.Context, userID int64, do func(tx pgx.Tx) error) 
 	})
 }
 
-// ask runs one query as an end user and collects its rows. It takes one round trip, in which nobody else waits for the
-// database to hear the next step.
+// ask runs one query as an end user and collects its rows. It takes a single round trip, so that nobody else waits for
+// its next step to reach the database.
 func ask[T any](ctx context.Context, s *store, userID int64, scan pgx.RowToFunc[T], query string, arguments ...any) (found []T, err error) {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Release() // one whose transaction is still open is closed by it
+	defer conn.Release() // closes it if its transaction is still open
 	var batch pgx.Batch
 	batch.Queue("begin")
 	batch.Queue("set local role headway_user")
@@ -113,19 +113,19 @@ func one[T any](found []T, err error) (row T, _ error) {
 	return found[0], nil
 }
 
-// message is a row of a channel, ready to be sent.
+// message is a row of a channel, ready to send.
 type message struct {
 	Seq  int64
 	JSON []byte
 }
 
-// room is what is read of a channel at a time: so many messages, and bytes of text until there are so many.
+// room is how much of a channel is read at a time: a number of messages, or bytes of text, whichever is reached first.
 type room struct{ messages, bytes int }
 
-// page is read at a time, and is what a client may have missed that resumes.
+// page is how much is read at a time, and the most that a client may have missed and still resume.
 var page = room{messages: 500, bytes: 1 << 20}
 
-// fits takes away what messages need, and reports whether anything is left.
+// fits subtracts the room that messages need, and reports whether any is left.
 func (r *room) fits(found []message) bool {
 	r.messages -= len(found)
 	for _, m := range found {
@@ -134,7 +134,7 @@ func (r *room) fits(found []message) bool {
 	return r.messages > 0 && r.bytes > 0
 }
 
-// messages returns those of a channel after seq, in order, as there is room; none where the person may not read it.
+// messages returns those of a channel after seq, in order, as far as there is room; none if the person may not read it.
 func (s *store) messages(ctx context.Context, userID int64, channel string, seq int64, r room) ([]message, error) {
 	found, err := ask(ctx, s, userID, pgx.RowToStructByPos[message], sqlMessages, channel, seq, r.messages, r.bytes)
 	if err != nil {
@@ -143,14 +143,14 @@ func (s *store) messages(ctx context.Context, userID int64, channel string, seq 
 	return found, nil
 }
 
-// position is where a channel and its project are, and how far somebody has read.
+// position is the position of a channel and its project, and how far somebody has read.
 type position struct {
 	Channel      string
 	Seq, Version int64
 	ReadSeq      int64
 }
 
-// channels returns what a person is subscribed to.
+// channels returns a person's subscriptions.
 func (s *store) channels(ctx context.Context, userID int64) ([]position, error) {
 	found, err := ask(ctx, s, userID, pgx.RowToStructByPos[position], sqlChannels, userID)
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *store) channels(ctx context.Context, userID int64) ([]position, error) 
 	return found, nil
 }
 
-// cursor is how far a person has read a channel, and the event that tells it.
+// cursor is how far a person has read a channel, and the event that says so.
 type cursor struct {
 	ReadSeq int64
 	JSON    []byte
@@ -173,7 +173,7 @@ func (s *store) cursor(ctx context.Context, userID int64, channel string) (curso
 	return found, nil
 }
 
-// own returns what all share and what is a customer's, at one moment; nil for staff.
+// own returns the shared part and a customer's own part, at the same moment; nil for staff.
 func (s *store) own(ctx context.Context, userID, projectID int64) (all share, own *bar, err error) {
 	found, err := one(ask(ctx, s, userID, pgx.RowToStructByPos[struct {
 		share
@@ -189,7 +189,7 @@ func (s *store) own(ctx context.Context, userID, projectID int64) (all share, ow
 	return found.share, own, nil
 }
 
-// snapshot is what headway.snapshot() returns: the text, and what of it the gateway needs.
+// snapshot is the result of headway.snapshot(): the text, and the parts that the gateway needs.
 type snapshot struct {
 	text     json.RawMessage
 	Projects []struct {
@@ -203,7 +203,7 @@ type snapshot struct {
 	} `json:"channels"`
 }
 
-// position returns what a client has with it.
+// position returns the position of a client that has it.
 func (s *snapshot) position() Positions {
 	p := Positions{Channels: map[string]int64{}, Projects: map[int64]int64{}}
 	for _, c := range s.Channels {
@@ -239,7 +239,7 @@ type share struct {
 	Done, Total int64
 }
 
-// shared returns it, or [pgx.ErrNoRows] where the person is no member.
+// shared returns the shared part, or [pgx.ErrNoRows] if the person is not a member.
 func (s *store) shared(ctx context.Context, userID, projectID int64) (share, error) {
 	found, err := one(ask(ctx, s, userID, pgx.RowToStructByPos[share], sqlShared, projectID))
 	if err != nil {
@@ -248,8 +248,8 @@ func (s *store) shared(ctx context.Context, userID, projectID int64) (share, err
 	return found, nil
 }
 
-// Notify notifies a channel by way of a new connection, made as those of the pool are: these may lead to a primary that was
-// replaced and does not know.
+// Notify notifies a channel over a new connection, made like those of the pool, since these may lead to a primary that
+// was replaced and does not know it.
 func Notify(ctx context.Context, pool *pgxpool.Pool, channel string) error {
 	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
 	if err != nil {
@@ -259,10 +259,10 @@ func Notify(ctx context.Context, pool *pgxpool.Pool, channel string) error {
 	return errors.Join(err, conn.Close(ctx))
 }
 
-// errNoTicket says that nobody was given this ticket, or that it was good once, or for a while.
+// errNoTicket says that this ticket was never issued, was used, or has expired.
 var errNoTicket = errors.New("not a ticket")
 
-// redeem returns whom a ticket is for, or errNoTicket. A ticket is good once.
+// redeem returns whom a ticket is for, or errNoTicket. A ticket is valid once.
 func (s *store) redeem(ctx context.Context, ticket string) (found Identity, err error) {
 	var id pgtype.UUID
 	if err := id.Scan(ticket); err != nil {
@@ -283,5 +283,5 @@ func (s *store) issue(ctx context.Context, identity Identity) (ticket string, er
 	return ticket, err
 }
 
-// reach bounds what the database may take for one request.
+// reach bounds how long the database may take for one request.
 const reach = 10 * time.Second

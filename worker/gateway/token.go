@@ -14,24 +14,24 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Identity is who acts, and until when.
+// Identity is who is acting, and until when.
 type Identity struct {
 	UserID  int64
 	Expires time.Time
 }
 
-// Verifier checks tokens (RFC 7519) that the application's backend mints: sub is the id in headway.appuser, exp is
-// required, aud is checked. The algorithms are pinned by the kind of key, so that no token chooses its own.
+// Verifier checks tokens (RFC 7519) issued by the application's backend: sub is the id in headway.appuser, exp is
+// required, aud is checked. The kind of key determines the algorithms, so that no token chooses its own.
 type Verifier struct {
 	parser *jwt.Parser
 	key    jwt.Keyfunc
 }
 
-// MinSecret is the least length of an HS256 key in bytes (RFC 7518, section 3.2).
+// MinSecret is the minimum length of an HS256 key in bytes (RFC 7518, section 3.2).
 const MinSecret = 32
 
-// NewVerifier takes HS256 tokens made with a secret, or, where jwks names a file with a JSON Web Key Set (RFC 7517),
-// RS256 and EdDSA tokens of those keys. One of the two is needed. now is the clock; nil: the real one.
+// NewVerifier accepts HS256 tokens made with a secret or, if jwks names a file with a JSON Web Key Set (RFC 7517),
+// RS256 and EdDSA tokens made with those keys. One of the two is required. now is the clock; nil: the real one.
 func NewVerifier(secret []byte, jwks, audience string, now func() time.Time) (*Verifier, error) {
 	v := &Verifier{}
 	var methods []string
@@ -66,9 +66,9 @@ func NewVerifier(secret []byte, jwks, audience string, now func() time.Time) (*V
 	return v, nil
 }
 
-// usable returns an error unless a key set has a key for one of the algorithms that are taken.
+// usable returns an error unless a key set has a key for one of the accepted algorithms.
 func usable(keys keyfunc.Keyfunc) error {
-	known, err := keys.Storage().KeyReadAll(context.Background()) // which is in memory
+	known, err := keys.Storage().KeyReadAll(context.Background()) // it is in memory
 	if err != nil {
 		return err
 	}

@@ -15,19 +15,19 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// hello is the first message of a WebSocket. A later one brings a new token.
+// hello is the first message of a WebSocket. Later ones bring a new token.
 type hello struct {
 	Token string `json:"token"`
 
-	// Position is what a client that comes back has. Null: nothing.
+	// Position is what a client that reconnects already has. Null: nothing.
 	Position *Positions `json:"position"`
 }
 
 // Codes with which a WebSocket is closed (RFC 6455, section 7.4.2: 4000 to 4999 are the application's).
 const (
 	statusUnauthorized ws.StatusCode = 4401 // get a new token
-	statusResync       ws.StatusCode = 4409 // read too slowly, or was told what a failover has lost: come back without a position
-	statusTooMany      ws.StatusCode = 4429 // come back later
+	statusResync       ws.StatusCode = 4409 // read too slowly, or was sent what a failover has lost: reconnect without a position
+	statusTooMany      ws.StatusCode = 4429 // reconnect later
 	statusRestart      ws.StatusCode = 1012 // IANA's registry: the service restarts
 	statusTryAgain     ws.StatusCode = 1013 // IANA's registry: try again later
 )
@@ -40,10 +40,10 @@ var (
 	errBadToken = errors.New("the token is not valid")
 	errProtocol = errors.New("not a frame of a client")
 	errTooLong  = errors.New("the message is too long")
-	errGoodbye  = errors.New("goodbye") // the client says so
+	errGoodbye  = errors.New("goodbye") // the client closed it
 )
 
-// farewell returns what a client is told when its connection ends.
+// farewell returns the status and reason that a client gets when its connection ends.
 func farewell(reason error) (ws.StatusCode, string) {
 	switch {
 	case errors.Is(reason, errNoToken), errors.Is(reason, errBadToken), errors.Is(reason, errExpired), errors.Is(reason, errNobody):
@@ -65,8 +65,8 @@ func farewell(reason error) (ws.StatusCode, string) {
 	}
 }
 
-// serveWebSocket lets a client listen over a WebSocket. It returns once the client has said who it is: net/http keeps
-// buffers and a deep stack for a request, which nobody needs who only listens.
+// serveWebSocket lets a client listen over a WebSocket. It returns once the client has identified itself: net/http
+// keeps buffers and a deep stack for a request, which a client that only listens does not need.
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	if !g.admitPage(w, r) {
 		return
@@ -93,7 +93,7 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	go g.attend(s)
 }
 
-// greet reads who a client is and has it enter.
+// greet reads who a client is and lets it enter.
 func (g *Gateway) greet(s *socket) error {
 	_ = s.conn.SetReadDeadline(time.Now().Add(g.HelloTimeout))
 	first, err := s.hear()
@@ -114,7 +114,7 @@ func (g *Gateway) greet(s *socket) error {
 	return nil
 }
 
-// attend reads what a client says, which is a new token of the same person now and then, until the connection ends.
+// attend reads what a client sends, an occasional new token for the same person, until the connection ends.
 func (g *Gateway) attend(s *socket) {
 	c := s.client
 	defer g.hub.part(c)
@@ -130,24 +130,24 @@ func (g *Gateway) attend(s *socket) {
 	g.leave(c)
 	<-c.done
 	if !errors.Is(err, errGoodbye) {
-		// What the client has sent and nobody read would have the system drop what the client was told last.
+		// Unread data from the client would make the system discard what was last sent to the client.
 		_, _ = io.Copy(io.Discard, s.conn)
 	}
 	_ = s.conn.Close()
 }
 
-// socket is a WebSocket after its handshake (RFC 6455). One goroutine reads, in attend, and one writes, in
-// [conn.pass]. A library that does this keeps several kilobytes of buffers for each connection, which here hardly ever
-// reads; what is left to do is to put events into frames.
+// socket is a WebSocket after its handshake (RFC 6455). One goroutine reads, in attend, and one writes, in [conn.pass].
+// A library that does this keeps several kilobytes of buffers for each connection, which here hardly ever reads; all
+// that remains to do is to put events into frames.
 type socket struct {
 	conn    net.Conn
 	client  *conn
 	buffers *buffers
-	silence time.Duration          // after that the client is not there
-	head    [ws.MaxHeaderSize]byte // of the frame that is read
+	silence time.Duration          // after that, the client is considered gone
+	head    [ws.MaxHeaderSize]byte // of the frame being read
 }
 
-// isThere has the client be there for a while, unless the connection ends.
+// isThere extends the time until the client is considered gone, unless the connection ends.
 func (s *socket) isThere() {
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()
@@ -166,7 +166,7 @@ func (s *socket) hear() (hello, error) {
 	return said, err
 }
 
-// read reads a message, and answers to what comes between.
+// read reads a message, and answers control frames in between.
 func (s *socket) read() (message []byte, err error) {
 	state := ws.StateServerSide
 	for {
@@ -206,7 +206,7 @@ func (s *socket) read() (message []byte, err error) {
 
 func (s *socket) within(d time.Duration) { _ = s.conn.SetWriteDeadline(time.Now().Add(d)) }
 
-// appendHeader appends the header of a frame of a server with n bytes (RFC 6455, section 5.2): whole, and not masked.
+// appendHeader appends the header of a server's frame with n bytes (RFC 6455, section 5.2): final and unmasked.
 func appendHeader(b []byte, opcode ws.OpCode, n int) []byte {
 	b = append(b, 0x80|byte(opcode))
 	switch {
@@ -219,10 +219,10 @@ func appendHeader(b []byte, opcode ws.OpCode, n int) []byte {
 	}
 }
 
-// buffers are shared by those who write, which is a moment each.
+// buffers are shared by all writers, each for a moment.
 type buffers struct{ pool sync.Pool }
 
-// mostBuffered bounds a buffer that is kept. Few need a larger one.
+// mostBuffered is the largest buffer that is kept. Few need a larger one.
 const mostBuffered = 64 << 10
 
 func (b *buffers) get() *[]byte {
@@ -248,7 +248,7 @@ func (s *socket) write(events []*event, _ Positions) error {
 			*buffer = append(*buffer, e.json...)
 			continue
 		}
-		// Thousands may be told the same at once: of what is large nobody has a copy of their own.
+		// Thousands may be sent the same at once: large events are not copied for each of them.
 		frames := net.Buffers{*buffer, e.json}
 		if _, err := frames.WriteTo(s.conn); err != nil {
 			return err
@@ -262,7 +262,7 @@ func (s *socket) write(events []*event, _ Positions) error {
 	return err
 }
 
-// close ends the connection at the latest after a while, whether or not the client says goodbye.
+// close ends the connection after a while at the latest, whether or not the client answers the close.
 func (s *socket) close(reason error) {
 	code, text := farewell(reason)
 	body := ws.NewCloseFrameBody(code, text)
@@ -274,5 +274,5 @@ func (s *socket) close(reason error) {
 	_ = s.conn.SetReadDeadline(linger)
 }
 
-// beat is a ping, and since pages do not see those, an event. Whoever does not answer is not there.
+// beat returns a ping and, since pages do not see those, an event. A client that does not answer is gone.
 func (*socket) beat() []*event { return []*event{{control: ws.OpPing}, beat} }

@@ -22,19 +22,19 @@ import (
 	"headway/internal/address"
 )
 
-// MaxSize is how many bytes a mail has at most. Some readers would cut off a bigger one, and some servers refuse it.
+// MaxSize is the maximum size of a mail in bytes. Some readers would cut off a larger one, and some servers refuse it.
 const MaxSize = 100_000
 
-// Address is a name, which may be empty, and a mail address.
+// Address is a mail address with a name, which may be empty.
 type Address = mail.Address
 
 // Composer writes digests.
 type Composer struct {
-	// From is the sender. Its domain also makes the Message-ID and the List-Id (RFC 2919), so the address must be
+	// From is the sender. Its domain is also used in the Message-ID and the List-Id (RFC 2919), so the address must be
 	// ASCII.
 	From Address
 
-	// AppURL is the application's address; below it are /projects/<id>, /channels/<name> and, for the worker to serve,
+	// AppURL is the application's address; below it are /projects/<id>, /channels/<name> and, served by the worker,
 	// /headway/unsubscribe/<token>. Nil: the mail has no links, and no List-Unsubscribe.
 	AppURL *url.URL
 }
@@ -51,9 +51,9 @@ var (
 	validToken = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 )
 
-// Compose returns the mail, complete and ready to be sent: 7-bit, lines of at most 998 bytes that end in CRLF, at most
-// [MaxSize] bytes. What does not fit is told shorter, and then counted rather than told. The same content and the same
-// moment give the same bytes. An error means that the content is not a digest's, or cannot be addressed.
+// Compose returns the complete mail, ready to be sent: 7-bit, lines of at most 998 bytes that end in CRLF, at most
+// [MaxSize] bytes in total. What does not fit is shortened, and then only counted. The same content and time give the
+// same bytes. An error means that the content is not a digest's, or cannot be addressed.
 func (c *Composer) Compose(content Content, now time.Time) ([]byte, error) {
 	switch {
 	case !validToken.MatchString(content.Token):
@@ -100,10 +100,10 @@ func (c *Composer) render(content Content, limit limit, now time.Time) ([]byte, 
 	return composed.Bytes(), nil
 }
 
-// header returns the header of a digest. A reader's name is encoded as need be; it cannot end the field it is in.
+// header returns the header of a digest. A reader's name is encoded as necessary; it cannot break out of its field.
 func (c *Composer) header(content Content, subject string, now time.Time) message.Header {
 	_, domain, _ := strings.Cut(c.From.Address, "@")
-	// Whoever has the token can unsubscribe, and a Message-ID gets around: into logs, bounces and answers.
+	// Whoever has the token can unsubscribe, and a Message-ID gets around: into logs, bounces and replies.
 	id := fmt.Sprintf("%x", sha256.Sum256([]byte(content.Token)))
 	fields := [][2]string{
 		{"Date", now.UTC().Format(time.RFC1123Z)},
@@ -111,8 +111,8 @@ func (c *Composer) header(content Content, subject string, now time.Time) messag
 		{"To", recipient(headerText(content.Name, 80), address.ASCII(content.Email))},
 		{"Subject", mime.QEncoding.Encode("utf-8", subject)},
 		{"Message-ID", "<" + id + "@" + domain + ">"},
-		// Nobody's holiday note is to answer (RFC 3834; the second one is for Exchange, MS-OXCMAIL section 2.1.3.2.20, whose
-		// All would suppress bounces, too). Precedence would say no more, and no standard knows it.
+		// Keeps vacation notices from replying (RFC 3834; the second field is for Exchange, MS-OXCMAIL section
+		// 2.1.3.2.20, whose All would suppress bounces, too). Precedence would add nothing, and no standard defines it.
 		{"Auto-Submitted", "auto-generated"},
 		{"X-Auto-Response-Suppress", "OOF, AutoReply, DR, RN, NRN"},
 		{"List-Id", "<headway." + domain + ">"},
@@ -120,15 +120,15 @@ func (c *Composer) header(content Content, subject string, now time.Time) messag
 	if c.AppURL != nil {
 		fields = append(fields, [2]string{"List-Unsubscribe", "<" + c.unsubscribeURL(content.Token) + ">"}) // RFC 2369
 		if c.AppURL.Scheme == "https" {
-			fields = append(fields, [2]string{"List-Unsubscribe-Post", "List-Unsubscribe=One-Click"}) // RFC 8058 wants https
+			fields = append(fields, [2]string{"List-Unsubscribe-Post", "List-Unsubscribe=One-Click"}) // RFC 8058 requires https
 		}
 	}
-	// Neither encoding of a body has =_ in it, so no body can have the boundary.
+	// Neither encoding of a body produces =_, so the boundary cannot occur in a body.
 	alternative := mime.FormatMediaType("multipart/alternative", map[string]string{"boundary": "=_" + id})
 	fields = append(fields, [2]string{"MIME-Version", "1.0"}, [2]string{"Content-Type", alternative})
 
 	var header message.Header
-	for i := len(fields) - 1; i >= 0; i-- { // what is added comes first
+	for i := len(fields) - 1; i >= 0; i-- { // the field added last comes first
 		if folded := fold(fields[i][0], fields[i][1]); folded != nil {
 			header.AddRaw(folded)
 		} else {
@@ -138,9 +138,9 @@ func (c *Composer) header(content Content, subject string, now time.Time) messag
 	return header
 }
 
-// fold returns a field whose value begins with an encoded word and is too long for one line, with each word on a line of
-// its own: none with an encoded word may have more than 76 characters (RFC 2047, section 2), and the first one may have
-// 75 already. Nil: the field needs no such care.
+// fold returns a field whose value begins with an encoded word and is too long for one line, with each word on its own
+// line: no line with an encoded word may have more than 76 characters (RFC 2047, section 2), and the first word may
+// have 75 already. Nil: the field does not need this.
 func fold(name, value string) []byte {
 	if !strings.HasPrefix(value, "=?") || len(name+": "+value) <= 76 {
 		return nil
@@ -148,13 +148,13 @@ func fold(name, value string) []byte {
 	return []byte(name + ":\r\n " + strings.ReplaceAll(value, " ", "\r\n ") + "\r\n")
 }
 
-// recipient is what To says. An address that is not ASCII cannot stand in a 7-bit header: it becomes the name of a
+// recipient returns the value of To. A non-ASCII address cannot appear in a 7-bit header: it becomes the name of a
 // group without members (RFC 6857, section 3.1.8), and only the envelope has it as an address.
 func recipient(name, to string) string {
 	if address.IsASCII(to) {
 		return (&Address{Name: name, Address: to}).String()
 	}
-	// In a phrase, what Q would leave as it is may not stand (RFC 2047, section 5).
+	// B, since Q would leave characters unencoded that are not allowed in a phrase (RFC 2047, section 5).
 	return mime.BEncoding.Encode("utf-8", strings.TrimSpace(name+" <"+to+">")) + " :;"
 }
 
@@ -210,7 +210,7 @@ func asciiIn(s string) (n int) {
 // Mail is a digest as its reader sees it.
 type Mail struct{ Subject, Text, HTML string }
 
-// Read takes a mail that [Composer.Compose] wrote apart.
+// Read parses a mail that [Composer.Compose] wrote.
 func Read(r io.Reader) (Mail, error) {
 	read, err := readMail(r)
 	if err != nil {

@@ -7,25 +7,25 @@ import (
 	"unicode/utf8"
 )
 
-// zeroWidthSpace is invisible, and no part of an address or a link.
+// zeroWidthSpace is invisible, and cannot be part of an address or a link.
 const zeroWidthSpace = '\u200b'
 
-// clean makes what somebody typed fit for one line: white space becomes single spaces, and what does not show or
-// changes how its surroundings show (control characters, bidi overrides, zero-width characters, towers of accents) is
-// left out. It is cut off after a number of characters.
+// clean makes what somebody typed fit on one line: white space becomes single spaces, and characters that do not show,
+// or change how their surroundings show (control characters, bidi overrides, zero-width characters, stacks of accents),
+// are removed. It is cut off after limit characters.
 func clean(s string, limit int) string {
 	var b strings.Builder
-	var last rune // written
+	var last rune // the last one written
 	marks, length := 0, 0
 	for _, r := range s {
 		switch {
-		case unicode.IsSpace(r) || r == '\u2800' || r == '\u3164' || r == '\uffa0': // blank, though letters by name
+		case unicode.IsSpace(r) || r == '\u2800' || r == '\u3164' || r == '\uffa0': // blank, though not white space in Unicode
 			r = ' '
 			if last == ' ' || last == 0 {
 				continue
 			}
 		case joins(r):
-			// Joiners: Persian and emoji need them, after what is neither ASCII nor another one.
+			// Joiners: Persian and emoji need them, after a non-ASCII character other than a joiner.
 			if last < utf8.RuneSelf || joins(last) {
 				continue
 			}
@@ -38,7 +38,7 @@ func clean(s string, limit int) string {
 			if marks++; marks > 4 {
 				continue
 			}
-		case !joins(r): // what comes after one is still drawn onto the same letter
+		case !joins(r): // a mark after a joiner is still drawn onto the same letter
 			marks = 0
 		}
 		if length == limit {
@@ -51,14 +51,14 @@ func clean(s string, limit int) string {
 	return strings.TrimRight(b.String(), " \u200c\u200d")
 }
 
-// joins reports whether r joins or parts letters, and shows nothing itself.
+// joins reports whether r joins or separates letters without itself being visible.
 func joins(r rune) bool { return r == '\u200c' || r == '\u200d' }
 
-// headerText is clean, and nothing that looks encoded (RFC 2047) either.
+// headerText is clean, and also breaks up anything that looks encoded (RFC 2047).
 func headerText(s string, limit int) string { return strings.ReplaceAll(clean(s, limit), "=?", "= ?") }
 
-// defuse puts an invisible break into whatever a mail client would take for an address and make a link of: after a
-// dot, a colon or an at sign within a word, and into double slashes of either kind.
+// defuse inserts an invisible break into anything that a mail client would take for an address and turn into a link:
+// after a dot, a colon or an at sign within a word, and into double slashes of either kind.
 func defuse(s string) string {
 	var b strings.Builder
 	text := []rune(s)
@@ -71,7 +71,7 @@ func defuse(s string) string {
 	return b.String()
 }
 
-// links reports whether r, between these two, could be what makes a link.
+// links reports whether r, between these two, could make a link.
 func links(previous, r, next rune) bool {
 	word := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 	switch r {
@@ -87,8 +87,8 @@ func links(previous, r, next rune) bool {
 	return false
 }
 
-// wrap breaks text into lines of at most 72 characters, as long as its words allow; the first line begins with one
-// prefix and the others with another. What [nobreak] held together stays on one line.
+// wrap breaks text into lines of at most 72 characters, as far as its words allow; first is the prefix of the first
+// line and rest that of the others. What [nobreak] joined stays on one line.
 func wrap(first, rest, text string) string {
 	const width = 72
 	var b strings.Builder
@@ -112,12 +112,12 @@ func wrap(first, rest, text string) string {
 	return strings.ReplaceAll(b.String(), noBreakSpace, " ")
 }
 
-// noBreakSpace is nothing that [clean] leaves.
+// noBreakSpace never occurs in what [clean] returns.
 const noBreakSpace = "\u00a0"
 
 func nobreak(s string) string { return strings.ReplaceAll(s, " ", noBreakSpace) }
 
-// count is a number of things: "1 task", "9,950 tasks".
+// count formats a number of things: "1 task", "9,950 tasks".
 func count(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -125,7 +125,7 @@ func count(n int, one, many string) string {
 	return thousands(n) + " " + many
 }
 
-// thousands is a number with commas.
+// thousands formats a number with commas.
 func thousands(n int) string {
 	s := strconv.Itoa(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
@@ -134,7 +134,7 @@ func thousands(n int) string {
 	return s
 }
 
-// underline is a line as long as a heading.
+// underline returns a line as long as a heading.
 func underline(heading string) string {
 	return strings.Repeat("-", utf8.RuneCountInString(heading)-strings.Count(heading, string(zeroWidthSpace)))
 }

@@ -14,10 +14,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Unsubscriber serves what List-Unsubscribe points to, /headway/unsubscribe/<token> below the application's address,
-// where the last element of the path is the token. Only a POST unsubscribes, as RFC 8058 has it: scanners and link
-// previews open every link there is, and that changes nothing. The token is all that is asked for, so there is no
-// cookie and nothing to log in to.
+// Unsubscriber serves what List-Unsubscribe points to, /headway/unsubscribe/<token> below the application's address;
+// the last element of the path is the token. As RFC 8058 requires, only a POST unsubscribes: scanners and link previews
+// open every link, and that changes nothing. The token is all that is needed, so there is no cookie and no login.
 type Unsubscriber struct {
 	DB interface {
 		QueryRow(ctx context.Context, query string, args ...any) pgx.Row
@@ -27,10 +26,10 @@ type Unsubscriber struct {
 
 const sqlUnsubscribe = `select headway.unsubscribe($1::uuid)`
 
-// maxForm is how big a form may be; that of RFC 8058 has 26 bytes.
+// maxForm is the maximum size of a form; that of RFC 8058 has 26 bytes.
 const maxForm = 4 << 10
 
-// page is what a visit ends with.
+// page is what a visitor is shown.
 type page struct {
 	status      int
 	Title, Text string
@@ -55,7 +54,7 @@ func (u *Unsubscriber) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !validToken.MatchString(token):
 		u.show(w, gonePage)
 	case r.Method != http.MethodPost:
-		u.show(w, askPage) // whether the token is good is nobody's business but who uses it
+		u.show(w, askPage) // whether the token is valid concerns only those who use it
 	default:
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if r.PostFormValue("List-Unsubscribe") != "One-Click" {

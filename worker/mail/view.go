@@ -8,18 +8,19 @@ import (
 	_ "time/tzdata" // the readers' time zones, wherever the program runs
 )
 
-// view is what both templates show. Its texts are clean and defused, and say everything: the templates only arrange.
+// view is what both templates show. Its texts are clean and defused, and say everything: the templates only arrange
+// them.
 type view struct {
 	Subject, Preheader string
 	Greeting, Intro    string
 	Sections           []section
-	More               string // empty: this is all
-	AppURL             string // empty, as every other URL: no link
+	More               string // empty: nothing was left out
+	AppURL             string // empty, as for every other URL: no link
 	Footer             string
 	Unsubscribe        string
 }
 
-// section is a project, or what belongs to none.
+// section is a project, or messages that belong to none.
 type section struct {
 	Name, URL string
 	Bar       *bar // nil: nothing to do
@@ -41,14 +42,14 @@ type block struct {
 // item is one thing that happened, in one sentence: who, what (which may be empty), the rest.
 type item struct {
 	Who, What, Detail string
-	Quote             string // what was said, or why
+	Quote             string // what was said, or the reason
 	When              string
 }
 
-// limit is how much of everything fits.
+// limit is how much of everything may be shown.
 type limit struct{ excerpt, title, name, lines int }
 
-// limits are what to try, the most generous first.
+// limits are the limits to try, the most generous first.
 func limits(content Content) []limit {
 	lines := 0
 	for _, p := range content.Projects {
@@ -96,7 +97,7 @@ func (c *Composer) view(content Content, limit limit, now time.Time) view {
 	return v
 }
 
-// subject says what a mail is about: "Website relaunch and 2 more: 12 tasks completed, 3 new messages".
+// subject returns the subject of a mail: "Website relaunch and 2 more: 12 tasks completed, 3 new messages".
 func subject(content Content) string {
 	about, others := "", 0
 	for _, p := range content.Projects {
@@ -117,7 +118,7 @@ func subject(content Content) string {
 	return about + ": " + news(content.Counts)
 }
 
-// news is how much of what there is: "12 tasks completed, 3 new messages".
+// news counts what there is: "12 tasks completed, 3 new messages".
 func news(n Counts) string {
 	var parts []string
 	for _, part := range []struct {
@@ -139,7 +140,7 @@ func news(n Counts) string {
 	return strings.Join(parts, ", ")
 }
 
-// preheader is what an inbox shows beside the subject, which has the numbers already.
+// preheader is what an inbox shows next to the subject, which already has the numbers.
 func preheader(sections []section) string {
 	var parts []string
 	for _, s := range sections {
@@ -164,7 +165,7 @@ func (c *Composer) section(project Project, limit limit, clock clock) section {
 	switch {
 	case s.Name != "":
 	case project.ID != 0:
-		s = section{Name: fmt.Sprintf("Project %d", project.ID)} // not the reader's: nothing to open, no bar
+		s = section{Name: fmt.Sprintf("Project %d", project.ID)} // not one of the reader's: nothing to open, no bar
 	default:
 		s.Name = "Other news"
 	}
@@ -218,11 +219,11 @@ func newItem(line Line, limit limit, clock clock) item {
 		}
 		return item{Who: who, What: "assigned you", Detail: titles, When: clock.show(line.SentAt)}
 	}
-	// A kind of a later schema.
+	// A kind from a later schema.
 	return item{Who: who, What: strings.ReplaceAll(clean(line.Kind, 40), "_", " "), Detail: titles, When: clock.show(line.SentAt)}
 }
 
-// Sentence is what happened, without what was said and when.
+// Sentence says what happened, without quote and time.
 func (i item) Sentence() string {
 	return strings.Join(strings.Fields(i.Who+" "+i.What+" "+i.Detail), " ")
 }
@@ -248,7 +249,7 @@ func titles(line Line, limit limit) string {
 	}
 }
 
-// excerpt is the beginning of what somebody said.
+// excerpt is the beginning of what somebody wrote.
 func excerpt(said string, limit limit) string {
 	text := clean(said, limit.excerpt)
 	if len([]rune(said)) > cutAt && !strings.HasSuffix(text, "…") {
@@ -279,7 +280,7 @@ func newBar(from, to Progress) *bar {
 	return b
 }
 
-// clock shows moments as the reader's does.
+// clock shows times as the reader's clock does.
 type clock struct {
 	location *time.Location
 	zone     string

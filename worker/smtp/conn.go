@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// conn is a connection on which nothing waits for ever. The SMTP client sets a deadline for every command but takes it
-// away while a body is written (emersion/go-smtp#175), so every single read and write gets one here, and on top of them
-// comes the limit of all that is being done.
+// conn is a connection on which nothing waits forever. The SMTP client sets a deadline for every command but clears it
+// while a body is being written (emersion/go-smtp#175), so every single read and write gets one here, in addition to
+// the limit on the whole operation.
 type conn struct {
 	net.Conn
 	write time.Duration // for each write
 
 	mu       sync.Mutex
 	read     time.Duration // for each read
-	asked    time.Time     // what the SMTP client asked for
+	asked    time.Time     // the deadline set by the SMTP client
 	until    time.Time     // the limit
 	reads    int
 	greeting []byte // the first line received
 }
 
-// limit has every read and write end with ctx, until the function that it returns is called.
+// limit makes every read and write end with ctx, until the returned function is called.
 func (c *conn) limit(ctx context.Context) (release func()) {
 	c.mu.Lock()
 	c.until, _ = ctx.Deadline()
@@ -32,7 +32,7 @@ func (c *conn) limit(ctx context.Context) (release func()) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.until = time.Unix(1, 0)
-		_ = c.Conn.SetDeadline(c.until) // what is closed already has ended
+		_ = c.Conn.SetDeadline(c.until) // if it is closed, it has ended already
 	})
 	return func() {
 		if stop() {
@@ -43,7 +43,7 @@ func (c *conn) limit(ctx context.Context) (release func()) {
 	}
 }
 
-// encrypt puts TLS on top of what was there, and all the rest on top of that.
+// encrypt puts TLS on top of the connection, and everything else on top of TLS.
 func (c *conn) encrypt(encrypted net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,7 +57,7 @@ func (c *conn) patience(read time.Duration) {
 	c.read = read
 }
 
-// arm sets the deadline of a read or a write that is about to begin.
+// arm sets the deadline for a read or a write that is about to begin.
 func (c *conn) arm(patience time.Duration, set func(time.Time) error) error {
 	deadline := time.Now().Add(patience)
 	for _, other := range []time.Time{c.asked, c.until} {
@@ -91,14 +91,14 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// readSoFar counts the reads: none since a mail was closed means that its end never went out.
+// readSoFar counts the reads: if there was none since the body was closed, the end of the mail was never sent.
 func (c *conn) readSoFar() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reads
 }
 
-// greet collects the first line.
+// greet collects the first line received.
 func (c *conn) greet(p []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,7 +111,7 @@ func (c *conn) greet(p []byte) {
 	}
 }
 
-// SetDeadline is what the SMTP client calls.
+// SetDeadline is called by the SMTP client.
 func (c *conn) SetDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,8 +119,8 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// SetReadDeadline is as SetDeadline: nobody reads and writes at a time.
+// SetReadDeadline is the same as SetDeadline: reads and writes never overlap.
 func (c *conn) SetReadDeadline(t time.Time) error { return c.SetDeadline(t) }
 
-// SetWriteDeadline is as SetDeadline: nobody reads and writes at a time.
+// SetWriteDeadline is the same as SetDeadline: reads and writes never overlap.
 func (c *conn) SetWriteDeadline(t time.Time) error { return c.SetDeadline(t) }

@@ -14,29 +14,29 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// Outcome is what became of a mail that the server did not confirm; headway.digest_failed() takes it as it is.
+// Outcome is what became of a mail that the server did not confirm; headway.digest_failed() takes it as is.
 type Outcome string
 
 const (
-	// Retry means that the server does not have the mail and may take it later. That is every 4xx (RFC 5321, section
-	// 4.2.1), what a server says in 5xx of limits, of block lists and of who sends, every trouble with the connection before
-	// the last byte of the mail was out, and everything that is wrong with the configuration: no TLS, a bad certificate, a
-	// login that fails, a sender that the server does not take or relay for. Nothing is known of the mail then, so nothing is held
-	// against it or its address. To keep such trouble from using up attempts, call [Pool.Acquire] before an attempt is put on
-	// record: it connects and logs in.
+	// Retry means that the server does not have the mail and may take it later: any 4xx (RFC 5321, section 4.2.1), a
+	// 5xx that is about limits, block lists or the sender, any trouble with the connection before the last byte of the
+	// mail was sent, and any error in the configuration: no TLS, a bad certificate, a login that fails, a sender that
+	// the server does not accept or relay for. Nothing is known about the mail then, so nothing is held against it or
+	// its address. To keep such trouble from using up attempts, call [Pool.Acquire] before recording an attempt: it
+	// connects and logs in.
 	Retry Outcome = "retry"
 
-	// Refused means that the address is no good and should get no more mail. The server says so of the recipient: an
-	// enhanced code 5.1.x (RFC 3463), but for 5.1.7 and 5.1.8, which are about the sender; without one, or with one that says
-	// no more than that, 550, 551, 553 and 556 in answer to RCPT, unless the words are about something else.
+	// Refused means that the address is invalid and should get no more mail. The server says so about the recipient: an
+	// enhanced code 5.1.x (RFC 3463), except for 5.1.7 and 5.1.8, which are about the sender; without one, or with one
+	// that says no more than that, 550, 551, 553 or 556 in response to RCPT, unless the text is about something else.
 	Refused Outcome = "refused"
 
-	// Rejected means that this mail will not be taken, which says nothing of the address: every other 5xx, such as 5.2.2
-	// (mailbox full), 5.7.x (policy, spam) and 554 after the mail; also a mail that this server cannot be given,
-	// because it is too big or its address needs SMTPUTF8.
+	// Rejected means that this mail will not be accepted, which says nothing about the address: any other 5xx, such as
+	// 5.2.2 (mailbox full), 5.7.x (policy, spam) or 554 after the mail; also a mail that cannot be given to this
+	// server, because it is too large or its address needs SMTPUTF8.
 	Rejected Outcome = "rejected"
 
-	// Unknown means that the mail was out to its last byte, and no answer came. The server may have it.
+	// Unknown means that the mail was sent to its last byte, and no answer came. The server may have it.
 	Unknown Outcome = "unknown"
 )
 
@@ -48,7 +48,7 @@ type Error struct {
 	// reply.
 	Step string
 
-	// Code and Enhanced are the server's (RFC 5321 and RFC 3463), 0 and empty where it gave none.
+	// Code and Enhanced are the server's (RFC 5321 and RFC 3463), 0 and empty if it gave none.
 	Code     int
 	Enhanced string
 
@@ -75,9 +75,9 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.err }
 
-// The steps whose names decide something.
+// The steps whose names affect a decision.
 const (
-	stepCheck    = "check" // without the server
+	stepCheck    = "check" // without contacting the server
 	stepStartTLS = "STARTTLS"
 	stepAuth     = "AUTH"
 	stepMail     = "MAIL"
@@ -87,7 +87,7 @@ const (
 	stepReply    = "reply" // to the whole mail
 )
 
-// failure makes an Error of whatever went wrong in a step. Without a reply of the server the outcome is Retry.
+// failure makes an Error from whatever went wrong in a step. Without a reply from the server, the outcome is Retry.
 func failure(step string, err error) *Error {
 	reply := answer(err)
 	if reply == nil {
@@ -103,8 +103,8 @@ func failure(step string, err error) *Error {
 
 var codeAlone = regexp.MustCompile(`^short response: "?([2-5]\d\d)"?$`)
 
-// answer returns what the server said, nil if an error is none of that. A code may come without text (RFC 5321, section
-// 4.2), which net/textproto takes for a breach of the protocol.
+// answer returns the server's reply; nil if an error is not one. A code may come without text (RFC 5321, section 4.2),
+// which net/textproto treats as a protocol error.
 func answer(err error) *smtp.SMTPError {
 	var reply *smtp.SMTPError
 	if errors.As(err, &reply) {
@@ -122,8 +122,8 @@ func answer(err error) *smtp.SMTPError {
 
 var beginsEnhanced = regexp.MustCompile(`(?m)^([245])\.(\d{1,3})\.(\d{1,3})(?: |$)`)
 
-// enhancedCode takes the enhanced code out of a reply. The client finds it where it begins the first of several lines
-// and something follows; servers put it into any one of them (RFC 2034, section 4, says all).
+// enhancedCode extracts the enhanced code from a reply. The client finds it only at the start of the first of several
+// lines and with text after it; servers put it into any of them (RFC 2034, section 4, says all).
 func enhancedCode(reply *smtp.SMTPError) (smtp.EnhancedCode, string) {
 	enhanced := reply.EnhancedCode
 	if found := beginsEnhanced.FindStringSubmatch(reply.Message); !has(enhanced) && found != nil {
@@ -134,42 +134,42 @@ func enhancedCode(reply *smtp.SMTPError) (smtp.EnhancedCode, string) {
 	return enhanced, beginsEnhanced.ReplaceAllString(reply.Message, "")
 }
 
-// ofOthers are said of how much is sent, by the day or at a time (Gmail says the second and the third, Exchange Online the
-// first), and of who may send as whom (Exchange, the last two).
+// ofOthers are about how much is sent, per day or at a time (Gmail sends the second and the third, Exchange Online the
+// first), and about who may send as whom (Exchange, the last two).
 var ofOthers = []smtp.EnhancedCode{{5, 1, 90}, {5, 4, 5}, {5, 7, 28}, {5, 7, 60}, {5, 2, 252}}
 
-// What servers say beside a code that says little: Exim and others give no enhanced one, Postfix 5.1.0 for a sender, and
-// 5.7.1, as Sendmail and Exchange, for one that it does not relay for. One such answer goes to everybody, so who gets it
-// must lose neither the address nor the mail.
+// What servers say along with a code that says little: Exim and others give no enhanced code, Postfix 5.1.0 for a
+// sender, and 5.7.1, like Sendmail and Exchange, for one that it does not relay for. Such an answer applies to every
+// mail, so the recipient must lose neither the address nor the mail.
 var (
-	// in answer to RCPT, of who sends, of how much, and of where it comes from
+	// in response to RCPT: about who sends, how much, or from where
 	notOfRecipient = regexp.MustCompile(`(?i)sender|send ?as|sending|relay|rcpthosts|authenti|login|client|\bfrom\b|suspended` +
 		`|limit|too many|per (hour|day|minute)|block|black ?list|spamhaus|reputation|prohibit|callback|\bagain\b|\blater\b`)
 
-	// in answer to RCPT, of a mailbox that is there
+	// in response to RCPT: about a mailbox that exists
 	ofMailbox = regexp.MustCompile(`(?i)\bfull\b|quota|spam|virus|content|policy`)
 
-	// in answer to a mail, in which much is said of what is in it
+	// in response to a mail, where much may be about its content
 	notOfMail = regexp.MustCompile(`(?i)sender (identity|address)|from address|send ?as\b|(allowed|permissions?|permitted|authori[sz]ed) to send` +
 		`|not verified|sending suspended|account|(sending|daily|hourly|message) (limit|quota)|per (hour|day|minute)`)
 
 	anAddress = regexp.MustCompile(`<?[^\s<>@]+@[^\s<>@]+>?`)
 )
 
-// classify is the table that [Outcome] explains.
+// classify implements the table that [Outcome] explains.
 func classify(step string, code int, enhanced smtp.EnhancedCode, text string) Outcome {
 	subject, detail := enhanced[1], enhanced[2]
 	vague := !has(enhanced) || subject == 0 || subject == 1 && detail == 0
 	words := anAddress.ReplaceAllString(text, "") // whose parts say nothing
 	switch {
 	case code < 400 && step == stepReply:
-		return Unknown // an answer to something else
+		return Unknown // a reply to something else
 	case code < 500:
 		return Retry
 	case !slices.Contains([]string{stepMail, stepRcpt, stepData, stepReply}, step):
-		return Retry // nothing to do with this mail
+		return Retry // unrelated to this mail
 	case code == 503 || code == 530 || code == 534 || code == 535 || code == 538 || code == 502 && subject == 7:
-		return Retry // the two sides disagree on where they are, or on who is logged in
+		return Retry // the two sides disagree on the state of the session, or on who is logged in
 	case slices.Contains(ofOthers, enhanced):
 		return Retry
 	case step == stepMail:

@@ -11,33 +11,33 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Timeouts are how long things may take.
+// Timeouts limit how long things may take.
 type Timeouts struct {
 	Connect time.Duration // to connect, encrypt and log in. Default: 1 minute.
 	Command time.Duration // for the greeting and the reply to a command. Default: 1 minute.
 	Write   time.Duration // for a piece of a mail to be accepted by the network. Default: 30 seconds.
-	Reply   time.Duration // for the reply to a whole mail; it may be under way when this ends. Default: 3 minutes.
-	Total   time.Duration // for a mail with all of that. Keep it below the lease. Default: 4 minutes.
+	Reply   time.Duration // for the reply to a whole mail; the server may have the mail when this ends. Default: 3 minutes.
+	Total   time.Duration // for a mail with all of the above. Keep it below the lease. Default: 4 minutes.
 }
 
-// Pool sends mail over a number of connections, which are opened when they are needed and kept for a while. It may be
-// used by any number of goroutines. [NewPool] makes one; its fields may be changed until it is first used.
+// Pool sends mail over a limited number of connections, which are opened when needed and kept for a while. It may be
+// used by multiple goroutines. [NewPool] makes one; its fields may be changed until it is first used.
 type Pool struct {
 	Server   Server
 	Timeouts Timeouts
 
-	// LocalName is the name that EHLO gives (RFC 5321, section 4.1.4). Default: the host's if it is a full one, or
-	// else its address.
+	// LocalName is the name given in EHLO (RFC 5321, section 4.1.4). Default: the host's name if it is fully qualified,
+	// or else its address.
 	LocalName string
 
-	// RootCAs are who may sign the server's certificate. Nil: the system's.
+	// RootCAs are the authorities for the server's certificate. Nil: the system's.
 	RootCAs *x509.CertPool
 
-	// IdleTimeout is how long a connection waits for a mail before it is closed. Default: 1 minute.
+	// IdleTimeout is how long a connection may wait for a mail before it is closed. Default: 1 minute.
 	IdleTimeout time.Duration
 
-	// Pause is how long nothing is sent after the server has said that it is busy (421), and after a login that it has
-	// refused, which doubles up to sixteen times as long while logins are refused. Default: 1 minute.
+	// Pause is how long nothing is sent after the server has said that it is busy (421) or has refused a login; in the
+	// latter case it doubles, up to sixteenfold, while logins keep being refused. Default: 1 minute.
 	Pause time.Duration
 
 	slots   chan struct{}
@@ -47,12 +47,12 @@ type Pool struct {
 	mu     sync.Mutex
 	idle   []*session
 	resume time.Time // after a pause
-	shut   int       // pauses in a row for a login that was refused
-	denied int       // recipients in a row that were refused in words alone
+	shut   int       // pauses in a row for a refused login
+	denied int       // recipients refused in a row without an enhanced code
 	closed bool
 }
 
-// NewPool makes a pool of at most so many connections.
+// NewPool makes a pool of at most this many connections.
 func NewPool(server Server, connections int) *Pool {
 	p := &Pool{
 		Server: server,
@@ -70,7 +70,7 @@ func NewPool(server Server, connections int) *Pool {
 	return p
 }
 
-// Close closes the connections that wait for a mail; those in use are closed when they are released.
+// Close closes idle connections; those in use are closed when they are released.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	idle := p.idle
@@ -85,7 +85,7 @@ func (p *Pool) Close() {
 
 // Acquire waits until a mail may be sent and returns a connection for it, logged in. It waits for one of the pool's
 // connections, for the end of a pause that the server asked for, and for [Server.Rate]. The error is an [*Error] with
-// the outcome [Retry]: it is no mail's fault, so acquire first, and claim a mail then.
+// the outcome [Retry]: no mail is to blame, so acquire first, and then claim a mail.
 func (p *Pool) Acquire(ctx context.Context) (*Conn, error) {
 	select {
 	case p.slots <- struct{}{}:
@@ -109,14 +109,14 @@ func (p *Pool) Acquire(ctx context.Context) (*Conn, error) {
 	return c, nil
 }
 
-// Paused reports whether nothing is sent for a while, so that [Pool.Acquire] would wait.
+// Paused reports whether sending is paused, so that [Pool.Acquire] would wait.
 func (p *Pool) Paused() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return time.Now().Before(p.resume)
 }
 
-// ready waits for the end of a pause and for the rate.
+// ready waits for the end of a pause and for the rate limit.
 func (p *Pool) ready(ctx context.Context) error {
 	for {
 		p.mu.Lock()
@@ -142,13 +142,12 @@ const (
 	// maxShut bounds how often in a row a pause doubles.
 	maxShut = 4
 
-	// maxDenied is how many recipients in a row a server may refuse in words alone.
+	// maxDenied is how many recipients in a row a server may refuse without an enhanced code.
 	maxDenied = 3
 )
 
-// doubt has a recipient tried again whom the server refuses in words alone, without an enhanced code, after so many
-// others that this cannot be about each of them: there are more words for what is wrong with a sender, or with all that
-// is sent, than anybody knows.
+// doubt makes a retry of a refused recipient, if the server gives no enhanced code and has refused so many others in a row
+// that this can hardly be about each of them. No list of words can cover everything that servers say about a sender.
 func (p *Pool) doubt(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,7 +162,7 @@ func (p *Pool) doubt(err error) {
 	}
 }
 
-// note begins a pause if that is what the server wants, as it does where it counts logins that fail.
+// note begins a pause if the error calls for one; servers may count failed logins.
 func (p *Pool) note(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -180,7 +179,7 @@ func (p *Pool) note(err error) {
 	}
 }
 
-// take returns the session that was used last, nil if none is idle.
+// take returns the most recently used session; nil if none is idle.
 func (p *Pool) take() *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -219,14 +218,14 @@ func (p *Pool) keep(s *session) bool {
 	return true
 }
 
-// Conn is a connection that the pool has lent, for one mail.
+// Conn is a connection lent by the pool, for one mail.
 type Conn struct {
 	pool     *Pool
 	session  *session // nil: lost
 	released bool
 }
 
-// Release gives the connection back. Only the first call does.
+// Release gives the connection back. Only the first call has an effect.
 func (c *Conn) Release() {
 	if c.released {
 		return
@@ -240,7 +239,8 @@ func (c *Conn) Release() {
 
 // Send sends a mail, which must be 7-bit with lines of at most 998 bytes that end in CRLF, from one plain address to
 // another. Nil means that the server has taken it; every error is an [*Error]. When ctx ends, so does the connection:
-// if the mail was out by then, its outcome is [Unknown], so give a mail under way some time before you end it.
+// if the mail had been sent by then, its outcome is [Unknown], so allow a mail under way some time before you cancel
+// it.
 func (c *Conn) Send(ctx context.Context, from, to string, mail []byte) error {
 	if err := check(from, to, mail); err != nil {
 		return err
@@ -252,7 +252,8 @@ func (c *Conn) Send(ctx context.Context, from, to string, mail []byte) error {
 	err := c.try(ctx, from, to, mail)
 	var e *Error
 	if reused && c.session == nil && ctx.Err() == nil && errors.As(err, &e) && e.Step == stepMail {
-		// The server had closed the connection while it was idle, or takes no more on it, and has heard nothing of this mail.
+		// The server closed the connection while it was idle, or accepts no more mail on it, and has seen nothing of
+		// this mail.
 		err = c.try(ctx, from, to, mail)
 	}
 	c.pool.note(err)
@@ -272,8 +273,9 @@ func (c *Conn) try(ctx context.Context, from, to string, mail []byte) error {
 	if !errors.As(err, &e) || e.Step == stepCheck {
 		return err
 	}
-	// A reply leaves the connection good for another mail, once this one is dropped (RSET); but 421 announces its end,
-	// after 503 nobody knows where the two sides are, and 452 to MAIL is said of too many mails on one, too.
+	// A reply leaves the connection usable for another mail, once this one is dropped (RSET); but 421 announces its
+	// end, after 503 the two sides disagree on the state of the session, and 452 to MAIL may also mean too many mails
+	// on one connection.
 	over := e.Code == 421 || e.Code == 503 || e.Code == 452 && e.Step == stepMail
 	if e.Code == 0 || over || c.session.reset(ctx) != nil {
 		c.session.close(false)

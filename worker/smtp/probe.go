@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// Report is what a server says of itself.
+// Report is what a server says about itself.
 type Report struct {
 	Addr     string
-	Greeting string // empty: it said nothing
+	Greeting string // empty: none
 
 	TLS         string    // the version, such as TLS 1.3; empty: none
-	Certificate string    // whom it is for
+	Certificate string    // whom it was issued to
 	Issuer      string    // who signed it
-	ExpiresAt   time.Time // when it is good no more
+	ExpiresAt   time.Time // when it expires
 
-	Auth     []string // the mechanisms that it offers now, after TLS
+	Auth     []string // the login mechanisms that it offers now, after TLS
 	LoggedIn bool
 	SMTPUTF8 bool
 	MaxSize  int // of a mail, in bytes; 0: it does not say
 }
 
-// Probe connects, logs in if there is a user, and says good-bye, without sending anything. The report has whatever was
-// found out before an error.
+// Probe connects, logs in if there is a user, and says goodbye, without sending anything. Even with an error, the
+// report has whatever was found out before it.
 func (p *Pool) Probe(ctx context.Context) (Report, error) {
 	s, report, err := p.dial(ctx)
 	if err != nil {

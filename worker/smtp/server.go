@@ -1,7 +1,7 @@
-// Package smtp hands mail to a server: over pooled connections, with a deadline on every step, and with an outcome
-// that says what may be done next.
+// Package smtp hands mail to a server: over pooled connections, with a deadline on every step, and with an outcome that
+// says what may be done next.
 //
-// What a mail says belongs to package mail, and what becomes of a digest after an outcome to the database.
+// What a mail says belongs to package mail, and what becomes of a digest after an outcome is up to the database.
 package smtp
 
 import (
@@ -18,36 +18,36 @@ import (
 	"strings"
 )
 
-// Server is where mail is handed in. [ParseURL] makes one.
+// Server is a server that mail is submitted to. [ParseURL] makes one.
 type Server struct {
 	Host string
 	Port string
 
-	// User and Password log in (RFC 4954), with PLAIN or else LOGIN. No user: no login.
+	// User and Password are for logging in (RFC 4954), with PLAIN or else LOGIN. No user: no login.
 	User     string
 	Password Password
 
 	TLS TLS
 
-	// InsecureAuth has User and Password sent though there is no TLS. Without it that is refused.
+	// InsecureAuth sends User and Password even without TLS. Otherwise that is refused.
 	InsecureAuth bool
 
-	// Rate is how many mails a second the server takes. 0: as many as there are.
+	// Rate is how many mails per second the server takes. 0: unlimited.
 	Rate float64
 }
 
-// TLS is how a connection is protected. The certificate is always checked, against the system's roots; SSL_CERT_FILE
+// TLS is how a connection is protected. The certificate is always verified, against the system's roots; SSL_CERT_FILE
 // and SSL_CERT_DIR name others.
 type TLS string
 
-// The ways there are.
+// The ways to protect a connection.
 const (
-	StartTLS TLS = "starttls" // begins in the clear and must upgrade (RFC 3207)
+	StartTLS TLS = "starttls" // starts in the clear and must upgrade (RFC 3207)
 	Implicit TLS = "implicit" // TLS from the first byte (RFC 8314)
-	None     TLS = "none"     // for a catcher on a desk
+	None     TLS = "none"     // for a mail catcher on a developer's machine
 )
 
-// Password is never printed.
+// Password is a password that is never printed.
 type Password string
 
 const hidden = "(secret)"
@@ -66,14 +66,14 @@ func (s Server) Addr() string { return net.JoinHostPort(s.Host, s.Port) }
 
 const want = "want smtp://user:password@host:587 or smtps://host:465"
 
-// ParseURL reads a server's URL. smtp://host (port 587) begins in the clear and must upgrade to TLS, smtps://host (port
-// 465) is TLS from the start. Special characters in user and password are written as %XX. Parameters:
+// ParseURL parses a server's URL. smtp://host (port 587) starts in the clear and must upgrade to TLS, smtps://host
+// (port 465) is TLS from the start. Special characters in user and password are written as %XX. Parameters:
 //
-//   - tls=none stays in the clear, for a catcher on a desk; smtp:// only.
+//   - tls=none stays in the clear, for a mail catcher on a developer's machine; smtp:// only.
 //   - auth=insecure, with tls=none, sends user and password all the same.
-//   - rate=14, rate=600/m or rate=1000/h is how many mails the server takes in a second, a minute or an hour.
+//   - rate=14, rate=600/m or rate=1000/h is how many mails the server takes per second, minute or hour.
 //
-// The error says what would be right and has nothing of the URL in it.
+// The error says what would be right and contains nothing of the URL.
 func ParseURL(s string) (Server, error) {
 	u, err := url.Parse(s)
 	if err != nil {
@@ -138,7 +138,7 @@ func (s *Server) parameters(query string) error {
 	return nil
 }
 
-// parseRate reads a number of mails per second, minute (/m) or hour (/h).
+// parseRate parses a number of mails per second, minute (/m) or hour (/h).
 func parseRate(s string) (float64, error) {
 	seconds := 1.0
 	if number, ok := strings.CutSuffix(s, "/m"); ok {

@@ -23,12 +23,12 @@ type session struct {
 	conn     *conn
 	client   *smtp.Client
 	timeouts Timeouts
-	utf8     bool        // whether the server takes addresses that are not ASCII (SMTPUTF8)
-	most     int         // bytes of a mail that it takes (SIZE), 0: it does not say
-	idle     *time.Timer // ends it while it is in the pool; nil: it has not been there
+	utf8     bool        // whether the server accepts non-ASCII addresses (SMTPUTF8)
+	most     int         // the largest mail that it takes, in bytes (SIZE); 0: it does not say
+	idle     *time.Timer // ends it while it is idle in the pool; nil: it has not been there
 }
 
-// dial connects and logs in. What it has found out so far comes with an error, too.
+// dial connects and logs in. Even with an error, it reports what it has found out so far.
 func (p *Pool) dial(ctx context.Context) (s *session, report Report, err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeouts.Connect)
 	defer cancel()
@@ -43,14 +43,14 @@ func (p *Pool) dial(ctx context.Context) (s *session, report Report, err error) 
 	step, err := s.open(ctx, p)
 	s.report(&report)
 	if err != nil {
-		_ = s.conn.Close() // the first error is the one to tell
+		_ = s.conn.Close() // the first error is the one to report
 		return nil, report, failure(step, ended(ctx, err))
 	}
 	report.LoggedIn = p.Server.User != ""
 	return s, report, nil
 }
 
-// open returns the step that failed.
+// open sets up the session. It returns the step that failed.
 func (s *session) open(ctx context.Context, p *Pool) (step string, err error) {
 	config := &tls.Config{ServerName: p.Server.Host, RootCAs: p.RootCAs, MinVersion: tls.VersionTLS12}
 	switch p.Server.TLS {
@@ -62,7 +62,7 @@ func (s *session) open(ctx context.Context, p *Pool) (step string, err error) {
 		s.conn.encrypt(encrypted)
 		s.client = smtp.NewClient(s.conn)
 	case StartTLS:
-		// It fails where the server offers no STARTTLS.
+		// It fails if the server does not offer STARTTLS.
 		if s.client, err = smtp.NewClientStartTLS(s.conn, config); err != nil {
 			return s.beforeLogin(stepStartTLS, err), err
 		}
@@ -78,7 +78,7 @@ func (s *session) open(ctx context.Context, p *Pool) (step string, err error) {
 	if err := s.login(p.Server); err != nil {
 		return stepAuth, err
 	}
-	// After RSET the client would have to ask again, and takes a connection that has died for a server that offers nothing.
+	// Asked now: after RSET the client would ask again, and mistake a dead connection for a server that offers nothing.
 	s.utf8, _ = s.client.Extension("SMTPUTF8")
 	s.most, _ = s.client.MaxMessageSize()
 	return "", nil
@@ -144,11 +144,11 @@ func (s *session) send(ctx context.Context, from, to string, mail []byte) error 
 		return nil
 	}
 	if s.conn.readSoFar() == before {
-		// The last write failed, and with it the final dot: it is what is written last.
+		// The last write failed, and with it the final dot, which is written last.
 		return fail(stepBody, err)
 	}
 	if reply := answer(err); reply != nil && reply.Code/100 == 2 {
-		return nil // without a word
+		return nil // without any text
 	}
 	failed := failure(stepReply, ended(ctx, err))
 	if failed.Code == 0 {
@@ -157,7 +157,7 @@ func (s *session) send(ctx context.Context, from, to string, mail []byte) error 
 	return failed
 }
 
-// reset makes the session good for another mail (RFC 5321, section 4.1.1.5).
+// reset makes the session ready for another mail (RFC 5321, section 4.1.1.5).
 func (s *session) reset(ctx context.Context) error {
 	defer s.conn.limit(ctx)()
 	return s.client.Reset()
@@ -169,11 +169,11 @@ func (s *session) close(polite bool) {
 	defer cancel()
 	defer s.conn.limit(ctx)()
 	if !polite || s.client.Quit() != nil {
-		_ = s.client.Close() // it is given up
+		_ = s.client.Close() // abandon it
 	}
 }
 
-// ended prefers why ctx ended to the timeout that this made of it.
+// ended reports why ctx ended rather than the timeout that this caused.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() == nil || answer(err) != nil {
 		return err
@@ -181,10 +181,10 @@ func ended(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 }
 
-// validName is a host name that EHLO takes.
+// validName matches a host name that is valid in EHLO.
 var validName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+$`)
 
-// localName is what EHLO says: a full host name, or else an address literal (RFC 5321, section 4.1.4).
+// localName returns the name for EHLO: a full host name, or else an address literal (RFC 5321, section 4.1.4).
 func (p *Pool) localName(local net.Addr) string {
 	if p.LocalName != "" {
 		return p.LocalName
@@ -203,7 +203,7 @@ func (p *Pool) localName(local net.Addr) string {
 	return "[IPv6:" + ip.String() + "]"
 }
 
-// check is what can be said without the server.
+// check makes the checks that do not need the server.
 func check(from, to string, mail []byte) error {
 	switch {
 	case !address.Plain(from):
@@ -211,7 +211,7 @@ func check(from, to string, mail []byte) error {
 	case !address.Plain(to):
 		return &Error{Outcome: Refused, Step: stepCheck, Text: fmt.Sprintf("%q is not one plain address", to)}
 	}
-	// Servers disagree on what a lone CR or LF is, which is how one mail is made to look like two.
+	// Servers disagree on the meaning of a lone CR or LF, which makes it possible to pass off one mail as two.
 	for line := range bytes.Lines(mail) {
 		text, whole := bytes.CutSuffix(line, []byte("\r\n"))
 		if !whole || len(text) > 998 || bytes.IndexByte(text, '\r') >= 0 || bytes.IndexByte(text, 0) >= 0 || !address.IsASCII(text) {

@@ -14,15 +14,15 @@ begin
       errcode = 'invalid_parameter_value',
       hint = 'Names that start with headway, project_ or user_ are made by headway itself.';
   end if;
-  -- Before its members, as whoever deletes it.
+  -- The project before its members, in the order in which deleting it locks them.
   perform from headway.project p where p.id = open_channel.project_id for key share;
   if not found and open_channel.project_id is not null then
     raise exception 'there is no project %', open_channel.project_id using
       errcode = 'no_data_found',
       hint = 'select id, name from headway.project lists them.';
   end if;
-  -- Whoever is leaving the project has left, or waits and takes what follows along. Writing the rows, rather than locking
-  -- them, also makes who leaves under repeatable read fail.
+  -- Whoever is leaving the project has left, or waits and then also removes the subscriptions made below. Writing the
+  -- rows, rather than locking them, also makes leaving under repeatable read fail.
   update headway.member b
   set joined_at = b.joined_at
   from (
@@ -65,7 +65,7 @@ begin
 end
 $$;
 comment on function headway.open_channel(text, bigint, bigint[]) is
-  'Opens a channel, or adds members to one that is open, and returns its name: select headway.open_channel(''design_review'', 1, array[1, 4]). Errors: invalid_parameter_value, no_data_found, duplicate_object.';
+  'Opens a channel, or adds members to an open one, and returns its name: select headway.open_channel(''design_review'', 1, array[1, 4]). Errors: invalid_parameter_value, no_data_found, duplicate_object.';
 
 create function headway.channel_after_insert() returns trigger
 language plpgsql
@@ -75,7 +75,7 @@ as $$
 declare
   v_name text;
 begin
-  -- Somebody who comes later could not be given it.
+  -- Somebody who is added later could not be given it.
   select n.name into v_name
   from new_rows n
   where n.name ~ '^user_' and not exists (
@@ -96,7 +96,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.channel_after_insert() is 'Keeps the names of people''s channels for them.';
+comment on function headway.channel_after_insert() is 'Reserves the names of people''s channels for those people.';
 
 create trigger channel_after_insert after insert on headway.channel
 referencing new table as new_rows
@@ -111,7 +111,7 @@ declare
   v_free boolean := false;
 begin
   if tg_op = 'DELETE' then
-    -- It goes with its project or its person; another that was opened, while nobody has said anything.
+    -- A channel is deleted with its project or its person; one that was opened may be deleted while it has no messages.
     v_free := case
       when old.project_id is not null and not exists (select from headway.project p where p.id = old.project_id) then true
       when old.name ~ '^user_' then not exists (
@@ -134,7 +134,7 @@ begin
 end
 $$;
 comment on function headway.channel_before_change() is
-  'Keeps a channel, and with it its messages, from being deleted while what it is for is there, and from being renamed or numbered anew.';
+  'Keeps a channel, and with it its messages, from being deleted while what it belongs to exists, and from being renamed or renumbered.';
 
 create trigger channel_before_delete before delete on headway.channel
 for each row execute function headway.channel_before_change();
@@ -149,7 +149,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.channel_after_delete() is 'Deletes the messages of a channel with it.';
+comment on function headway.channel_after_delete() is 'Deletes a channel''s messages with it.';
 
 create trigger channel_before_truncate before truncate on headway.channel
 for each statement execute function headway.channel_before_change();
@@ -182,12 +182,13 @@ begin
       errcode = 'insufficient_privilege',
       hint = 'An end user, who acts where headway.user_id is set, is the sender of what they post.';
   end if;
-  -- Whoever is leaving or being deleted has gone, or waits and sees this message. Before the channel: who waits here keeps
-  -- nobody else from posting.
+  -- Whoever is leaving or being deleted is gone, or waits and then sees this message. Before the channel: whoever waits
+  -- here keeps nobody else from posting.
   perform from headway.subscription s where s.channel = new.channel and s.user_id = new.sender for key share;
   v_subscribed := found;
-  -- This row lock is held until commit: whoever reads seq n has everything below it. Above last_seq are the messages of this
-  -- statement; it is written once they are all there, or each would have to pass the versions of the row before it.
+  -- This row lock is held until commit: whoever reads seq n can read everything below it. Messages above last_seq
+  -- belong to this statement; last_seq is written once they are all there, or each would have to step over the row
+  -- versions left by those before it.
   select coalesce(
     (select m.seq from headway.message m where m.channel = c.name and m.seq > c.last_seq order by m.seq desc limit 1),
     c.last_seq
@@ -197,7 +198,7 @@ begin
   where c.name = new.channel
   for no key update;
   if new.seq is null or new.kind = 'chat' and not v_subscribed then
-    -- To an end user, a channel that is not theirs is not there.
+    -- To end users, a channel that is not theirs does not exist.
     if headway.uid() is not null or new.seq is null then
       raise exception 'there is no channel "%"', new.channel using
         errcode = 'foreign_key_violation',
@@ -217,8 +218,8 @@ end
 $$;
 comment on function headway.message_before_insert() is 'Checks that the sender may post and gives the message its place in the channel.';
 
--- The fold numbers its messages itself, a channel at a time. Triggers fire by name: this one after those of applications, which
--- may post themselves.
+-- The fold numbers its own messages, one channel at a time. Triggers fire in order of name: this one after those of
+-- applications, which may post messages themselves.
 create trigger zz_message_before_insert before insert on headway.message
 for each row when (new.seq is null or new.kind = 'chat') execute function headway.message_before_insert();
 
@@ -237,9 +238,10 @@ begin
     left join headway.channel c on c.name = n.channel
     group by n.channel, c.last_seq
   loop
-    -- Counted already is what the fold posts, and what others post for whom a trigger posts in turn.
+    -- Already counted: what the fold posts, and the messages of a statement for which a trigger has posted others
+    -- since.
     if v_new.through <= v_new.last_seq is not true then
-      -- A number that was not given out would be in the way of whoever is given it.
+      -- A number that was not assigned here would collide with the message that gets it later.
       if v_new.through - v_new.last_seq = (
         select count(*) from headway.message m where m.channel = v_new.channel and m.seq > v_new.last_seq and m.seq <= v_new.through
       ) is not true then
@@ -250,8 +252,8 @@ begin
       update headway.channel c set last_seq = v_new.through where c.name = v_new.channel;
     end if;
     continue when v_new.first_said is null;
-    -- Whoever posts and has read everything else has read their own messages too, up to the first of another. Where the
-    -- cursor is being moved just now, that does.
+    -- A sender who has read everything else has read their own messages too, up to the next one from somebody else. If
+    -- the cursor is being moved at this moment, that move takes care of it.
     update headway.subscription s
     set read_seq = coalesce(
       (
@@ -289,7 +291,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.message_after_insert() is 'Counts the messages of the channel, refuses numbers that were not given out, and notifies each on the channel of its name.';
+comment on function headway.message_after_insert() is 'Advances the channel''s last_seq, refuses numbers that were not assigned here, and notifies each message on the channel of its name.';
 
 create trigger message_after_insert after insert on headway.message
 referencing new table as new_rows
@@ -301,7 +303,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- With its project, a channel goes first and its messages follow.
+  -- When a project is deleted, the channel goes first and its messages follow.
   if tg_op = 'DELETE' and not exists (select from headway.channel c where c.name = old.channel) then
     return old;
   end if;
@@ -310,7 +312,7 @@ begin
     hint = 'They go with their whole project, or their person; headway.forget_user(id) erases a name and leaves what was said.';
 end
 $$;
-comment on function headway.message_before_change() is 'Keeps messages from being changed or deleted, except with their project.';
+comment on function headway.message_before_change() is 'Keeps messages from being changed, and from being deleted except with their project.';
 
 create trigger message_before_change before update or delete on headway.message
 for each row execute function headway.message_before_change();
@@ -355,7 +357,7 @@ begin
     hint = 'Nothing is mailed twice; headway.retry_digest(id) sends a digest again that failed or is held.';
 end
 $$;
-comment on function headway.subscription_before_write() is 'Keeps a person''s two cursors from moving back, and from passing the last message.';
+comment on function headway.subscription_before_write() is 'Keeps a person''s two cursors from moving back and from passing the last message.';
 
 create trigger subscription_before_insert before insert on headway.subscription
 for each row when (new.read_seq > 0 or new.mailed_seq > 0)
@@ -377,7 +379,7 @@ begin
 end
 $$;
 comment on function headway.mute(bigint, text, boolean) is
-  'Keeps a channel out of a person''s mail, or lets it in again with muted => false; returns the new state. Errors: no_data_found.';
+  'Excludes a channel from a person''s mail, or includes it again with muted => false; returns the new state. Errors: no_data_found.';
 
 create function headway.refuse_stranger(user_id bigint, channel text) returns void
 language plpgsql

@@ -6,7 +6,7 @@ as $$
     select from headway.assignment a where a.task_id = is_for.task_id and a.user_id = is_for.user_id
   )
 $$;
-comment on function headway.is_for(bigint, text, bigint) is 'Whether a task of this audience is for this customer of its project.';
+comment on function headway.is_for(bigint, text, bigint) is 'Whether a task with this audience is for this customer of its project.';
 
 create function headway.is_complete(task_id bigint, shared boolean, user_id bigint) returns boolean
 language sql
@@ -27,12 +27,12 @@ create function headway.is_blocked_by(requires_id bigint, shared boolean, audien
 language sql
 stable
 as $$
-  -- An individual task that is not for this customer can never be completed by them, so it does not bind them.
+  -- An individual task that is not for this customer can never be completed by them, so it does not block them.
   select not headway.is_complete(is_blocked_by.requires_id, is_blocked_by.shared, is_blocked_by.user_id)
     and (is_blocked_by.shared or headway.is_for(is_blocked_by.requires_id, is_blocked_by.audience, is_blocked_by.user_id))
 $$;
 comment on function headway.is_blocked_by(bigint, boolean, text, bigint) is
-  'Whether a prerequisite, shared or not and with this audience, still holds up this customer.';
+  'Whether a prerequisite, shared or not and with this audience, still blocks this customer.';
 
 create function headway.completion_after_insert() returns trigger
 language plpgsql
@@ -46,9 +46,9 @@ declare
   v_role text;
   v_blocked_by text;
 begin
-  -- After the row, so that on conflict do nothing leaves no fact, and after the statement, so that
-  -- a bulk load may bring a task and its prerequisite in any order. One look at one table at a time,
-  -- none of them a subquery: most of what a look costs is starting the executor, and that grows with the plan.
+  -- After the row, so that on conflict do nothing leaves no fact, and after the statement, so that a bulk load may
+  -- contain a task and its prerequisite in any order. One table per query and no subqueries: most of the cost of a
+  -- query is starting the executor, which grows with the plan.
   select t.project_id, t.shared, t.audience into v_project_id, v_shared, v_audience from headway.task t where t.id = new.task_id;
 
   perform from headway.project p where p.id = v_project_id and p.archived_at is not null;
@@ -87,14 +87,14 @@ begin
 
   insert into headway.pending_fact (kind, project_id, task_id, user_id, shared, actor_id)
   values ('completed', v_project_id, new.task_id, new.user_id, v_shared, coalesce(new.completed_by, new.user_id));
-  -- What headway.ring() asks first, asked here: calling it would cost this trigger a query more.
+  -- The first check of headway.ring(), repeated here: calling it would cost this trigger another query.
   if not pg_try_advisory_xact_lock_shared(headway.lock_key('doorbell')) then
     perform headway.ring();
   end if;
   return null;
 end
 $$;
-comment on function headway.completion_after_insert() is 'Checks that this person may complete this task now, queues the fact and rings.';
+comment on function headway.completion_after_insert() is 'Checks that this person may complete this task now, queues the fact and wakes the worker.';
 
 create trigger completion_after_insert after insert on headway.completion
 for each row execute function headway.completion_after_insert();
@@ -107,15 +107,16 @@ as $$
 begin
   case tg_op
     when 'DELETE' then
-      -- The fold puts it into a message that every client is told.
+      -- The fold puts it into a message that every client receives.
       if char_length(current_setting('headway.reason', true)) > 10000 then
         raise exception 'the reason has % characters', char_length(current_setting('headway.reason', true)) using
           errcode = 'invalid_parameter_value',
           hint = 'Give one of at most 10000 characters.';
       end if;
-      -- As a completion does by way of its foreign key, so does a reopening wait for a task that becomes a shared one.
+      -- Like a completion through its foreign key, a reopening waits for a transaction that changes whether the task is
+      -- shared.
       perform from headway.task t where t.id in (select o.task_id from old_rows o) order by t.id for key share;
-      -- A deleted task takes its completions with it and has its project recounted itself.
+      -- A deleted task takes its completions with it and queues the recount of its project itself.
       insert into headway.pending_fact (kind, project_id, task_id, user_id, shared, actor_id, reason)
       select 'reopened', t.project_id, t.id, o.user_id, t.shared, headway.actor(),
         nullif(current_setting('headway.reason', true), '')
@@ -138,7 +139,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.completion_after_change() is 'Queues what reopening means for the bars.';
+comment on function headway.completion_after_change() is 'Queues the effect of a reopening on the bars.';
 
 create trigger completion_after_update after update on headway.completion
 referencing old table as old_rows new table as new_rows
@@ -168,7 +169,7 @@ begin
   return v_shared;
 end
 $$;
-comment on function headway.is_shared(bigint) is 'Whether a task is done once for all it is for. Errors: no_data_found.';
+comment on function headway.is_shared(bigint) is 'Whether a task is done once on behalf of everyone it is for. Errors: no_data_found.';
 
 create function headway.complete_task(task_id bigint, user_id bigint, completed_by bigint default null) returns boolean
 language plpgsql
@@ -180,7 +181,7 @@ begin
   if headway.is_complete(complete_task.task_id, v_shared, complete_task.user_id) then
     return false;
   end if;
-  -- A policy would refuse it without saying why. Asked in two steps: where no end user acts, the first takes no query.
+  -- A policy would refuse it without a reason. Asked in two steps: without an end user, the first needs no query.
   if complete_task.completed_by <> headway.uid() then
     raise exception 'person % cannot complete a task in the name of person %', headway.uid(), complete_task.completed_by using
       errcode = 'insufficient_privilege',
@@ -204,7 +205,7 @@ begin
 end
 $$;
 comment on function headway.complete_task(bigint, bigint, bigint) is
-  'Completes a task for a customer; completed_by is whoever ticks it off, by default the end user who acts, or else the customer: select headway.complete_task(3, 2). True: it is complete now; false: it was already. Errors: no_data_found, insufficient_privilege, object_not_in_prerequisite_state.';
+  'Completes a task for a customer; completed_by is whoever ticks it off, by default the acting end user, or else the customer: select headway.complete_task(3, 2). True: it is complete now; false: it already was. Errors: no_data_found, insufficient_privilege, object_not_in_prerequisite_state.';
 
 create function headway.reopen_task(
   task_id bigint,
@@ -225,7 +226,7 @@ begin
       errcode = 'insufficient_privilege',
       hint = 'An end user, who acts where headway.user_id is set, is who reopens it: leave reopened_by out.';
   end if;
-  -- A policy would pass over what somebody else completed, and the task would be said to be open.
+  -- A policy would skip what somebody else completed, and the task would be reported as open.
   if (
     reopen_task.user_id <> headway.uid()
     or v_shared and (
@@ -255,4 +256,4 @@ begin
 end
 $$;
 comment on function headway.reopen_task(bigint, bigint, bigint, text) is
-  'Reopens a task for a customer, a shared one for all, and says who did, by default the end user who acts, or else the customer, and why: select headway.reopen_task(3, 2, 4, ''The logo is missing''). A reason has at most 10000 characters. True: it is open now; false: it was already. Errors: no_data_found, insufficient_privilege, invalid_parameter_value.';
+  'Reopens a task for a customer, or a shared one for all, and records who did, by default the acting end user, or else the customer, and why: select headway.reopen_task(3, 2, 4, ''The logo is missing''). A reason has at most 10000 characters. True: it is open now; false: it already was. Errors: no_data_found, insufficient_privilege, invalid_parameter_value.';

@@ -11,7 +11,7 @@ exception
 end
 $$;
 comment on function headway.known_time_zone(text) is
-  'The time zone, or UTC if PostgreSQL does not know it: whose name was right when it was written may be gone with the next version of the time zone data.';
+  'The time zone, or UTC if PostgreSQL does not know it: a name that was valid when written may be missing from a later version of the time zone data.';
 
 create function headway.is_between(clock time, quiet_from time, quiet_until time) returns boolean
 language sql
@@ -26,32 +26,32 @@ as $$
   end
 $$;
 comment on function headway.is_between(time, time, time) is
-  'Whether a clock shows a time from quiet_from up to but not including quiet_until, over midnight if need be.';
+  'Whether a clock time lies between quiet_from (inclusive) and quiet_until (exclusive), across midnight if need be.';
 
 create function headway.is_quiet(quiet_from time, quiet_until time, time_zone text, at timestamptz) returns boolean
 language sql
 stable
 as $$
-  -- By the clock on the wall, so a change to or from daylight-saving time moves with it.
+  -- By the local clock, so quiet hours follow a change to or from daylight-saving time.
   select headway.is_between(
     (is_quiet.at at time zone headway.known_time_zone(is_quiet.time_zone))::time, is_quiet.quiet_from, is_quiet.quiet_until
   )
 $$;
 comment on function headway.is_quiet(time, time, text, timestamptz) is
-  'Whether a moment lies within quiet hours by the clock of the time zone.';
+  'Whether a moment lies within quiet hours by the local clock of the time zone.';
 
 create function headway.quiet_end(quiet_from time, quiet_until time, time_zone text, at timestamptz) returns timestamptz
 language sql
 stable
 as $$
   select min(c.at)
-  from (select headway.known_time_zone(quiet_end.time_zone) as name offset 0) z -- asked once, not for every candidate
+  from (select headway.known_time_zone(quiet_end.time_zone) as name offset 0) z -- looked up once, not for every candidate
   cross join (
     select quiet_end.at
     union all
-    -- Clocks change on a quarter of an hour, and quiet hours end some minutes after one. A change may jump over that
-    -- end, or back to before the beginning, so every candidate is asked. It may also jump over all of a short time
-    -- between two quiet hours, so two days are looked at.
+    -- Clocks change on a quarter of an hour, and quiet hours end some minutes after one. A change may skip that end, or
+    -- go back to before the start, so every candidate is checked. It may also skip the whole of a short time between
+    -- two quiet hours, so two days are searched.
     select q.at + m.past
     from generate_series(
       date_bin('15 minutes', quiet_end.at, 'epoch'), quiet_end.at + interval '50 hours', interval '15 minutes'
@@ -64,7 +64,7 @@ as $$
     and not headway.is_between((c.at at time zone z.name)::time, quiet_end.quiet_from, quiet_end.quiet_until)
 $$;
 comment on function headway.quiet_end(time, time, text, timestamptz) is
-  'The first moment, from at on, that does not lie within quiet hours.';
+  'The first moment, at or after at, that does not lie within quiet hours.';
 
 create function headway.id_in(data jsonb, key text) returns bigint
 language sql
@@ -73,7 +73,7 @@ as $$
   select case when id_in.data ->> id_in.key ~ '^[0-9]{1,18}$' then (id_in.data ->> id_in.key)::bigint end
 $$;
 comment on function headway.id_in(jsonb, text) is
-  'The id under this key of a message''s data; null where there is none. Data may be anything: applications write it too.';
+  'The id under this key in a message''s data; null if there is none. Data may be anything: applications write it too.';
 
 create view headway.unmailed with (security_invoker) as
 select s.user_id, s.channel, o.seq as from_seq, c.last_seq as through_seq, o.sent_at as oldest_at
@@ -87,7 +87,7 @@ cross join lateral (
     and not exists (
       select from headway.seen e where e.channel = s.channel and e.user_id = s.user_id and e.seq = m.seq
     )
-    -- As headway.digest_message has it: what a mail would not show makes none due.
+    -- As in headway.digest_message: what a mail would not show does not make one due.
     and (
       m.kind = 'chat' or c.project_id is not null or headway.id_in(m.data, 'project_id') is null
       or exists (
@@ -99,20 +99,20 @@ cross join lateral (
 ) o
 where not s.muted;
 comment on view headway.unmailed is
-  'Per person and channel that is not muted, what is neither read nor in a digest and could be in one: from the first such message to the newest.';
+  'Per person and channel that is not muted, what is unread, not in a digest and could be in one: from the first such message to the newest.';
 
 create view headway.mail_preference with (security_invoker) as
 select u.id as user_id,
   coalesce(u.digest_after, (select headway.setting('digest_after')::interval)) as digest_after,
   (
-    -- One that was sent late reached the person late, and of one whose end nobody knows they may have it.
+    -- A digest that was sent late reached the person late, and one with an unknown outcome may have reached them.
     select max(greatest(d.created_at, d.sent_at))
     from headway.digest d
     where d.user_id = u.id and (d.state not in ('read_before_sending', 'cancelled') or d.unknown_at is not null)
   ) + (select headway.setting('digest_min_gap')::interval) as not_before,
   u.email is not null and u.mail_suspended_at is null as takes_mail
 from headway.appuser u;
-comment on view headway.mail_preference is 'Per person, how long things may stay unread, the earliest time for the next digest (null: any) and whether there is an address to send it to.';
+comment on view headway.mail_preference is 'Per person, how long messages may stay unread, the earliest time for the next digest (null: any) and whether there is an address to mail.';
 
 create function headway.due_digests(at timestamptz default now())
 returns table (user_id bigint, fullname text, oldest_at timestamptz, due_at timestamptz)
@@ -124,10 +124,10 @@ as $$
   from headway.appuser u
   join headway.mail_preference p on p.user_id = u.id
   cross join lateral (select min(n.oldest_at) as oldest_at from headway.unmailed n where n.user_id = u.id) n
-  -- One pass over all subscriptions leaves those few that have waited long enough: what is unread is no older than
-  -- the message right after the cursor, and all who are caught up with each other share that one look. One's own,
-  -- or one from a clock that was ahead, says nothing of what comes after it. Only of these is it worth while to find
-  -- out what is really unread.
+  -- One pass over all subscriptions narrows these down to the few that have waited long enough: unread messages are no
+  -- older than the message right after the cursor, and everyone whose cursor is at the same place shares that one
+  -- lookup. If that message is the person's own, or has a time in the future, it says nothing about those after it.
+  -- Only for these is it worthwhile to find out what is really unread.
   where u.id = any (array(
       select s.user_id
       from headway.subscription s
@@ -142,7 +142,7 @@ as $$
       where not s.muted
         and (
           m.sender = s.user_id or m.sent_at > now()
-          -- Nobody is less patient than this; nine tenths of it, since one month is not as long as another.
+          -- Nobody has a shorter delay than this; nine tenths of it, since months differ in length.
           or m.sent_at + (
             select 0.9 * least(min(i.digest_after), headway.setting('digest_after')::interval) from headway.appuser i
           ) <= due_digests.at
@@ -156,7 +156,7 @@ as $$
     and not exists (select from headway.digest d where d.user_id = u.id and d.state in ('reserved', 'sending'))
 $$;
 comment on function headway.due_digests(timestamptz) is
-  'Who would get a digest at a moment, by what is unread now; due_at is when the delay has passed, whatever gap and quiet hours add to that, of which headway.explain_digest() tells: select * from headway.due_digests(); select * from headway.due_digests(now() + interval ''3 hours'').';
+  'Who would get a digest at a given moment, by what is unread now; due_at is when the delay has passed, not counting the minimum gap and quiet hours, which headway.explain_digest() takes into account: select * from headway.due_digests(); select * from headway.due_digests(now() + interval ''3 hours'').';
 
 create function headway.reserve(user_ids bigint[], by_hand boolean default false) returns integer
 language sql
@@ -175,14 +175,14 @@ as $$
       join headway.channel c on c.name = s.channel
       join headway.appuser u on u.id = s.user_id
       order by s.user_id, s.channel
-      -- Nobody waits for a cursor that is being moved, for a channel that is being deleted or a person who is being
-      -- changed, as one who is forgotten, and nobody who does that ever waits for somebody who waits here.
+      -- This never waits for a cursor that is being moved, a channel that is being deleted or a person who is being
+      -- changed, for example forgotten; and whoever does those things never waits for anyone who waits here.
       for no key update of s skip locked
       for key share of c skip locked
       for share of u skip locked
     ),
     item as (
-      -- All that a person has or nothing: the rest alone may not have waited long enough.
+      -- All of a person's messages or none: the rest alone may not have waited long enough.
       select w.user_id, w.channel, w.from_seq, w.through_seq
       from wanted w
       where w.user_id not in (
@@ -211,7 +211,7 @@ as $$
   select count(*)::integer from digest
 $$;
 comment on function headway.reserve(bigint[], boolean) is
-  'Writes a digest of everything unread and unmailed for each of these people and returns how many; whoever is being changed just now, or has a cursor that is being moved, is left for the next time. The caller holds the lock that keeps reservations apart.';
+  'Writes a digest of everything unread and unmailed for each of these people and returns how many; anyone who is being changed at the moment, or whose cursor is being moved, is left for the next time. The caller holds the lock that serializes reservations.';
 
 create function headway.reserve_digests(max_digests integer default 1000) returns integer
 language plpgsql
@@ -219,7 +219,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- One reservation at a time: the next one must see what this one has taken.
+  -- One reservation at a time: the next must see what this one has taken.
   perform pg_advisory_xact_lock(headway.lock_key('reserve'));
   return headway.reserve(array(
     select d.user_id from headway.due_digests() d order by d.due_at, d.user_id limit reserve_digests.max_digests
@@ -227,7 +227,7 @@ begin
 end
 $$;
 comment on function headway.reserve_digests(integer) is
-  'Reserves digests for those who are due now, the longest waiting first, and returns how many. Nothing is sent yet; what is reserved is in no other digest. max_digests bounds a batch.';
+  'Reserves digests for those who are due now, the longest waiting first, and returns how many. Nothing is sent yet; reserved messages are in no other digest. max_digests limits a batch.';
 
 create function headway.reserve_digest(user_id bigint) returns bigint
 language plpgsql
@@ -259,7 +259,7 @@ begin
 end
 $$;
 comment on function headway.reserve_digest(bigint) is
-  'Reserves a digest for one person now, whatever the delay, the gap and the quiet hours say, and returns its id; the next run of a worker sends it. For trying mail by hand: select headway.reserve_digest(2). Errors: object_not_in_prerequisite_state, no_data_found, lock_not_available.';
+  'Reserves a digest for one person now, regardless of the delay, the gap and quiet hours, and returns its id; the next run of a worker sends it. For trying out mail: select headway.reserve_digest(2). Errors: object_not_in_prerequisite_state, no_data_found, lock_not_available.';
 
 create function headway.retry_digest(digest_id bigint) returns boolean
 language plpgsql
@@ -269,7 +269,8 @@ as $$
 begin
   update headway.digest d
   set state = 'reserved', attempts = 0, next_attempt_at = now(), claimed_by = null, lease_until = null, error = null,
-    -- What a server may have taken is sent again as it was; what it refused is made anew, for the address of today.
+    -- A mail that a server may have taken is sent again unchanged; a refused one is rendered again, for the current
+    -- address.
     mail = case when d.unknown_at is not null then d.mail end,
     recipient = case when d.unknown_at is not null then d.recipient end
   where d.id = retry_digest.digest_id and d.state in ('failed', 'held', 'cancelled');
@@ -284,7 +285,7 @@ begin
 end
 $$;
 comment on function headway.retry_digest(bigint) is
-  'Has a digest that failed, is held or was cancelled tried again, without what was read meanwhile. True: it will be, unless the person gets no mail any more; false: it was in no such state. Errors: no_data_found.';
+  'Queues a digest that failed, is held or was cancelled to be sent again, without what was read in the meantime. True: it will be, unless the person no longer takes mail; false: it was in no such state. Errors: no_data_found.';
 
 create function headway.resume_mail(user_id bigint) returns boolean
 language plpgsql
@@ -301,7 +302,7 @@ begin
 end
 $$;
 comment on function headway.resume_mail(bigint) is
-  'Lifts the suspension of a person''s address. True: it was suspended. What was in a failed digest stays there: headway.retry_digest(id). Errors: no_data_found.';
+  'Lifts the suspension of a person''s address. True: it was suspended. Messages in a failed digest stay there: headway.retry_digest(id). Errors: no_data_found.';
 
 create function headway.unsubscribe(token uuid) returns boolean
 language plpgsql
@@ -311,14 +312,14 @@ as $$
 begin
   update headway.appuser u
   set mail_suspended_at = coalesce(u.mail_suspended_at, now()),
-    -- Also in place of what a server once said: whoever would lift that should know.
+    -- Even in place of what a server once said: whoever considers lifting the suspension should know.
     mail_suspended_reason = 'unsubscribed by the link in a digest'
   where u.id = (select d.user_id from headway.digest d where d.token = unsubscribe.token);
   return found;
 end
 $$;
 comment on function headway.unsubscribe(uuid) is
-  'Stops the digests of whoever got the one with this token (RFC 8058). True: there is such a digest; calling it again changes nothing.';
+  'Stops the digests of the recipient of the one with this token (RFC 8058). True: there is such a digest; calling it again changes nothing.';
 
 create function headway.prune_digests() returns bigint
 language sql
@@ -329,7 +330,7 @@ as $$
   delete from headway.digest_run r where r.finished_at < now() - headway.setting('digest_keep')::interval;
   with pruned as (
     delete from headway.digest d
-    -- The next one keeps its distance from the last, which has to be there for that.
+    -- The next digest keeps its distance from the last one, which must still be there for that.
     where coalesce(d.sent_at, d.created_at)
         < now() - greatest(headway.setting('digest_keep')::interval, headway.setting('digest_min_gap')::interval)
       and d.state in ('sent', 'read_before_sending', 'failed', 'cancelled')
@@ -348,4 +349,4 @@ as $$
   insert into headway.digest_run (slot) values (digest_run_finished.slot) on conflict do nothing
 $$;
 comment on function headway.digest_run_finished(timestamptz) is
-  'Records that the digests due at a time of the schedule have been reserved; several workers may say so.';
+  'Records that the digests due at a scheduled time have been reserved; several workers may record the same time.';

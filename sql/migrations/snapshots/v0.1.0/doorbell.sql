@@ -2,7 +2,7 @@ create function headway.lock_key(purpose text) returns bigint
 language sql
 immutable
 as $$
-  -- The word "headway" in ASCII and one more byte, so that nobody else's advisory locks meet ours.
+  -- The word "headway" in ASCII plus one byte, so that our advisory locks do not collide with anyone else's.
   select case lock_key.purpose
     when 'doorbell' then x'6865616477617901'::bigint
     when 'fold' then x'6865616477617902'::bigint
@@ -19,8 +19,8 @@ language plpgsql
 volatile
 as $$
 begin
-  -- The worker holds this key exclusively only while it sleeps. Whoever gets it shared holds it
-  -- until their commit is visible, and the worker looks once more before it sleeps.
+  -- The worker holds this key exclusively only while it sleeps. Whoever gets it in shared mode holds it until their
+  -- commit is visible, and the worker checks once more before it sleeps.
   if not pg_try_advisory_xact_lock_shared(headway.lock_key('doorbell')) then
     if headway.notify_mode() <> 'off' then
       perform pg_notify('headway_doorbell', '');
@@ -29,7 +29,7 @@ begin
 end
 $$;
 comment on function headway.ring() is
-  'Wakes the worker at commit, if it sleeps. Called by every trigger that queues a fact, after the fact is written.';
+  'Wakes the worker at commit if it is asleep. Called by every trigger that queues a fact, after the fact is written.';
 
 create function headway.recompute_together(facts bigint) returns void
 language plpgsql
@@ -42,7 +42,7 @@ begin
     from (
       select w.project_id, count(w.user_id) as people, count(*) as waiting from headway.pending_recompute w group by w.project_id
     ) g
-    -- Not where that waits already. No more of the members are counted than it takes to know.
+    -- Not if a recount of the project is already queued. Members are counted only up to the number that decides.
     where g.people = g.waiting and g.people > 100 and g.people * 10 > (
       select count(*) from (select from headway.member m where m.project_id = g.project_id limit g.people * 10) m
     );
@@ -50,14 +50,14 @@ begin
 end
 $$;
 comment on function headway.recompute_together(bigint) is
-  'After a statement that queued so many facts: where more than 100 people of a project wait to be recounted, and more than a tenth of it, has the project recounted, which is less work than one after the other.';
+  'After a statement that queued this many facts: in each project where more than 100 people, and more than a tenth of its members, wait to be recounted, queues a recount of the whole project, which is less work than recounting them one by one.';
 
 create function headway.recompute_everything() returns void
 language plpgsql
 volatile
 as $$
 begin
-  -- TRUNCATE takes the rows of everybody, also of projects that an older snapshot does not show.
+  -- TRUNCATE removes everybody's rows, including those of projects that an older snapshot does not show.
   if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
     raise exception 'truncate is refused in a % transaction', current_setting('transaction_isolation') using
       errcode = 'feature_not_supported',
@@ -68,4 +68,4 @@ begin
   perform headway.ring();
 end
 $$;
-comment on function headway.recompute_everything() is 'Has every project recounted by the next folds.';
+comment on function headway.recompute_everything() is 'Makes the next folds recount every project.';

@@ -12,7 +12,7 @@ as $$
   from (select (why_no_mail.person).*) u
 $$;
 comment on function headway.why_no_mail(headway.appuser) is
-  'Says in words why a person gets no mail whatever there is, and what to do; times are in their time zone. Null: they do.';
+  'Explains in words why a person gets no mail at all, and what to do about it; times are in their time zone. Null: they do get mail.';
 
 create function headway.describe_digest(digest headway.digest, person headway.appuser) returns text
 language sql
@@ -48,7 +48,7 @@ as $$
   ) g (next_attempt_at, goes_out_at)
 $$;
 comment on function headway.describe_digest(headway.digest, headway.appuser) is
-  'Says in words what became of a person''s digest, or when it will go out; times are in their time zone.';
+  'Explains in words what became of a person''s digest, or when it will be sent; times are in their time zone.';
 
 create function headway.explain_digest(user_id bigint)
 returns table (channel text, unread integer, explanation text)
@@ -80,14 +80,14 @@ begin
   order by d.id desc
   limit 1;
 
-  -- What keeps this person from getting anything now, whatever the channel.
+  -- What keeps this person from getting any mail now, whatever the channel.
   v_nothing := 'no mail: ' || headway.why_no_mail(v_user);
   v_person := case
     when v_nothing is not null then v_nothing
     when v_digest.id is not null then 'waits until ' || headway.describe_digest(v_digest, v_user) || ', is done'
   end;
 
-  -- The oldest message of all decides when, and takes along whatever else there is.
+  -- The oldest message of all decides when, and all the others go with it.
   select n.* into v_oldest from headway.unmailed n where n.user_id = v_user.id order by n.oldest_at, n.channel limit 1;
   v_due_at := greatest(v_oldest.oldest_at + v_preference.digest_after, v_preference.not_before);
   v_at := headway.quiet_end(v_user.quiet_from, v_user.quiet_until, v_zone, greatest(v_due_at, now()));
@@ -130,7 +130,7 @@ begin
     from headway.digest_item i
     join headway.digest d on d.id = i.digest_id
     where i.channel = s.channel and d.user_id = s.user_id
-    -- First what somebody has to try again.
+    -- First the ones that somebody has to retry.
     order by d.state in ('failed', 'held', 'cancelled') and i.through_seq > s.read_seq desc, d.id desc
     limit 1
   ) m on true
@@ -139,4 +139,4 @@ begin
 end
 $$;
 comment on function headway.explain_digest(bigint) is
-  'Says in words, per channel, why a digest was sent, was not, or when it will be; times are in the person''s time zone. select * from headway.explain_digest(2). Errors: no_data_found.';
+  'Explains in words, per channel, why a digest was sent, was not, or when it will be; times are in the person''s time zone. select * from headway.explain_digest(2). Errors: no_data_found.';

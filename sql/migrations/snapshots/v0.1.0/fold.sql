@@ -2,8 +2,8 @@ create function headway.fold(max_facts integer default 1000) returns integer
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
--- To plan this takes longer than to run it, and the plan that follows the indexes is right for any number
--- of facts, also if it was made when the tables were small.
+-- Planning takes longer than running, and the plan that uses the indexes is right for any number of facts, even if it
+-- was made when the tables were small.
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set jit = off
@@ -26,11 +26,11 @@ begin
       errcode = 'invalid_parameter_value',
       hint = 'Give a number from 1 on, or leave it out.';
   end if;
-  -- Folds never overlap: nobody else writes the progress tables.
+  -- Folds never overlap: nothing else writes the progress tables.
   perform pg_advisory_xact_lock(headway.lock_key('fold'));
 
-  -- Choose what to fold. A project whose rows somebody else holds (who is deleting it, or posting to
-  -- its staff channel in a long transaction) waits in the queue rather than hold up all the others.
+  -- Choose what to fold. A project whose rows are locked by others (one deleting it, or posting to its staff channel in
+  -- a long transaction) waits in the queue rather than hold up all the others.
   loop
     select array_agg(f.project_id), array_agg(f.task_id)
     into v_projects, v_tasks
@@ -47,7 +47,7 @@ begin
     into v_seen, v_gone
     from (select distinct p.id from unnest(v_projects) p (id)) p;
     if v_gone is not null then
-      -- Facts of a project that is gone have nobody to tell.
+      -- Facts of a deleted project concern nobody.
       delete from headway.pending_fact f
       where f.project_id = any (v_gone) and not exists (select from headway.project p where p.id = f.project_id);
     end if;
@@ -65,8 +65,8 @@ begin
       v_busy := v_busy || v_seen;
       continue;
     end if;
-    -- Where something has to be counted anew, all of the project's facts are consumed with it; of the
-    -- others, all the facts of a task or none: its worth depends on every change since the last fold.
+    -- Where something must be recounted, all of the project's facts are consumed with it; of the other facts, all those
+    -- of a task or none: what they are worth depends on every change since the last fold.
     select coalesce(array_agg(distinct w.project_id), '{}')
     into v_recount
     from headway.pending_recompute w
@@ -75,7 +75,7 @@ begin
     into v_tasks
     from unnest(v_projects, v_tasks) f (project_id, task_id)
     where f.project_id = any (v_free) and f.task_id is not null;
-    -- Projects that have something to tell a person whose own channel somebody holds wait, too.
+    -- Projects with something to post to a person's own channel also wait if somebody has that channel locked.
     with
       told as (
         select f.project_id, 'user_' || f.user_id as channel
@@ -98,7 +98,7 @@ begin
         order by c.name
         for no key update skip locked
       )
-    -- Not in: of few, of which a plan for an empty queue thinks, not exists may compare each with each.
+    -- Not in: with a plan made for an empty queue, not exists may compare each row with every other.
     select array_agg(distinct t.project_id)
     into v_held
     from told t
@@ -113,8 +113,8 @@ begin
     begin
       select c.consumed, c.facts into v_consumed, v_facts from headway.consume(v_recount, v_tasks) c;
       v_counted := true;
-      -- What came after the look may have something to tell in a channel that somebody holds: all is taken back, and looked
-      -- at anew, rather than that everybody waits.
+      -- A fact that arrived after the check may have something to post to a channel that somebody has locked:
+      -- everything is then rolled back and checked again, rather than making everybody wait.
       perform from headway.channel c
       where c.name in (select 'user_' || f.user_id from unnest(v_facts) f where f.kind in ('assigned', 'reopened'))
       for no key update nowait;
@@ -131,7 +131,7 @@ begin
 end
 $$;
 comment on function headway.fold(integer) is
-  'Folds waiting facts into the progress tables, posts their activity messages and notifies; returns how many it consumed, 0 when there is nothing it can fold now. max_facts bounds a batch, except where a project has to be counted anew. What the worker does all day: select headway.fold().';
+  'Folds queued facts into the progress tables, posts their activity messages and notifies; returns how many it consumed, 0 if there is nothing it can fold now. max_facts limits a batch, except where a project has to be recounted. What the worker does all day: select headway.fold().';
 
 create function headway.consume(recount bigint[], tasks bigint[], out consumed integer, out facts headway.pending_fact[])
 language plpgsql
@@ -142,12 +142,12 @@ declare
   v_notified bigint;
 begin
   if consume.recount <> '{}' then
-    -- A recount may read all of a project: a plan made for it pays.
+    -- A recount may read a whole project: planning for it pays off.
     perform set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'on', true);
   end if;
 
-  -- One statement, hence one snapshot: what is deleted from the queue, what it is worth and the
-  -- truth that is counted belong together, whatever commits meanwhile.
+  -- One statement, hence one snapshot: the facts deleted from the queue, what they are worth and the tables that are
+  -- counted belong together, whatever commits in the meantime.
   with
     waits as (
       select w.project_id from headway.pending_recompute w
@@ -185,7 +185,8 @@ begin
         from (
           select d.project_id, d.user_id, d.done, d.total from delta d
           union all
-          -- Whoever joins or leaves with nothing done moves no bar, and is news to whoever has a list of them.
+          -- Someone who joins or leaves with nothing done moves no bar, but is news to whoever displays a list of
+          -- customers.
           select (c.fact).project_id, (c.fact).user_id, 0, 0
           from consumed c
           where (c.fact).kind = 'recompute' and (c.fact).user_id is not null
@@ -206,9 +207,9 @@ begin
       returning p.project_id, p.user_id, p.done, p.total
     ),
     customers as (
-      -- More than 200 do not fit a notification, which then goes out without them: they are cut off before each is
-      -- described. Only a customer has a part of their own that is more than nothing; whoever has none may have left,
-      -- which is asked of each, and of nobody else, by a subquery that cannot be asked of all members at once.
+      -- More than 200 do not fit into a notification, which then goes out without them: they are cut off before each
+      -- one is rendered. Only a customer has a personal part above zero; anyone with none may have left, which is
+      -- checked for each of them, and for nobody else, by a subquery that cannot be evaluated for all members at once.
       select n.project_id, array_to_json(array_agg(g order by n.user_id)) as customers
       from (
         select p.project_id, p.user_id, p.done, p.total,
@@ -248,7 +249,7 @@ begin
   from (
     select c.fact from consumed c where (c.fact).kind <> 'assigned' or (c.fact).user_id is not null
     union all
-    -- A task that has become one for some is news to each of them.
+    -- A task that becomes assigned is news to each person it is assigned to.
     select jsonb_populate_record(c.fact, jsonb_build_object('user_id', a.user_id))
     from consumed c
     join headway.assignment a on a.task_id = (c.fact).task_id
@@ -261,7 +262,7 @@ begin
 end
 $$;
 comment on function headway.consume(bigint[], bigint[]) is
-  'Folds everything that waits of these projects, which are counted anew, and what waits of these tasks in other projects, notifies of the progress, and returns how many facts that were and what they say. For headway.fold(), which holds the locks.';
+  'Folds everything queued in the projects to recount, and everything queued for the given tasks in other projects, notifies of the progress, and returns the number of facts consumed and the facts to post. For headway.fold(), which holds the locks.';
 
 create function headway.post_activity(facts headway.pending_fact[]) returns void
 language plpgsql
@@ -270,14 +271,14 @@ as $$
 begin
   with
     later as (
-      -- By task and person, the last completion among these facts.
+      -- The last completion among these facts, by task and person.
       select coalesce(jsonb_object_agg(f.task_id || ' ' || f.user_id, f.id order by f.id), '{}') as ids
       from unnest(post_activity.facts) f
       where f.kind = 'completed'
     ),
     waiting as (
-      -- And those that are still in the queue. Asked for where it is looked at, and that once: of each by itself, it would pass
-      -- all that were just consumed.
+      -- And those still in the queue. Evaluated only where needed, and once: checking each one separately would scan
+      -- past all the facts just consumed.
       select coalesce(jsonb_object_agg(p.task_id || ' ' || p.user_id, true), '{}') as ids
       from headway.pending_fact p
       where p.kind = 'completed' and p.task_id = any (array(select f.task_id from unnest(post_activity.facts) f))
@@ -294,12 +295,12 @@ begin
         from unnest(post_activity.facts) f
       ) f
       join headway.task t on t.id = f.task_id and t.project_id = f.project_id
-      -- Whoever did it may be gone, or have been a number that somebody made up. Whoever is being deleted waits for this.
+      -- The actor may be gone, or a number that somebody made up. Deleting a person waits for this.
       left join headway.appuser u on u.id = f.actor_id
       cross join lateral (
         select 'project_' || f.project_id || '_staff' as channel
         where f.kind = 'completed'
-          -- A shared task is completed once; whoever comes second, as the facts are told, changes nothing.
+          -- A shared task is completed once; in the order of the facts, whoever comes second changes nothing.
           and not (t.shared and exists (
             select from headway.completion c
             where c.task_id = f.task_id and c.user_id <> f.user_id
@@ -309,15 +310,15 @@ begin
         union all
         select r.channel
         from (
-          -- Where several people had completed a shared task, the last of their rows to go tells the staff.
+          -- Where several people had completed a shared task, the last of their rows to be deleted tells the staff.
           select 'project_' || f.project_id || '_staff' as channel
           where not t.shared or f.next_kind is distinct from 'reopened'
           union all
           select 'user_' || f.user_id where f.actor_id is distinct from f.user_id
         ) r
         where f.kind = 'reopened'
-          -- While somebody's completion stands, a shared task is not open; one that came later, among
-          -- these facts or still in the queue, does not count.
+          -- While anyone's completion stands, a shared task is not open; a later completion, among these facts or still
+          -- in the queue, does not count.
           and not (t.shared and exists (
             select from headway.completion c
             where c.task_id = f.task_id
@@ -325,11 +326,11 @@ begin
               and not (select w.ids from waiting w) ? (c.task_id || ' ' || c.user_id)
           ))
         union all
-        -- Whether they are a customer is asked of nobody else: the planner would ask that first.
+        -- The case keeps the planner from checking first, for everyone, whether they are a customer.
         select 'user_' || f.user_id
         where case
           when f.kind = 'assigned' and t.audience = 'assigned'
-            -- Also where both happened at once, to the task and to the person, they are told once.
+            -- If the task became assigned and the person was assigned to it at the same time, they are told only once.
             and ((select a.ids from assigned a) -> (f.task_id || ' ' || f.user_id))::bigint = f.id
           then exists (
             select from headway.member m
@@ -363,4 +364,4 @@ begin
 end
 $$;
 comment on function headway.post_activity(headway.pending_fact[]) is
-  'Posts what the folded facts have to tell: completions and reopenings to the staff, assignments and reopenings to whom they concern.';
+  'Posts the activity in the folded facts: completions and reopenings to the staff, assignments and reopenings to the people concerned.';

@@ -1,4 +1,4 @@
--- What the gateway needs beyond what everybody reads: who comes and goes, and tickets.
+-- What the gateway needs beyond what everybody reads: changes of subscriptions, and tickets.
 
 create function headway.subscription_after_change() returns trigger
 language plpgsql
@@ -18,7 +18,7 @@ begin
       from (
         select r.channel, r.user_id, (row_number() over (partition by r.channel order by r.user_id) - 1) / 200 as batch
         from changed_rows r
-        -- Nobody waits for the channels that come with a person.
+        -- No client is waiting for the channels that come with a new person.
         where tg_op = 'DELETE' or r.channel not in ('broadcast', 'user_' || r.user_id)
       ) c
       group by c.channel, c.batch
@@ -28,7 +28,7 @@ begin
 end
 $$;
 comment on function headway.subscription_after_change() is
-  'Notifies who was subscribed to a channel, or is no longer: {"kind": "unsubscribed", "channel": "project_1", "user_ids": [2]}.';
+  'Notifies that people were subscribed to a channel or unsubscribed from it: {"kind": "unsubscribed", "channel": "project_1", "user_ids": [2]}.';
 
 create trigger subscription_after_insert after insert on headway.subscription
 referencing new table as changed_rows
@@ -59,7 +59,7 @@ begin
 end
 $$;
 comment on function headway.issue_ticket(bigint, timestamptz) is
-  'Makes a ticket for a person whose token expires then; what is older than a minute goes. Errors: invalid_authorization_specification.';
+  'Makes a ticket for a person whose token expires at that time; deletes tickets older than a minute. Errors: invalid_authorization_specification.';
 
 create function headway.redeem_ticket(id uuid) returns table (user_id bigint, expires_at timestamptz)
 language sql
@@ -71,4 +71,4 @@ as $$
   where t.id = redeem_ticket.id and t.issued_at > now() - interval '30 seconds'
   returning t.user_id, t.expires_at
 $$;
-comment on function headway.redeem_ticket(uuid) is 'Says whom a ticket is for, once. No row: it was used, is older than half a minute, or never was.';
+comment on function headway.redeem_ticket(uuid) is 'Returns, once, whom a ticket is for. No row: it was used, is older than half a minute, or never existed.';

@@ -1,8 +1,8 @@
--- Who may call what, and read which view. Nothing is for PUBLIC; what only triggers and functions with security definer
--- call is for nobody.
+-- Who may call which function and read which view. Nothing is granted to PUBLIC; functions called only by triggers and
+-- by security definer functions are granted to nobody.
 revoke execute on all functions in schema headway from public;
 
--- Whom it is about is decided by the policies on the tables below; these read and write as whoever calls them.
+-- The policies on the underlying tables decide which people these may concern; they read and write as their caller.
 grant execute on function headway.check_identity()
 to headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 
@@ -64,7 +64,7 @@ grant execute on function
   headway.resume_mail(bigint)
 to headway_app, headway_admin;
 
--- The worker: fold, send, say that it is alive.
+-- The worker: fold, send, report that it is alive.
 grant execute on function
   headway.fold(integer),
   headway.notify_mode(),

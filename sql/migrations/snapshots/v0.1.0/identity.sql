@@ -2,35 +2,35 @@ create function headway.check_identity() returns void
 language plpgsql
 as $$
 begin
-  -- Whoever is more than an end user needs no identity.
+  -- Anyone who is more than an end user needs no identity.
   if headway.uid() is null and pg_catalog.pg_has_role('headway_user', 'usage') and not pg_catalog.pg_has_role('headway_app', 'usage') then
     perform headway.identity();
   end if;
 end
 $$;
 comment on function headway.check_identity() is
-  'Refuses an end user who has not said who they are. Errors: invalid_authorization_specification.';
+  'Refuses an end user without an identity. Errors: invalid_authorization_specification.';
 
 create function headway.actor() returns bigint
 language sql
 stable
 as $$
-  -- An end user acts for nobody else.
+  -- An end user acts only as themselves.
   select coalesce(headway.uid(), nullif(pg_catalog.current_setting('headway.actor', true), '')::bigint)
 $$;
 comment on function headway.actor() is
-  'Who is acting in this transaction, where a plain delete or insert has no column for it: headway.uid(), or else what a backend says with select set_config(''headway.actor'', ''4'', true). Null: unknown.';
+  'Who is acting in this transaction, where a plain delete or insert has no column for it: headway.uid(), or else what a backend sets with select set_config(''headway.actor'', ''4'', true). Null: unknown.';
 
 create function headway.require_identity() returns trigger
 language plpgsql
 as $$
 begin
-  -- Nobody's update would find no row and say nothing.
+  -- Without an identity, an update would silently find no row.
   perform headway.check_identity();
   return null;
 end
 $$;
-comment on function headway.require_identity() is 'Refuses what an end user changes without saying who they are.';
+comment on function headway.require_identity() is 'Refuses changes by an end user without an identity.';
 
 create trigger appuser_before_update_identity before update on headway.appuser
 for each statement when (headway.uid() is null) execute function headway.require_identity();
@@ -38,7 +38,7 @@ for each statement when (headway.uid() is null) execute function headway.require
 create trigger completion_before_delete_identity before delete on headway.completion
 for each statement when (headway.uid() is null) execute function headway.require_identity();
 
--- Before the row is looked at: what is said about a channel is for those who have said who they are.
+-- Before the row is checked: errors about a channel are only for those with an identity.
 create trigger message_before_insert_identity before insert on headway.message
 for each statement when (headway.uid() is null) execute function headway.require_identity();
 
@@ -71,4 +71,4 @@ as $$
   where u.id = headway.uid()
 $$;
 comment on function headway.my_account() is
-  'What is known of headway.uid(), address and mail preferences included, for themselves: update headway.appuser set digest_after = ''2 hours'' where id = headway.uid() changes a preference. No row: nobody said who is acting.';
+  'What is known of headway.uid(), including address and mail preferences, for themselves only: update headway.appuser set digest_after = ''2 hours'' where id = headway.uid() changes a preference. No row: no end user was named.';

@@ -1,5 +1,5 @@
--- The current definition of every function, trigger and view, one file per topic, in the order in
--- which the data passes through them.
+-- The current definition of every function, trigger and view, one file per topic, in the order in which data passes
+-- through them.
 {{ template "identity.sql" . }}
 {{ template "settings.sql" . }}
 {{ template "notify.sql" . }}

@@ -17,7 +17,7 @@ begin
   end if;
 end
 $$;
-comment on function headway.check_people(bigint[]) is 'Refuses ids of people who are not there, where a foreign key would not say who. Errors: no_data_found.';
+comment on function headway.check_people(bigint[]) is 'Refuses ids of people who do not exist and names the first, which a foreign key would not do. Errors: no_data_found.';
 
 create function headway.appuser_before_write() returns trigger
 language plpgsql
@@ -30,7 +30,7 @@ begin
     return new;
   end if;
   begin
-    -- For as long as this function runs.
+    -- For the duration of this function.
     perform set_config('TimeZone', new.time_zone, true);
   exception when invalid_parameter_value then
     raise exception 'there is no time zone "%"', new.time_zone using
@@ -46,7 +46,7 @@ begin
 end
 $$;
 comment on function headway.appuser_before_write() is
-  'Refuses a time zone that PostgreSQL does not know, and writes its name as the IANA database does, whose case other programs may heed.';
+  'Refuses a time zone that PostgreSQL does not know, and writes its name with the case of the IANA database, since other programs may be case-sensitive.';
 
 create trigger appuser_before_write before insert or update of time_zone on headway.appuser
 for each row when (new.time_zone <> 'UTC') execute function headway.appuser_before_write();
@@ -77,7 +77,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- The foreign keys would refuse it, too, without saying what to do.
+  -- The foreign keys would refuse it too, but without saying what to do.
   if exists (select from headway.completion c where c.user_id = old.id or c.completed_by = old.id) then
     raise exception 'person % has completed tasks, which stay complete', old.id using
       errcode = 'foreign_key_violation',
@@ -86,7 +86,7 @@ begin
   return old;
 end
 $$;
-comment on function headway.appuser_before_delete() is 'Keeps those who have completed something.';
+comment on function headway.appuser_before_delete() is 'Keeps people who have completed something from being deleted.';
 
 create trigger appuser_before_delete before delete on headway.appuser
 for each row execute function headway.appuser_before_delete();
@@ -116,7 +116,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.appuser_after_delete() is 'Closes the channels of people who are deleted, and keeps those who have sent messages.';
+comment on function headway.appuser_after_delete() is 'Closes the channels of deleted people, and keeps those who have sent messages from being deleted.';
 
 create trigger appuser_after_delete after delete on headway.appuser
 referencing old table as old_rows
@@ -128,7 +128,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- A fold that is under way tells what they did; the next one begins when they are gone.
+  -- A fold in progress posts what they did; the next one starts when they are gone.
   perform pg_advisory_xact_lock(headway.lock_key('fold'));
   if exists (select from headway.message m where m.sender = old.id) then
     raise exception 'person % is told of since they were deleted', old.id using
@@ -138,7 +138,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.appuser_after_delete_at_commit() is 'Keeps whoever a fold has told of while they were being deleted.';
+comment on function headway.appuser_after_delete_at_commit() is 'Keeps a person from being deleted if a fold posted something they did in the meantime.';
 
 create constraint trigger appuser_after_delete_at_commit after delete on headway.appuser
 deferrable initially deferred
@@ -155,7 +155,7 @@ begin
     hint = 'What they said and their own channel stay with the id that they have.';
 end
 $$;
-comment on function headway.appuser_before_update_id() is 'Keeps the ids of people, to which their messages and their channel refer without a foreign key.';
+comment on function headway.appuser_before_update_id() is 'Keeps a person''s id from changing, since their messages and their channel refer to it without a foreign key.';
 
 create trigger appuser_before_update_id before update of id on headway.appuser
 for each row when (new.id <> old.id)
@@ -172,7 +172,7 @@ begin
     hint = 'Their messages would lose their senders; select headway.forget_user(id) erases a person''s name and address.';
 end
 $$;
-comment on function headway.appuser_before_truncate() is 'Keeps people from being truncated.';
+comment on function headway.appuser_before_truncate() is 'Keeps headway.appuser from being truncated.';
 
 create trigger appuser_before_truncate before truncate on headway.appuser
 for each statement execute function headway.appuser_before_truncate();
@@ -196,10 +196,10 @@ begin
   if not found then
     perform headway.check_people(array[forget_user.user_id]);
   end if;
-  -- Whoever is saying what became of a mail has said it, or sees that there is nobody to keep it for.
+  -- Whoever is recording the outcome of a mail has done so, or sees that there is nobody to keep it for.
   perform from headway.digest d where d.user_id = forget_user.user_id order by d.id for update;
-  -- What is being sent just now is past recall, and erased when that ends; everything else with the name or address
-  -- in it goes.
+  -- A mail being sent at this moment cannot be recalled, and is erased when the attempt ends; everything else that
+  -- contains the name or address is erased now.
   update headway.digest d
   set state = case when d.state in ('reserved', 'held') then 'cancelled' else d.state end,
     claimed_by = null, lease_until = null, recipient = null, mail = null, error = null
@@ -207,7 +207,7 @@ begin
 end
 $$;
 comment on function headway.forget_user(bigint) is
-  'Erases a person''s name, address and preferences; what they wrote and completed stays, under "Former user". They stay members, and count as such: delete from headway.member where user_id = 2 has them leave. Errors: no_data_found, and feature_not_supported where transactions are not read committed.';
+  'Erases a person''s name, address and preferences; what they wrote and completed stays, under "Former user". They remain a member, and count as one: delete from headway.member where user_id = 2 removes them. Errors: no_data_found, and feature_not_supported where transactions are not read committed.';
 
 create function headway.project_after_insert() returns trigger
 language plpgsql
@@ -220,7 +220,7 @@ begin
   select 'project_' || n.id || s.suffix, n.id
   from new_rows n
   cross join (values (''), ('_staff')) s (suffix);
-  -- Under an id that was used before, facts of the former project may wait: one recount outweighs them.
+  -- If the id was used before, facts of the former project may still be queued: one recount overrides them.
   insert into headway.pending_fact (kind, project_id)
   select 'recompute', n.id
   from new_rows n
@@ -243,9 +243,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- As whoever leaves does: the membership before what comes with it.
+  -- Same order as for leaving: the membership before what depends on it.
   perform from headway.member m where m.project_id = old.id order by m.user_id for update;
-  -- As whoever posts does: the subscription before the channel, which goes first with its project.
+  -- Same order as for posting: the subscription before the channel, which is deleted first with its project.
   perform from headway.subscription s
   where s.channel in (select c.name from headway.channel c where c.project_id = old.id)
   order by s.channel, s.user_id
@@ -253,7 +253,7 @@ begin
   return old;
 end
 $$;
-comment on function headway.project_before_delete() is 'Waits for whoever is leaving a project or posting to it before it is deleted.';
+comment on function headway.project_before_delete() is 'Before a project is deleted, waits for anyone leaving it or posting to it.';
 
 create trigger project_before_delete before delete on headway.project
 for each row execute function headway.project_before_delete();
@@ -268,8 +268,8 @@ declare
   v_users bigint[];
   v_roles text[];
 begin
-  -- Whoever joined, left or changed, and what they are now, null: no member. The table would not do:
-  -- under repeatable read, beside the new row of one who comes back it may still show the old one.
+  -- Everyone who joined, left or changed role, with their role now, null for no member. The table itself would not do:
+  -- under repeatable read, it may still show the old row alongside the new one of a person who comes back.
   case tg_op
     when 'INSERT' then
       select array_agg(n.project_id), array_agg(n.user_id), array_agg(n.role)
@@ -320,7 +320,7 @@ begin
 end
 $$;
 comment on function headway.member_after_write() is
-  'Subscribes those who join, unsubscribes those who leave, and has their progress recounted.';
+  'Subscribes those who join, unsubscribes those who leave, and queues recounts of their progress.';
 
 create trigger member_after_insert after insert on headway.member
 referencing new table as new_rows

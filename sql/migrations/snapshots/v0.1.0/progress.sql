@@ -1,9 +1,9 @@
--- Three parts, each defined once and used by reads, fold and verify alike: the recount from the
--- tables, what the waiting facts are worth, and which rows no single fact can tell.
+-- Three parts, each defined once and used by reads, the fold and verify alike: the recount from the tables, what the
+-- queued facts are worth, and which rows no single fact can express.
 --
--- Whether there is any completion of a task, or any fact of a project, is asked for the first in order, here and elsewhere,
--- which leads the planner to an index. For exists it may read the whole table, since it expects to find one soon; mostly
--- there is none.
+-- Here and elsewhere, whether a task has any completion, or a project any fact, is asked by fetching the first one in
+-- order, which leads the planner to an index. For exists it may scan the whole table, since it expects to find one
+-- soon; mostly there is none.
 
 create function headway.percent(done bigint, total bigint) returns integer
 language sql
@@ -34,7 +34,7 @@ as $$
   from (
     select i.project_id, m.user_id, i.done, 0 as total
     from (
-      -- Added up before anybody looks who is a customer: there are many times as many completions as people.
+      -- Summed before checking who is a customer: there are many times as many completions as people.
       select t.project_id, c.user_id, sum(t.weight) as done
       from headway.task t
       join headway.completion c on c.task_id = t.id and c.completed_at <= recount_at.at
@@ -65,7 +65,7 @@ as $$
   group by p.project_id, p.user_id
 $$;
 comment on function headway.recount_at(timestamptz) is
-  'Progress counted from the tables as they are, but for the completions after a moment: per project the part that all customers share (user_id null) and per customer the rest.';
+  'Progress counted from the tables as they are, except for completions after a given moment: per project the part that all customers share (user_id null) and per customer the rest.';
 
 create view headway.recount with (security_invoker) as
 select r.project_id, r.user_id, r.done, r.total from headway.recount_at('infinity') r;
@@ -74,7 +74,7 @@ comment on view headway.recount is 'The truth, counted from the tables, in the p
 create view headway.pending_effect with (security_invoker) as
 select f.project_id, f.task_id, e.user_id, e.done, e.total
 from (
-  -- By task, and by person where each completes it alone.
+  -- By task, and also by person for individual tasks.
   select p.project_id, p.task_id, t.weight, t.shared, t.audience,
     case when not t.shared then p.user_id end as user_id,
     sum(case p.kind when 'completed' then 1 when 'reopened' then -1 else 0 end) as net,
@@ -85,8 +85,8 @@ from (
   group by p.project_id, p.task_id, t.weight, t.shared, t.audience, case when not t.shared then p.user_id end
 ) f
 cross join lateral (
-  -- A shared task is done as soon as one completion exists. The queue holds every change since the
-  -- last fold, so the number of completions then is the number now less the sum of those changes.
+  -- A shared task is done as soon as one completion exists. The queue holds every change since the last fold, so the
+  -- number of completions at that time is the number now minus the sum of those changes.
   select b.user_id,
     f.weight * ((c.now > 0)::integer - (c.now - f.net > 0)::integer)::bigint as done,
     case when b.user_id is null then f.weight * f.added else 0 end as total
@@ -101,33 +101,33 @@ cross join lateral (
   ) b
   where f.shared
   union all
-  -- An individual task is worth its weight to the one who completed it.
+  -- An individual task is worth its weight to whoever completed it.
   select null::bigint as user_id, 0 as done, f.weight * f.added as total
   where not f.shared and f.audience = 'everyone' and f.added > 0
   union all
   select m.user_id, f.weight * f.net as done, 0 as total
   from headway.member m
   where not f.shared and m.project_id = f.project_id and m.user_id = f.user_id and m.role = 'customer'
-    and (f.audience = 'everyone' or headway.is_for(f.task_id, f.audience, m.user_id)) -- a call of each takes longer than the rest
+    and (f.audience = 'everyone' or headway.is_for(f.task_id, f.audience, m.user_id)) -- a call per row takes longer than the rest
 ) e;
 comment on view headway.pending_effect is
-  'What the facts still in the queue are worth, per project, task and customer (user_id null: to all of them), by the tables as they are now.';
+  'What the facts still in the queue are worth, per project, task and customer (user_id null: to all of them), according to the tables as they are now.';
 
 create view headway.pending_recompute with (security_invoker) as
 select distinct f.project_id, f.user_id
 from headway.pending_fact f
 where f.kind in ('assigned', 'recompute');
 comment on view headway.pending_recompute is
-  'Whose materialized progress waits to be written anew: a customer''s own part, or where user_id is null everything in the project.';
+  'Whose materialized progress is due to be recounted: a customer''s own part or, where user_id is null, everything in the project.';
 
 create view headway.folded_progress with (security_invoker) as
 select s.project_id, null::bigint as user_id, s.done, s.total from headway.shared_progress s
 union all
 select p.project_id, p.user_id, p.done, p.total from headway.personal_progress p;
-comment on view headway.folded_progress is 'The materialized parts of progress, those shared by a project''s customers (user_id null) and the personal ones, as one relation.';
+comment on view headway.folded_progress is 'The materialized parts of progress, shared by a project''s customers (user_id null) and personal, as one relation.';
 
--- A recount is seldom needed and its plan is large. In functions, the queries that might need it are planned without it:
--- at a price of millions, every reading of a bar would be compiled first.
+-- A recount is seldom needed and its plan is large. With functions, the queries that might need one are planned without
+-- it: with a cost in the millions, every read of a bar would be JIT-compiled first.
 create function headway.recount_project(project_id bigint)
 returns table (user_id bigint, done bigint, total bigint)
 language plpgsql
@@ -141,14 +141,14 @@ begin
   from (
     select r.user_id, r.done, r.total from headway.recount r where r.project_id = recount_project.project_id
     union all
-    -- Whoever has nothing any more goes to 0 of 0.
+    -- Anyone with nothing left goes to 0 of 0.
     select f.user_id, 0, 0 from headway.folded_progress f where f.project_id = recount_project.project_id
   ) r
   group by r.user_id;
 end
 $$;
 comment on function headway.recount_project(bigint) is
-  'What the materialized rows of a project ought to be, counted from the tables: what its customers share (user_id null), and each of theirs.';
+  'What the materialized rows of a project should be, counted from the tables: what its customers share (user_id null), and each customer''s own part.';
 
 create function headway.recount_person(project_id bigint, user_id bigint)
 returns table (done bigint, total bigint)
@@ -156,7 +156,7 @@ language plpgsql
 stable
 rows 1
 set jit = off
--- One call follows another where a fold recounts thousands who have joined, and that fold asks for plans made anew.
+-- When thousands of people join, one call follows another, and the fold that recounts them asks for custom plans.
 set plan_cache_mode = force_generic_plan
 as $$
 begin
@@ -166,7 +166,7 @@ begin
   where r.project_id = recount_person.project_id and r.user_id = recount_person.user_id;
 end
 $$;
-comment on function headway.recount_person(bigint, bigint) is 'What the materialized row of a person in a project ought to be, counted from the tables.';
+comment on function headway.recount_person(bigint, bigint) is 'What the materialized row of a person in a project should be, counted from the tables.';
 
 create function headway.recount_shared(project_id bigint)
 returns table (done bigint, total bigint)
@@ -182,7 +182,7 @@ begin
   where r.project_id = recount_shared.project_id and r.user_id is null;
 end
 $$;
-comment on function headway.recount_shared(bigint) is 'What the materialized row of what a project''s customers share ought to be, counted from the tables.';
+comment on function headway.recount_shared(bigint) is 'What the materialized row of the part that a project''s customers share should be, counted from the tables.';
 
 create function headway.recount_difference(projects bigint[])
 returns table (project_id bigint, user_id bigint, done bigint, total bigint)
@@ -199,7 +199,7 @@ begin
     waits as (
       select w.project_id, w.user_id from headway.pending_recompute w where w.project_id = any (recount_difference.projects)
     ),
-    -- Two sets, as each can be hashed: one condition for both would compare every row with everybody who waits.
+    -- Two sets, since each can be hashed: a single condition would compare every row with everybody in the queue.
     whole as (
       select w.project_id from waits w where w.user_id is null
     ),
@@ -207,14 +207,14 @@ begin
       select w.project_id, w.user_id from waits w
       where w.user_id is not null and w.project_id not in (select p.project_id from whole p)
     )
-  -- What the facts are worth, for every row that is not counted anew ...
+  -- What the facts are worth, for every row that is not recounted ...
   select e.project_id, e.user_id, e.done, e.total
   from headway.pending_effect e
   where e.project_id = any (recount_difference.projects)
     and e.project_id not in (select w.project_id from whole w)
     and (e.user_id is null or (e.project_id, e.user_id) not in (select w.project_id, w.user_id from person w))
   union all
-  -- ... and for every row that is, what it is to become ...
+  -- ... and for every row that is, its new value ...
   select w.project_id, t.user_id, t.done, t.total
   from whole w
   cross join lateral headway.recount_project(w.project_id) t
@@ -223,7 +223,7 @@ begin
   from person w
   cross join lateral headway.recount_person(w.project_id, w.user_id) t
   union all
-  -- ... less what it was.
+  -- ... minus its old one.
   select f.project_id, f.user_id, -f.done, -f.total
   from headway.folded_progress f
   where f.project_id in (select w.project_id from whole w)
@@ -234,11 +234,12 @@ begin
 end
 $$;
 comment on function headway.recount_difference(bigint[]) is
-  'What everything that waits in these projects, in some of which rows wait to be counted anew, makes of the materialized rows; to be summed up by project and person. Stable, so that it counts in the snapshot of the statement that consumes the facts.';
+  'How everything queued in these projects, some of whose rows are to be recounted, changes the materialized rows; to be summed by project and person. Stable, so that it counts in the snapshot of the statement that consumes the facts.';
 
--- What will be when everything that waits has been folded. Each view looks through the queue as seldom as it can: an end
--- user's policies come with every look, and a plan costs more to start than to run, as mostly nothing waits. Not in, and
--- joins with what was added up before: a plan that was made while the queue was empty would look through it for every row.
+-- What progress will be once everything queued has been folded. Each view scans the queue as few times as it can: every
+-- scan brings an end user's policies with it, and a plan costs more to start than to run, since the queue is mostly
+-- empty. Not in, and joins with what was summed first: a plan made while the queue was empty would scan it for every
+-- row.
 
 create view headway.current_shared_progress with (security_invoker) as
 select s.project_id,
@@ -259,7 +260,7 @@ left join (
   where w.user_id is null
 ) t on t.project_id = s.project_id;
 comment on view headway.current_shared_progress is
-  'The part of every customer''s progress that is the same for all, exact at any moment, whether the worker runs or not; the version is that of the last fold.';
+  'The part of every customer''s progress that is the same for all, exact at any moment, whether or not the worker is running; the version is that of the last fold.';
 
 create view headway.current_personal_progress with (security_invoker) as
 with waits as (
@@ -286,17 +287,17 @@ cross join lateral headway.recount_person(w.project_id, w.user_id) t
 where w.user_id is not null
   and w.project_id not in (select p.project_id from waits p where p.user_id is null);
 comment on view headway.current_personal_progress is
-  'The part of a customer''s progress that is their own, exact at any moment, whether the worker runs or not.';
+  'The part of a customer''s progress that is their own, exact at any moment, whether or not the worker is running.';
 
 create view headway.current_progress with (security_invoker) as
 select s.project_id, null::bigint as user_id, s.done, s.total from headway.current_shared_progress s
 union all
 select p.project_id, p.user_id, p.done, p.total from headway.current_personal_progress p;
 comment on view headway.current_progress is
-  'The parts of progress, those shared by a project''s customers (user_id null) and the personal ones, as one relation: what headway.folded_progress will be when everything that waits has been folded.';
+  'The parts of progress, shared by a project''s customers (user_id null) and personal, as one relation: what headway.folded_progress will be once everything queued has been folded.';
 
--- Added up rather than joined: who reads by way of policies has a plan for one customer, whatever the project has, and
--- would read all personal parts for each.
+-- Summed rather than joined: under the policies, the plan expects one customer, however many the project has, and would
+-- read all personal parts for each of them.
 create view headway.progress with (security_invoker) as
 select p.project_id, p.user_id, p.done, p.total,
   headway.percent(p.done, p.total) as percent,
@@ -313,12 +314,12 @@ from (
   ) p
   group by p.project_id, p.user_id
 ) p
-where p.version is not null; -- a customer, not somebody who was one
+where p.version is not null; -- a customer, not a former one
 comment on view headway.progress is 'Every customer''s bar, exact at any moment: select * from headway.progress where project_id = 1 and user_id = 2.';
 comment on column headway.progress.done is 'Sum of the weights of the tasks that are for this customer and complete for them.';
 comment on column headway.progress.total is 'Sum of the weights of the tasks that are for this customer.';
-comment on column headway.progress.percent is 'floor(100 * done / total), so 100 means that everything is done; 0 where there is nothing to do.';
-comment on column headway.progress.version is 'Counts the folds that changed this project or counted somebody in it anew; a notification with a higher one is newer.';
+comment on column headway.progress.percent is 'floor(100 * done / total), so 100 means that everything is done; 0 if there is nothing to do.';
+comment on column headway.progress.version is 'Counts the folds that changed this project or recounted somebody in it; a notification with a higher version is newer.';
 
 create function headway.current_bar(project_id bigint, user_id bigint)
 returns table (done bigint, total bigint, percent integer, version bigint)
@@ -328,14 +329,14 @@ rows 1
 set jit = off
 as $$
 begin
-  -- Between, for the order of what is equal goes without an index.
+  -- Between, because for an equality the planner would drop the order and not use the index.
   if (
     select true from headway.pending_fact f
     where f.project_id between current_bar.project_id and current_bar.project_id
     order by f.project_id
     limit 1
   ) is null then
-    -- Nothing waits, so that what was folded is as exact, and a fraction of the work.
+    -- Nothing is queued, so the folded progress is just as exact, at a fraction of the work.
     return query
     select g.done, g.total, headway.percent(g.done, g.total), s.version
     from headway.member m
@@ -346,7 +347,7 @@ begin
   elsif exists (
     select from headway.pending_recompute w where w.project_id = current_bar.project_id and w.user_id is null
   ) then
-    -- The view would count everybody's.
+    -- The view would recount everybody.
     return query
     select g.done, g.total, headway.percent(g.done, g.total), s.version
     from headway.member m
@@ -364,7 +365,7 @@ begin
 end
 $$;
 comment on function headway.current_bar(bigint, bigint) is
-  'The row of headway.progress for one customer, without the work that the view does for a project.';
+  'The row of headway.progress for one customer, without the work that the view does for the whole project.';
 
 create function headway.my_progress(project_id bigint)
 returns table (user_id bigint, done bigint, total bigint, percent integer, version bigint)
@@ -373,7 +374,7 @@ stable
 security definer
 rows 10
 set search_path = pg_catalog, pg_temp
--- To plan this takes several times as long as to run it: plpgsql keeps one plan for a session.
+-- Planning takes several times as long as running: plpgsql keeps one plan for the session.
 set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
@@ -394,7 +395,7 @@ begin
 end
 $$;
 comment on function headway.my_progress(bigint) is
-  'What headway.progress shows headway.uid() of a project, past the policies, whose plans take longer to start than a bar to read: their own bar, or as staff everybody''s. No rows: they are not in it, or nobody said who is acting.';
+  'What headway.progress shows headway.uid() of a project, without evaluating the policies, whose plans take longer to start than a bar takes to read: their own bar or, for staff, everybody''s. No rows: they are not in it, or no end user was named.';
 
 create view headway.project_progress with (security_invoker) as
 select p.id as project_id, p.name, g.customers, g.done, g.total, headway.percent(g.done, g.total) as percent
@@ -404,7 +405,7 @@ left join (
   select m.project_id, count(*) as customers from headway.member m where m.role = 'customer' group by m.project_id
 ) m on m.project_id = p.id
 left join (
-  -- Nobody but a customer has a part of their own.
+  -- Only customers have a personal part.
   select o.project_id, sum(o.done)::bigint as done, sum(o.total)::bigint as total
   from headway.current_personal_progress o
   group by o.project_id
@@ -414,10 +415,10 @@ cross join lateral (
     coalesce(m.customers * s.done + coalesce(o.done, 0), 0) as done,
     coalesce(m.customers * s.total + coalesce(o.total, 0), 0) as total
 ) g;
-comment on view headway.project_progress is 'Per project, the progress of all its customers added up, for staff.';
+comment on view headway.project_progress is 'Per project, the summed progress of all its customers, for staff.';
 
--- What headway.is_for(), is_complete() and is_blocked_by() say of one task, written out: a function with a query in it is
--- called for every task, and costs ten times what the query does.
+-- What headway.is_for(), is_complete() and is_blocked_by() return for one task, written out: a function that contains a
+-- query is called for every task, and costs ten times as much as the query itself.
 create view headway.outstanding_task with (security_invoker) as
 select m.project_id, m.user_id, t.id as task_id, t.title, t.detail, t.weight, t.shared, t.audience, t.due_at, t.position,
   array(
@@ -447,5 +448,5 @@ where m.role = 'customer'
     else not exists (select from headway.completion c where c.task_id = t.id and c.user_id = m.user_id)
   end;
 comment on view headway.outstanding_task is
-  'What is open, per customer, archived projects included, in which nothing can be completed: select title, due_at from headway.outstanding_task where project_id = 1 and user_id = 2 order by position, task_id.';
-comment on column headway.outstanding_task.blocked_by is 'Ids of the tasks that have to be completed before this one; {}: none, and it can be done now unless the project is archived.';
+  'What is open, per customer, including archived projects, in which nothing can be completed: select title, due_at from headway.outstanding_task where project_id = 1 and user_id = 2 order by position, task_id.';
+comment on column headway.outstanding_task.blocked_by is 'Ids of the tasks that must be completed before this one; {}: none, and it can be completed now unless the project is archived.';

@@ -1,5 +1,5 @@
--- One's own messages are left out by coalesce(... <> ..., true). Of "is distinct from" the planner expects, where one person
--- has written most, that next to nothing passes, and makes ready for a million messages that are never read.
+-- A person's own messages are excluded by coalesce(... <> ..., true). With "is distinct from", where one person wrote
+-- most of them, the planner expects almost nothing to pass and prepares for a million messages that are never read.
 
 create view headway.unread_message with (security_invoker) as
 select s.user_id, m.*
@@ -9,14 +9,14 @@ where coalesce(m.sender <> s.user_id, true)
   and not exists (
     select from headway.seen e where e.channel = s.channel and e.user_id = s.user_id and e.seq = m.seq
   );
-comment on view headway.unread_message is 'Every message that a person (user_id) has not read; one''s own are never unread.';
+comment on view headway.unread_message is 'Every message that a person (user_id) has not read; their own are never unread.';
 
--- By windows of 1000 numbers, of which a channel misses none, until 1000 are found. Where a channel is read from the cursor
--- to its end, the planner may find it cheaper to sort the few messages that it expects, and sorts a million.
+-- In windows of 1000 numbers, none of which a channel skips, until 1000 are found. If a channel is read from the cursor
+-- to its end, the planner may find it cheaper to sort the few messages that it expects, and then sort a million.
 create view headway.unread with (security_invoker) as
 select s.user_id, s.channel, u.messages, u.oldest_at
 from headway.subscription s
--- A channel with nothing above the cursor costs one look at its row and none at its messages.
+-- A channel with nothing above the cursor costs one lookup of its row and none of its messages.
 join headway.channel c on c.name = s.channel and c.last_seq > s.read_seq
 cross join lateral (
   select count(*)::integer as messages, min(o.sent_at) as oldest_at
@@ -33,7 +33,7 @@ cross join lateral (
       from headway.message m
       where m.channel = s.channel and m.seq > w.after and m.seq <= w.through
         and coalesce(m.sender <> s.user_id, true)
-        -- Read once for the window. A join is planned for the few messages that are expected, and is slow for many.
+        -- Read once per window. A join is planned for the few messages that are expected, and is slow for many.
         and m.seq not in (
           select e.seq
           from headway.seen e
@@ -45,7 +45,7 @@ cross join lateral (
   ) o
 ) u
 where u.messages > 0;
-comment on view headway.unread is 'Per person and channel, how many messages are unread and since when.';
+comment on view headway.unread is 'Per person and channel, how many messages are unread, and since when.';
 comment on column headway.unread.messages is 'At most 1000, which means 1000 or more: a badge needs no exact number above that.';
 comment on column headway.unread.oldest_at is 'When the oldest unread message was sent.';
 
@@ -56,8 +56,8 @@ declare
   v_read_seq bigint;
   v_changed boolean;
 begin
-  -- From through_seq on, over one's own messages and those marked one by one, up to the first gap; by windows, as
-  -- headway.unread counts.
+  -- From through_seq on, past the person's own messages and those marked one by one, up to the first gap; in windows,
+  -- as headway.unread counts.
   select coalesce(
     (
       with recursive w (after, through) as (
@@ -98,7 +98,7 @@ begin
   where s.channel = advance_cursor.channel and s.user_id = advance_cursor.user_id;
   delete from headway.seen e
   where e.channel = advance_cursor.channel and e.user_id = advance_cursor.user_id and e.seq <= v_read_seq;
-  -- The same person may look at it in another window.
+  -- The same person may have it open in another window.
   if v_changed and headway.notify_mode() <> 'off' then
     perform pg_notify(
       'headway_events',
@@ -109,7 +109,7 @@ begin
 end
 $$;
 comment on function headway.advance_cursor(bigint, text, bigint, boolean) is
-  'Moves a cursor to through_seq, never back, and on over what is contiguous; returns where it is then, and notifies if it moved or messages were marked. The caller holds the subscription''s row lock.';
+  'Moves a cursor to through_seq, never back, and on over any contiguous read messages; returns the new position, and notifies if it moved or messages were marked. The caller holds the subscription''s row lock.';
 
 create function headway.mark_read(user_id bigint, channel text, through_seq bigint default null) returns bigint
 language plpgsql
@@ -124,7 +124,7 @@ begin
   if not found then
     perform headway.refuse_stranger(mark_read.user_id, mark_read.channel);
   end if;
-  -- What has not been sent yet cannot have been read.
+  -- A message not sent yet cannot have been read.
   return headway.advance_cursor(
     mark_read.user_id,
     mark_read.channel,
@@ -149,7 +149,7 @@ declare
   v_marked integer := 0;
 begin
   for v_channel in
-    -- In one order, so that two calls never wait for each other.
+    -- In a fixed order, so that two calls never deadlock.
     select s.channel, s.read_seq
     from headway.subscription s
     where s.user_id = mark_seen.user_id
@@ -173,7 +173,7 @@ begin
 end
 $$;
 comment on function headway.mark_seen(bigint, bigint[]) is
-  'Marks single messages read, in any order, and returns how many were not before; ids of channels the person does not read are passed over.';
+  'Marks single messages read, in any order, and returns how many were unread before; ids in channels that the person does not read are ignored.';
 
 create function headway.messages_since(channel text, seq bigint default 0, max_messages integer default 1000)
 returns setof headway.message
@@ -187,7 +187,7 @@ as $$
   limit messages_since.max_messages
 $$;
 comment on function headway.messages_since(text, bigint, integer) is
-  'What a channel got after seq, oldest first; call again with the last seq until nothing comes: select * from headway.messages_since(''project_1'', 17).';
+  'Messages of a channel after seq, oldest first; call again with the last seq until nothing is returned: select * from headway.messages_since(''project_1'', 17).';
 
 create function headway.sender_name(message_id bigint) returns text
 language plpgsql
@@ -206,17 +206,17 @@ begin
 end
 $$;
 comment on function headway.sender_name(bigint) is
-  'Who sent a message that headway.uid() may read, by name, whether they share a project or not (any more). Null: nobody sent it, or it is not theirs to read.';
+  'The name of the sender of a message that headway.uid() may read, whether or not they (still) share a project. Null: it has no sender, or they may not read it.';
 
 create function headway.snapshot(user_id bigint) returns json
 language plpgsql
 stable
--- To plan this takes several times as long as to run it: plpgsql keeps one plan for a session.
+-- Planning takes several times as long as running: plpgsql keeps one plan for the session.
 set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 begin
-  -- To end users who ask for their own, the policies would let through all of it, after asking of every row.
+  -- If end users ask for their own snapshot, the policies would let all of it through, after checking every row.
   if snapshot.user_id = headway.uid() and pg_catalog.row_security_active('headway.message') then
     return headway.my_snapshot();
   end if;
@@ -269,7 +269,7 @@ begin
 end
 $$;
 comment on function headway.snapshot(bigint) is
-  'Everything a client needs when it comes back, in one snapshot of the database: projects with progress and version, channels with last_seq, read_seq and unread. LISTEN first, then read this, then apply the notifications that are newer. Null: no such person.';
+  'Everything a client needs when it reconnects, in one snapshot of the database: projects with progress and version, channels with last_seq, read_seq and unread. LISTEN first, then read this, then apply the notifications that are newer. Null: no such person.';
 
 create function headway.my_snapshot() returns json
 language plpgsql
@@ -281,4 +281,4 @@ begin
   return headway.snapshot(headway.uid());
 end
 $$;
-comment on function headway.my_snapshot() is 'headway.snapshot() of headway.uid(), past the policies. Null: nobody said who is acting.';
+comment on function headway.my_snapshot() is 'headway.snapshot() of headway.uid(), without evaluating the policies. Null: no end user was named.';

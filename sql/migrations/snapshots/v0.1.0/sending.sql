@@ -4,15 +4,15 @@ select d.id as digest_id, d.user_id, m.id, m.sender, m.channel, m.seq, m.kind, m
 from headway.digest d
 join headway.digest_item i on i.digest_id = d.id
 join headway.channel c on c.name = i.channel
--- First the one subscription to each channel, whatever is thought of their number: else each range may be read for all
--- that the person has.
+-- First the one subscription to each channel, whatever row estimate the planner has: otherwise each range may be read
+-- once for all of the person's subscriptions.
 cross join lateral (
   select s.*
   from headway.subscription s
   where s.channel = i.channel and s.user_id = d.user_id and not s.muted
   offset 0
 ) s
--- The person's own part of each channel, whatever is thought of the number of its readers and messages.
+-- The person's own part of each channel, whatever the estimates for its readers and messages.
 cross join lateral (
   select m.*
   from headway.message m
@@ -31,9 +31,9 @@ cross join lateral (
   )) as project_id
   offset 0
 ) p
--- What happens in a project that is gone, or that the person has left, is none of their business any more.
+-- Activity in a project that was deleted, or that the person has left, no longer concerns them.
 where m.kind = 'chat' or p.project_id is not null or headway.id_in(m.data, 'project_id') is null;
-comment on view headway.digest_message is 'What a digest is about and its person has still not read: select * from headway.digest_message where digest_id = 1.';
+comment on view headway.digest_message is 'What a digest is about and its recipient has still not read: select * from headway.digest_message where digest_id = 1.';
 
 create function headway.bar_since(project_id bigint, user_id bigint, role text, at timestamptz)
 returns table (done_before bigint, done bigint, total bigint)
@@ -46,7 +46,7 @@ declare
   v_customers bigint;
   v_gained bigint;
 begin
-  -- The bar as it is now, less what counts now and did not then: the few completions since, whatever was done before.
+  -- The current bar, minus what counts now and did not then: the few completions since, however much was done before.
   if bar_since.role = 'customer' then
     select b.done, b.total into bar_since.done, bar_since.total
     from headway.current_bar(bar_since.project_id, bar_since.user_id) b;
@@ -64,7 +64,7 @@ begin
         or exists (select from headway.assignment a where a.task_id = t.id and a.user_id = bar_since.user_id)
       );
   else
-    -- All the customers' bars added up.
+    -- All the customers' bars, summed.
     select g.customers, g.done, g.total into v_customers, bar_since.done, bar_since.total
     from headway.project_progress g
     where g.project_id = bar_since.project_id;
@@ -96,12 +96,12 @@ begin
 end
 $$;
 comment on function headway.bar_since(bigint, bigint, text, timestamptz) is
-  'A customer''s bar, or for staff all the customers'' bars added up: done before the completions after a moment, and done and total now.';
+  'A customer''s bar or, for staff, the sum of all the customers'' bars: done before the completions after a given moment, and done and total now.';
 
 create function headway.digest_content(digest_id bigint) returns json
 language plpgsql
 stable
--- To plan this takes longer than to run it: plpgsql keeps one plan for all the digests of a session.
+-- Planning takes longer than running: plpgsql keeps one plan for all the digests of a session.
 set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
@@ -119,7 +119,7 @@ begin
         from headway.digest_message m
         where m.digest_id = digest_content.digest_id
       ),
-      -- One line for all that one person completed in a project, and one for everything else.
+      -- One line for everything that one person completed in a project, and one for each other message.
       line as (
         select s.project_id, 'task_completed' as kind, null as channel, s.sender, count(*) as messages,
           (array_agg(s.id order by s.seq))[:5] as ids, max(s.sent_at) as sent_at, null::bigint as task_id
@@ -137,7 +137,7 @@ begin
           select l.*, row_number() over (order by l.project_id nulls last, l.kind = 'chat', l.channel, l.sent_at) as number
           from line l
         ) l
-        -- The words only of what is shown, and no more of them than fit and one, which says that there are more.
+        -- The text only of what is shown, and one character or title more than fits, which tells that there is more.
         cross join lateral (
           select array_agg(left(m.data ->> 'title', 500) order by m.seq) filter (where m.data ->> 'title' is not null) as titles,
             max(left(m.content, 501)) filter (where m.kind = 'chat') as content,
@@ -148,8 +148,8 @@ begin
         where l.number <= (select s.value::bigint from headway.setting s where s.name = 'digest_max_items')
       ),
       since as (
-        -- The last moment before any of it happened. A completion is older than the message that tells of it, as old as
-        -- its transaction and the worker's sleep; one that was entered with a date long past is not that old.
+        -- The last moment before any of it happened. A completion is older than its message by the length of its
+        -- transaction and the worker's sleep; a completion that was backdated far into the past is not that old.
         select min(least(s.sent_at, case when s.kind = 'task_completed' then (
             select greatest(c.completed_at, s.sent_at - interval '1 day')
             from headway.completion c
@@ -216,7 +216,7 @@ begin
 end
 $$;
 comment on function headway.digest_content(bigint) is
-  'What a digest has to say now, as JSON: the person, per project the progress from (at the oldest unread message) and to (now) and the lines, at most digest_max_items of them, and how many more there are.';
+  'What a digest has to say now, as JSON: the person and, per project, the progress from (at the oldest unread message) and to (now) and the lines, at most digest_max_items of them, and how many more there are.';
 
 create function headway.digests_to_send() returns integer
 language sql
@@ -226,11 +226,11 @@ set search_path = pg_catalog, pg_temp
 as $$
   select count(*)::integer
   from headway.digest d
-  -- As headway.claim_digest() has it, which must have it on the row that it locks.
+  -- The same conditions as in headway.claim_digest(), which must have them on the row that it locks.
   where d.state = 'reserved' and d.next_attempt_at <= now() and (d.lease_until is null or d.lease_until < now())
     or d.state = 'sending' and d.lease_until < now()
 $$;
-comment on function headway.digests_to_send() is 'How many digests headway.claim_digest() could give out now.';
+comment on function headway.digests_to_send() is 'How many digests headway.claim_digest() could hand out now.';
 
 create function headway.still_told(digest headway.digest) returns boolean
 language sql
@@ -251,13 +251,14 @@ as $$
   )
 $$;
 comment on function headway.still_told(headway.digest) is
-  'Whether its person is still subscribed to every channel whose messages the mail of a digest tells, has muted none, and is a member of every project that it tells of.';
+  'Whether its recipient is still subscribed to every channel whose messages the digest''s mail includes, has muted none of them, and is a member of every project that it reports on.';
 
 create function headway.claim_digest(worker_id uuid, lease interval default '5 minutes') returns json
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
--- As headway.digest_content(): to plan takes longer than to run, and each session would plan five times before it keeps a plan.
+-- As in headway.digest_content(): planning takes longer than running, and each session would plan five times before it
+-- keeps a plan.
 set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
@@ -287,11 +288,11 @@ begin
 
     select u.* into v_user from headway.appuser u where u.id = v_digest.user_id;
     if v_digest.state = 'sending' then
-      -- Its worker vanished with the mail in hand.
+      -- Its worker vanished while sending.
       update headway.digest d set unknown_at = now() where d.id = v_digest.id;
     end if;
     if v_digest.state = 'sending' and headway.setting('digest_when_unknown') = 'hold' then
-      -- At most once means that nobody tries again.
+      -- At most once means that nobody retries.
       perform headway.close_digest(v_digest.id, 'held', 'the worker vanished while sending');
     elsif not exists (select from headway.mail_preference p where p.user_id = v_digest.user_id and p.takes_mail) then
       perform headway.close_digest(v_digest.id, 'cancelled', 'the person gets no mail any more');
@@ -300,19 +301,19 @@ begin
     elsif v_digest.attempts >= headway.setting('digest_max_attempts')::integer then
       perform headway.close_digest(v_digest.id, 'failed', concat_ws(': ', format('given up after %s attempts', v_digest.attempts), v_digest.error));
     elsif not v_digest.by_hand and headway.is_quiet(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, now()) then
-      -- The night has come before it went out.
+      -- Quiet hours began before it was sent.
       update headway.digest d
       set state = 'reserved', claimed_by = null, lease_until = null,
         next_attempt_at = headway.quiet_end(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, now())
       where d.id = v_digest.id;
     elsif v_digest.mail is null or v_digest.state = 'reserved' and v_digest.unknown_at is null and (
-      -- No server has taken it: it need not go to another address than that of today, nor tell of what is none of
-      -- their business any more, or muted by now.
+      -- No server has taken it: it need not go to an outdated address, nor report what no longer concerns the person or
+      -- is now muted.
       v_digest.recipient <> v_user.email or not headway.still_told(v_digest)
     ) then
-      -- One digest that cannot be told must not keep all the others back.
+      -- One digest that cannot be rendered must not hold up all the others.
       begin
-        -- What may be told, before it is: whoever loses it meanwhile is sent nothing of it.
+        -- Read before the content: what the person loses access to in the meantime is not sent to them.
         v_channels := array(
           select i.channel
           from headway.digest_item i
@@ -333,19 +334,19 @@ begin
           where d.id = v_digest.id;
           return v_content;
         end if;
-        -- The last of it was read between the look above and this one.
+        -- The last of it was read between the check above and this one.
         perform headway.close_digest(v_digest.id, 'read_before_sending', null);
       exception
         when transaction_rollback or lock_not_available or operator_intervention or system_error then
-          raise; -- it is tried again, and nothing is wrong with the digest
+          raise; -- it is retried, and nothing is wrong with the digest
         when insufficient_resources then
-          -- This passes, too. Until then it may be this digest alone that takes too much: the others go first.
+          -- This passes too. Until then, this digest alone may need too many resources: the others go first.
           update headway.digest d set next_attempt_at = now() + interval '1 minute', error = sqlerrm where d.id = v_digest.id;
         when others then
           perform headway.close_digest(v_digest.id, 'failed', sqlerrm);
       end;
     else
-      -- A retry: the bytes stay what they were.
+      -- A retry: the bytes stay the same.
       update headway.digest d
       set state = 'reserved', claimed_by = claim_digest.worker_id, lease_until = now() + claim_digest.lease
       where d.id = v_digest.id;
@@ -355,7 +356,7 @@ begin
 end
 $$;
 comment on function headway.claim_digest(uuid, interval) is
-  'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze, or, with "mail" (base64), the bytes frozen before; these are dropped where no server has taken them and the address has changed or the person has left or muted a channel, or left a project. No attempt is begun yet: headway.freeze_digest() does that, and headway.release_digest() gives it back. What was read since it was reserved is left out, or the digest dropped where nothing is left. Null: there is nothing to send now. Errors: invalid_parameter_value.';
+  'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze or, with "mail" (base64), the bytes frozen before; these are dropped if no server has taken them and the address has changed or the person has left or muted a channel, or left a project. No attempt is begun yet: headway.freeze_digest() does that, and headway.release_digest() gives the digest back. What was read since it was reserved is left out, and the digest dropped if nothing remains. Null: there is nothing to send now. Errors: invalid_parameter_value.';
 
 create function headway.close_digest(digest_id bigint, state text, error text) returns void
 language plpgsql
@@ -364,8 +365,8 @@ begin
   update headway.digest d
   set state = close_digest.state, claimed_by = null, lease_until = null,
     sent_at = case when close_digest.state = 'sent' then now() end,
-    -- Who has no address any more may have been forgotten while it was on its way: neither their mail is kept nor
-    -- what a server said of them. Whoever is about to forget them locks the digest, as whoever calls this does.
+    -- A person with no address any more may have been forgotten during the attempt: neither their mail nor what a
+    -- server said about them is kept. Whoever is about to forget them locks the digest, as does whoever calls this.
     error = case when u.email is not null or close_digest.state = 'cancelled' then close_digest.error end,
     recipient = case when u.email is not null then d.recipient end,
     mail = case when u.email is not null then d.mail end
@@ -373,7 +374,7 @@ begin
   where d.id = close_digest.digest_id and u.id = d.user_id;
 end
 $$;
-comment on function headway.close_digest(bigint, text, text) is 'Ends a digest in this state; erases its mail where the person has no address any more. The caller holds the digest''s row lock.';
+comment on function headway.close_digest(bigint, text, text) is 'Ends a digest in this state; erases its mail if the person no longer has an address. The caller holds the digest''s row lock.';
 
 create function headway.release_digest(digest_id bigint, worker_id uuid) returns boolean
 language plpgsql
@@ -388,7 +389,7 @@ begin
 end
 $$;
 comment on function headway.release_digest(bigint, uuid) is
-  'Gives back a digest that was claimed and of which no attempt was begun. True: others can claim it now. False: whoever says so does not hold it any more.';
+  'Gives back a claimed digest for which no attempt was begun. True: others can claim it now. False: the caller no longer holds it.';
 
 create function headway.freeze_digest(
   digest_id bigint, worker_id uuid, recipient text, mail bytea, lease interval default '5 minutes'
@@ -398,7 +399,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- What is on record already stays what it is, and what is not must come.
+  -- What is on record stays as it is, and what is not must be supplied.
   update headway.digest d
   set state = 'sending', attempts = d.attempts + 1, lease_until = now() + freeze_digest.lease,
     recipient = coalesce(freeze_digest.recipient, d.recipient), mail = coalesce(freeze_digest.mail, d.mail)
@@ -408,13 +409,13 @@ begin
     and d.state = 'reserved' and d.lease_until > now()
     and (d.mail is null) = (freeze_digest.mail is not null) and (d.mail is null) = (freeze_digest.recipient is not null)
     and p.user_id = d.user_id and p.takes_mail
-    -- What was rendered meanwhile is for the address of today, and tells what is still theirs to read.
+    -- A mail rendered in the meantime must be for the current address, and include only what the person may still read.
     and (d.mail is not null or u.email = freeze_digest.recipient and headway.still_told(d));
   return found;
 end
 $$;
 comment on function headway.freeze_digest(bigint, uuid, text, bytea, interval) is
-  'Puts an attempt on record and the exact mail with it, or, with recipient and mail null, one with the bytes frozen before; to be committed before any mail server hears of it. From here on the lease counts anew. False: the lease ran out, or the person takes no mail any more, or has another address, or has left or muted a channel, or left a project, that it tells of; do not send.';
+  'Records an attempt together with the exact mail or, with recipient and mail null, with the bytes frozen before; to be committed before any mail server is contacted. The lease starts again now. False: the lease ran out, or the person no longer takes mail, has another address, or has left or muted a channel, or left a project, that the mail covers; do not send.';
 
 create function headway.digest_sent(digest_id bigint) returns boolean
 language plpgsql
@@ -422,7 +423,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Whoever says so, and however late: a server took it.
+  -- Whoever reports it, and however late: a server took it.
   if exists (
     select from headway.digest d
     where d.id = digest_sent.digest_id and (d.mail is not null or d.attempts > 0) and d.state <> 'sent'
@@ -450,12 +451,12 @@ begin
       hint = 'retry: not taken, try again later. refused: the address is no good. rejected: this mail is no good. unknown: nobody knows.';
   end if;
   if digest_failed.outcome = 'refused' then
-    -- The person before the digest, as whoever forgets or deletes them.
+    -- The person before the digest, in the order used when they are forgotten or deleted.
     perform from headway.appuser u
     where u.id = (select d.user_id from headway.digest d where d.id = digest_failed.digest_id)
     for no key update;
   end if;
-  -- Only the worker that holds it can say; after its lease another one may.
+  -- Only the worker that holds it can report this; after its lease, another worker may hold it.
   select d.* into v_digest
   from headway.digest d
   where d.id = digest_failed.digest_id and d.claimed_by = digest_failed.worker_id and d.state in ('reserved', 'sending')
@@ -483,17 +484,17 @@ begin
     perform headway.close_digest(v_digest.id, 'failed', concat_ws(': ', format('given up after %s attempts', v_digest.attempts), digest_failed.error));
     return 'failed';
   elsif exists (select from headway.appuser u where u.id = v_digest.user_id and u.email is null) then
-    -- They were forgotten while it was on its way.
+    -- They were forgotten during the attempt.
     perform headway.close_digest(v_digest.id, 'cancelled', null);
     return 'cancelled';
   end if;
   update headway.digest d
   set state = 'reserved', error = digest_failed.error, claimed_by = null, lease_until = null,
-    -- One minute, doubled each time up to four hours, give or take a quarter so that they spread.
+    -- One minute, doubled each time up to four hours, plus or minus a quarter to spread the attempts.
     next_attempt_at = now() + least(interval '1 minute' * power(2, least(d.attempts, 10) - 1), interval '4 hours') * (0.75 + random() / 2)
   where d.id = v_digest.id;
   return 'reserved';
 end
 $$;
 comment on function headway.digest_failed(bigint, uuid, text, text) is
-  'Records why a digest was not sent and returns its state now. outcome retry: tried again with growing delay, or cancelled where the person has no address any more. refused: failed, and the address is suspended with the error as the reason. rejected: failed. unknown: as the setting digest_when_unknown says. Errors: invalid_parameter_value.';
+  'Records why a digest was not sent and returns its new state. outcome retry: tried again with growing delay, or cancelled if the person no longer has an address. refused: failed, and the address is suspended with the error as the reason. rejected: failed. unknown: as the setting digest_when_unknown says. Errors: invalid_parameter_value.';

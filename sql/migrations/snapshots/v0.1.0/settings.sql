@@ -4,7 +4,7 @@ stable
 as $$
   select s.value from headway.setting s where s.name = setting.name
 $$;
-comment on function headway.setting(text) is 'The value of a setting; null where there is none of that name.';
+comment on function headway.setting(text) is 'The value of a setting; null if no setting has that name.';
 
 create function headway.setting_before_write() returns trigger
 language plpgsql
@@ -24,8 +24,8 @@ begin
   begin
     if v_is_span then
       v_span := new.value::interval;
-      -- A century is more than anybody waits, and a moment so far away is still a timestamp. Parts that make up for each
-      -- other are compared as a sum and added one by one, out of every range.
+      -- A century is longer than anybody waits, and a moment that far away is still a valid timestamp. Parts of
+      -- opposite signs are compared by their sum but added one by one, which could go out of range.
       v_takes := new.value !~ '^\s*[+-]?[0-9.]*[1-9][0-9.]*\s*$' -- two of what?
         and v_span <= interval '100 years' and (v_span > interval '0' or new.name = 'digest_min_gap')
         and least(

@@ -6,7 +6,7 @@ as $$
 begin
   case tg_op
     when 'INSERT' then
-      -- A new task adds its weight; where many come at once, one recount is cheaper than a fact each.
+      -- A new task adds its weight; for many at once, one recount is cheaper than a fact each.
       insert into headway.pending_fact (kind, project_id, task_id)
       select
         case when g.tasks > 100 then 'recompute' else 'task_added' end::headway.fact_kind,
@@ -17,15 +17,15 @@ begin
       ) g
       cross join lateral unnest(case when g.tasks > 100 then array[null::bigint] else g.task_ids end) t (task_id);
     when 'UPDATE' then
-      -- By set operations: a join of the two is planned for as many rows as there were the first time, and later compares
-      -- each with each.
+      -- With set operations: a join of the two would be planned for the number of rows of the first call, and later
+      -- compare each row with every other.
       if exists (select o.id, o.project_id from old_rows o except select n.id, n.project_id from new_rows n) then
         raise exception 'a task cannot move to another project or change its id' using
           errcode = 'feature_not_supported',
           hint = 'Insert it in the other project and delete it here.';
       end if;
-      -- While a task is for everyone, its assignment is told to nobody. To whom it is told now the fold finds out: others
-      -- may assign it at the same time.
+      -- While a task is for everyone, its assignments are not announced. Whom to tell now is decided by the fold:
+      -- others may be assigning it at the same time.
       insert into headway.pending_fact (kind, project_id, task_id, actor_id)
       select 'assigned', c.project_id, c.id, headway.actor()
       from (
@@ -55,7 +55,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.task_after_write() is 'Queues what a change of tasks means for the bars.';
+comment on function headway.task_after_write() is 'Queues the effect of a change of tasks on the bars.';
 
 create function headway.task_before_update() returns trigger
 language plpgsql
@@ -63,13 +63,14 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- A completion notes in its fact whether the task is shared, by which others may see it, and so does a reopening. Who is
-  -- about it has committed, so that the recount finds that fact, or waits for this row and then finds what the task has become.
+  -- A completion or reopening records in its fact whether the task is shared, which decides who else may see it. With
+  -- this lock, any under way has either committed, so that the recount finds its fact, or waits for this row and then
+  -- sees what the task has become.
   perform from headway.task t where t.id = old.id for update;
   return new;
 end
 $$;
-comment on function headway.task_before_update() is 'Waits for completions and reopenings that are under way before a task becomes a shared one, or none any more.';
+comment on function headway.task_before_update() is 'Waits for completions and reopenings under way before a task becomes shared or ceases to be.';
 
 create trigger task_before_update before update on headway.task
 for each row when (new.shared <> old.shared)
@@ -114,7 +115,7 @@ begin
       from (select * from old_rows except select * from new_rows) o
       join headway.task t on t.id = o.task_id;
     when 'DELETE' then
-      -- A deleted task takes its assignments with it and has its project recounted itself.
+      -- A deleted task takes its assignments with it and queues the recount of its project itself.
       insert into headway.pending_fact (kind, project_id, user_id)
       select distinct 'recompute'::headway.fact_kind, t.project_id, o.user_id
       from old_rows o
@@ -131,7 +132,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.assignment_after_write() is 'Has the progress of those who are assigned, or no longer, recounted, and the new ones told.';
+comment on function headway.assignment_after_write() is 'Queues recounts for those who are assigned or no longer are, and news for those newly assigned.';
 
 create trigger assignment_after_insert after insert on headway.assignment
 referencing new table as new_rows
@@ -156,8 +157,8 @@ as $$
 declare
   v_pair record;
 begin
-  -- Two transactions that each add half of a cycle must not miss each other. Writing the project's
-  -- row, rather than locking it, also makes the second of them fail under repeatable read.
+  -- Two transactions that each add half of a cycle must not miss each other. Writing the project's row, rather than
+  -- locking it, also makes the second one fail under repeatable read.
   update headway.project p set name = p.name
   where p.id in (select t.project_id from new_rows n join headway.task t on t.id = n.task_id);
 

@@ -17,7 +17,7 @@ as $$
   order by d.project_id, d.user_id nulls first
 $$;
 comment on function headway.verify() is
-  'Every difference between the materialized progress, waiting facts included, and a recount from the tables in the same snapshot; user_id null is the part a project''s customers share. No rows: all is well. Otherwise: select headway.repair().';
+  'Every difference between the materialized progress, including queued facts, and a recount from the tables in the same snapshot; user_id null is the part that a project''s customers share. No rows: all is well. Otherwise: select headway.repair().';
 
 create function headway.repair() returns integer
 language plpgsql
@@ -30,7 +30,7 @@ declare
 begin
   perform pg_advisory_xact_lock(headway.lock_key('fold'));
   select array_agg(distinct v.project_id) into v_projects from headway.verify() v;
-  -- What comes with projects, people and members, without which nothing could be told.
+  -- The rows that come with projects, people and members, without which nothing could be posted.
   insert into headway.shared_progress (project_id) select p.id from headway.project p on conflict do nothing;
   with opened as (
     insert into headway.channel (name, project_id)
@@ -44,7 +44,7 @@ begin
   insert into headway.subscription (channel, user_id, read_seq, mailed_seq)
   select c.name, w.user_id, c.last_seq, c.last_seq
   from (
-    -- Whoever has a channel of their own may have been taken out of broadcast.
+    -- Someone who already has a channel of their own may have been removed from broadcast on purpose.
     select b.channel, u.id as user_id
     from unnest(v_opened) o (name)
     join headway.appuser u on 'user_' || u.id = o.name
@@ -65,4 +65,4 @@ begin
 end
 $$;
 comment on function headway.repair() is
-  'Mends whatever headway.verify() finds and returns in how many projects that was; adds the channels and subscriptions that people, projects and members lack. Needed only after triggers were bypassed, as by a data-only restore with session_replication_role = replica.';
+  'Repairs whatever headway.verify() finds and returns in how many projects that was; adds missing channels and subscriptions of people, projects and members. Needed only after triggers were bypassed, as by a data-only restore with session_replication_role = replica.';

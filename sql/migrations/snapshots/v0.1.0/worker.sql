@@ -10,7 +10,7 @@ as $$
   delete from headway.worker w where w.last_seen_at < now() - interval '1 day';
 $$;
 comment on function headway.heartbeat(uuid, text, integer, text, boolean) is
-  'Says that a worker is alive and whether it leads; workers call it every few seconds.';
+  'Reports that a worker is alive and whether it leads; workers call it every few seconds.';
 
 create function headway.retire(worker_id uuid) returns void
 language sql
@@ -20,7 +20,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   delete from headway.worker w where w.id = retire.worker_id
 $$;
-comment on function headway.retire(uuid) is 'Says that a worker has stopped.';
+comment on function headway.retire(uuid) is 'Records that a worker has stopped.';
 
 create view headway.status with (security_invoker) as
 select
@@ -42,10 +42,10 @@ from (
   where w.last_seen_at > now() - interval '1 minute'
 ) w;
 comment on view headway.status is 'How headway is doing, in one row.';
-comment on column headway.status.pending_facts is 'Facts that wait to be folded; reads count them in already.';
-comment on column headway.status.oldest_fact_age is 'How long the oldest of them has waited; null: none waits.';
+comment on column headway.status.pending_facts is 'Facts waiting to be folded; reads already take them into account.';
+comment on column headway.status.oldest_fact_age is 'How long the oldest of them has waited; null: none is waiting.';
 comment on column headway.status.workers is 'Workers seen within the last minute.';
 comment on column headway.status.leader is 'The worker that folds; null: none does, so nothing is pushed.';
-comment on column headway.status.notification_queue_percent is 'How full the server''s NOTIFY queue is; from 50 on headway notifies nothing.';
+comment on column headway.status.notification_queue_percent is 'How full the server''s NOTIFY queue is, in percent; from 50 on, headway notifies nothing.';
 comment on column headway.status.digests is 'How many digests are in the ledger, by state.';
-comment on column headway.status.oldest_digest_age is 'How long the oldest of those that can be sent now has waited; null: none waits.';
+comment on column headway.status.oldest_digest_age is 'How long the oldest digest that can be sent now has waited; null: none is waiting.';
