@@ -124,7 +124,8 @@ func (d *doorbell) throttle(ctx context.Context, folded int) {
 	case d.rang:
 		d.alarms++
 	}
-	if d.rang = false; d.alarms > 10 {
+	d.rang = false
+	if d.alarms > 10 {
 		pause(ctx, jitter(100*time.Millisecond)) // awake, so that real writers stay silent
 	}
 }
@@ -136,7 +137,8 @@ func (d *doorbell) lieDown(ctx context.Context) (Event, error) {
 		if err := d.ask(ctx, "select "+sqlAudible, &audible); err != nil {
 			return "", fmt.Errorf("ask whether writers ring: %w", err)
 		}
-		if d.silenced = !audible; d.silenced {
+		d.silenced = !audible
+		if d.silenced {
 			return Silenced, nil
 		}
 	}
@@ -153,7 +155,8 @@ func (d *doorbell) lieDown(ctx context.Context) (Event, error) {
 	if err := d.ask(ctx, sqlLook, &waiting, &audible); err != nil {
 		return "", fmt.Errorf("look into the queue: %w", err)
 	}
-	if d.silenced = !audible; audible && !waiting {
+	d.silenced = !audible
+	if audible && !waiting {
 		return Asleep, nil
 	}
 	if err := d.wake(ctx); err != nil {
@@ -196,7 +199,8 @@ func (d *doorbell) sleep(ctx context.Context) error {
 			ping = time.Now().Add(d.w.PingInterval)
 		}
 	}
-	if d.rang = d.rung; d.rang {
+	d.rang = d.rung
+	if d.rang {
 		d.w.metrics.wakes.Inc()
 		d.w.observe(Rung)
 	} else {

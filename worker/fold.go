@@ -65,7 +65,8 @@ func (w *Worker) fold(ctx context.Context, on folder) (folded int, err error) {
 		w.metrics.foldErrors.Inc()
 		return 0, fmt.Errorf("fold: %w", err)
 	}
-	if w.stretch = 1; folded >= most {
+	w.stretch = 1
+	if folded >= most {
 		w.stretch = min(2*most/w.MaxFacts, maxStretch)
 	}
 	w.metrics.foldSeconds.Observe(time.Since(began).Seconds())

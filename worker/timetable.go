@@ -26,7 +26,8 @@ func (t *timetable) look(now time.Time, most time.Duration) (slot time.Time, wai
 	if !t.next.IsZero() && !t.next.After(now) {
 		slot, t.next = t.next, t.schedule.Next(now)
 	}
-	if wait = most; !t.next.IsZero() {
+	wait = most
+	if !t.next.IsZero() {
 		wait = min(t.next.Sub(now), most)
 	}
 	return slot, wait

@@ -162,7 +162,8 @@ func (l *loop) feed(ctx context.Context, t *turn, due []time.Duration) ([]time.D
 				}
 				break
 			}
-			if due = due[1:]; t.over(now) {
+			due = due[1:]
+			if t.over(now) {
 				due = nil
 				break
 			}

@@ -111,7 +111,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 			continue
 		}
 		g.Log.Warn("the gateway hears nothing and connects anew", slog.Any("error", err))
-		if deaf = false; time.Since(began) > time.Minute {
+		deaf = false
+		if time.Since(began) > time.Minute {
 			attempt = 0
 		}
 		pause(ctx, min(100*time.Millisecond<<min(attempt, 10), 5*time.Second))

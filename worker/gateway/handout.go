@@ -206,7 +206,8 @@ func (h *hub) handOut(ctx context.Context, t *topic) (err error) {
 	t.saidSeq, t.saidVersion, t.changed = 0, 0, map[int64]bool{}
 	readers := map[int64]bool{}
 	for c := range t.conns {
-		if readers[c.UserID] = true; len(readers) == 3 {
+		readers[c.UserID] = true
+		if len(readers) == 3 {
 			break // one is enough, unless they are just leaving
 		}
 	}
