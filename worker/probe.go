@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"headway/worker/gateway"
+	"headway/internal/listen"
 )
 
 var (
@@ -22,7 +22,7 @@ var (
 func (w *Worker) sendProbe(ctx context.Context, s *session) error {
 	ctx, cancel := quick(ctx)
 	defer cancel()
-	if err := gateway.Notify(ctx, w.pool, s.probe); err != nil {
+	if err := listen.Notify(ctx, w.pool, s.probe); err != nil {
 		return fmt.Errorf("send a probe: %w", err)
 	}
 	return nil
@@ -30,9 +30,6 @@ func (w *Worker) sendProbe(ctx context.Context, s *session) error {
 
 // probe returns nil if the session hears notifications, and errDeaf if not. The session is subscribed to its probe's
 // channel and nothing else.
-//
-// Between sending and hearing, no query must run on the session: through a pooler in transaction mode it could, by
-// luck, reach the server connection that was just notified.
 func (w *Worker) probe(ctx context.Context, s *session) error {
 	if err := s.subscribe(ctx, s.probe); err != nil {
 		return err

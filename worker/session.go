@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"headway/internal/listen"
 	"headway/sql"
 )
 
@@ -162,10 +163,7 @@ func (s *session) settle(ctx context.Context) error {
 func (s *session) subscribe(ctx context.Context, channel string) error {
 	ctx, cancel := quick(ctx)
 	defer cancel()
-	if _, err := s.conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
-		return fmt.Errorf("listen %s: %w", channel, err)
-	}
-	return nil
+	return listen.To(ctx, s.conn, channel)
 }
 
 // QueryRow runs a query that returns one row, as a prepared statement, which a session that was probed reliably keeps.

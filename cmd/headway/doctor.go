@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"headway/internal/bar"
-	"headway/internal/live"
+	"headway/internal/listen"
 	"headway/internal/terminal"
 	"headway/sql"
 	"headway/worker"
@@ -306,13 +306,13 @@ func (d *doctor) listen(ctx context.Context) finding {
 	pooled := d.pooled(ctx, listener)
 	began := time.Now()
 	var pgErr *pgconn.PgError
-	switch err := live.Hears(ctx, listener, d.conn, 3*time.Second); {
+	switch err := listen.Hears(ctx, listener, d.conn, 3*time.Second); {
 	case errors.As(err, &pgErr) && pgErr.Code == "25006": // read_only_sql_transaction
 		return found(failed, "nothing can be listened to on a standby")
-	case errors.Is(err, live.ErrDeaf) && pooled:
+	case errors.Is(err, listen.ErrDeaf) && pooled:
 		return found(failed, "%s leads through a pooler that does not deliver notifications, in transaction mode most likely: "+
 			"set HEADWAY_LISTEN_URL to a direct connection to the same database; until then the worker polls", variable)
-	case errors.Is(err, live.ErrDeaf):
+	case errors.Is(err, listen.ErrDeaf):
 		return found(failed, "a notification that was sent did not come back within 3s: "+
 			"set HEADWAY_LISTEN_URL to a direct connection to the same database; until then the worker polls")
 	case err != nil:

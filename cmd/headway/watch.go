@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"headway/internal/bar"
+	"headway/internal/listen"
 	"headway/internal/live"
 	"headway/internal/terminal"
 	"headway/sql"
@@ -153,7 +154,7 @@ func (w *watcher) draw(b *live.Board, columns, lines int) []string {
 
 // deafAdvice explains why nothing is heard, and what to do.
 func deafAdvice(err error) string {
-	if errors.Is(err, live.ErrDeaf) {
+	if errors.Is(err, listen.ErrDeaf) {
 		return "LISTEN does not work through this address, so set HEADWAY_LISTEN_URL to a direct one"
 	}
 	return oneLine(err)

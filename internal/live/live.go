@@ -14,8 +14,9 @@ import (
 	"sync"
 	"time"
 
+	"headway/internal/listen"
+
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Channel is where everything is notified.
@@ -162,12 +163,12 @@ func (f *Follower) session(ctx context.Context) error {
 	defer func() { shut(ctx, reader) }()
 
 	// The order that misses nothing: listen, then read, then apply what is newer.
-	deaf := Hears(ctx, listener, reader, probeTimeout)
-	if deaf != nil && !errors.Is(deaf, ErrDeaf) {
+	deaf := listen.Hears(ctx, listener, reader, probeTimeout)
+	if deaf != nil && !errors.Is(deaf, listen.ErrDeaf) {
 		return deaf
 	}
 	if deaf == nil {
-		if err := listen(ctx, listener, Channel); err != nil {
+		if err := listen.To(ctx, listener, Channel); err != nil {
 			return err
 		}
 	}
@@ -197,7 +198,7 @@ func (f *Follower) session(ctx context.Context) error {
 		if !loud {
 			deadline = time.Now().Add(pollInterval)
 		}
-		notification, err := next(ctx, listener, deadline)
+		notification, err := listen.Next(ctx, listener, deadline)
 		if err != nil {
 			return err
 		}
@@ -239,60 +240,6 @@ func (f *Follower) poll(ctx context.Context, reader *pgx.Conn, why error) error 
 
 // errSilent says that the database notifies nothing.
 var errSilent = errors.New("the setting notify_payload is off, or the server's notification queue is half full")
-
-// ErrDeaf says that notifications do not arrive.
-var ErrDeaf = errors.New("a notification that was sent did not come back")
-
-// Hears returns nil if notifications sent through sender arrive at listener, and ErrDeaf if they do not within the
-// timeout, as behind a pooler in transaction mode, or cannot, on a standby.
-func Hears(ctx context.Context, listener, sender *pgx.Conn, timeout time.Duration) error {
-	channel := fmt.Sprintf("headway_probe_%016x", rand.Uint64())
-	err := listen(ctx, listener, channel)
-	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "25006" { // read_only_sql_transaction
-		return fmt.Errorf("%w: %w", ErrDeaf, err)
-	} else if err != nil {
-		return err
-	}
-	if _, err := sender.Exec(ctx, `select pg_notify($1, '')`, pgx.QueryExecModeExec, channel); err != nil {
-		return fmt.Errorf("notify: %w", err)
-	}
-	// No query must run on the listener meanwhile: through a pooler it could, by luck, reach the server connection that
-	// was just notified.
-	deadline := time.Now().Add(timeout)
-	for time.Now().Before(deadline) {
-		notification, err := next(ctx, listener, deadline)
-		if err != nil {
-			return err
-		}
-		if notification != nil && notification.Channel == channel {
-			return nil
-		}
-	}
-	return ErrDeaf
-}
-
-func listen(ctx context.Context, conn *pgx.Conn, channel string) error {
-	if _, err := conn.Exec(ctx, "listen "+channel); err != nil {
-		return fmt.Errorf("listen %s: %w", channel, err)
-	}
-	return nil
-}
-
-// next returns the next notification; nil if none arrives before the deadline.
-func next(ctx context.Context, conn *pgx.Conn, deadline time.Time) (*pgconn.Notification, error) {
-	waiting, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	notification, err := conn.WaitForNotification(waiting)
-	switch {
-	case err == nil:
-		return notification, nil
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case conn.IsClosed():
-		return nil, fmt.Errorf("wait for a notification: %w", err)
-	}
-	return nil, nil
-}
 
 func ping(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, pingInterval)

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"headway/internal/listen"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -100,7 +102,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if errors.Is(err, errDeaf) && !heard {
+		if errors.Is(err, listen.ErrDeaf) && !heard {
 			if !deaf {
 				g.Log.Warn("what is notified does not arrive, so the gateway looks: is DATABASE_URL a pooler in transaction mode? "+
 					"Set HEADWAY_LISTEN_URL to a direct connection to the same database",
@@ -153,10 +155,10 @@ func (g *Gateway) listen(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	probe := fmt.Sprintf("headway_probe_%016x", rand.Uint64())
+	probe := listen.ProbeChannel()
 	for _, channel := range []string{"headway_events", probe} {
-		if _, err := conn.Exec(ctx, "listen "+channel); err != nil {
-			return fmt.Errorf("listen: %w", err)
+		if err := listen.To(ctx, conn, channel); err != nil {
+			return err
 		}
 	}
 	var known hearing
@@ -178,36 +180,28 @@ func (g *Gateway) listen(ctx context.Context) error {
 
 // hear passes on notifications for d, or until one arrives on the probe's channel, and reports whether it did.
 func (g *Gateway) hear(ctx context.Context, conn *pgx.Conn, d time.Duration, probe string) (bool, error) {
-	wait, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
+	deadline := time.Now().Add(d)
 	for {
-		notification, err := conn.WaitForNotification(wait)
+		notification, err := listen.Next(ctx, conn, deadline)
 		switch {
-		case err == nil && notification.Channel == "headway_events":
+		case err != nil || notification == nil:
+			return false, err
+		case notification.Channel == "headway_events":
 			g.hub.hear(notification.Payload)
-		case err == nil && notification.Channel == probe:
+		case notification.Channel == probe:
 			return true, nil
-		case err == nil: // a late probe
-		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-			return false, nil
-		default:
-			return false, fmt.Errorf("wait for a notification: %w", err)
+		default: // a late probe
 		}
 	}
 }
 
-// errDeaf says that notifications do not arrive: there is a pooler in between that does not pass them on, or the
-// connection leads to a server that was replaced and does not know it.
-var errDeaf = errors.New("a notification sent by way of DATABASE_URL did not arrive")
-
-// probe returns errDeaf if a notification sent over a new connection is not heard. No query runs meanwhile on the
-// connection that listens: through a pooler it could, by luck, reach the server connection that was just notified.
+// probe returns [listen.ErrDeaf] if a notification sent over a new connection is not heard.
 func (g *Gateway) probe(ctx context.Context, conn *pgx.Conn, channel string) error {
 	sent := make(chan error, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, g.ProbeTimeout)
 		defer cancel()
-		sent <- Notify(ctx, g.hub.store.pool, channel)
+		sent <- listen.Notify(ctx, g.hub.store.pool, channel)
 	}()
 	heard, err := g.hear(ctx, conn, 2*g.ProbeTimeout, channel)
 	if heard {
@@ -220,7 +214,7 @@ func (g *Gateway) probe(ctx context.Context, conn *pgx.Conn, channel string) err
 		g.Log.Warn("it could not be tried whether the gateway hears", slog.Any("error", err))
 		return nil
 	}
-	return errDeaf
+	return listen.ErrDeaf
 }
 
 // pingTimeout is how long the server may take to answer.

@@ -248,17 +248,6 @@ func (s *store) shared(ctx context.Context, userID, projectID int64) (share, err
 	return found, nil
 }
 
-// Notify notifies a channel over a new connection, made like those of the pool, since these may lead to a primary that
-// was replaced and does not know it.
-func Notify(ctx context.Context, pool *pgxpool.Pool, channel string) error {
-	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
-	if err != nil {
-		return err
-	}
-	_, err = conn.Exec(ctx, "select pg_notify($1, '')", channel)
-	return errors.Join(err, conn.Close(ctx))
-}
-
 // errNoTicket says that this ticket was never issued, was used, or has expired.
 var errNoTicket = errors.New("not a ticket")
 

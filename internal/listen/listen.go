@@ -1,0 +1,91 @@
+// Package listen holds what everything that LISTENs has in common: waiting for a notification, and finding out whether
+// notifications arrive at all.
+//
+// They do not where a pooler in transaction mode is in between, which accepts LISTEN and passes nothing on, or where a
+// connection leads to a primary that was replaced and does not know. So a listener also listens to a channel that only
+// it knows, a probe, and is notified there over another connection. Until it hears of that, no query must run on it:
+// through a pooler it could, by luck, reach the server connection that was just notified.
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// ErrDeaf says that notifications do not arrive.
+var ErrDeaf = errors.New("a notification that was sent did not come back")
+
+// ProbeChannel makes up the name of a channel to probe a listener with.
+func ProbeChannel() string { return fmt.Sprintf("headway_probe_%016x", rand.Uint64()) }
+
+// To subscribes a connection to a channel. It hears everything that is committed after this returns.
+func To(ctx context.Context, conn *pgx.Conn, channel string) error {
+	if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
+		return fmt.Errorf("listen %s: %w", channel, err)
+	}
+	return nil
+}
+
+// Next returns the next notification; nil if none arrives before the deadline.
+func Next(ctx context.Context, conn *pgx.Conn, deadline time.Time) (*pgconn.Notification, error) {
+	waiting, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	notification, err := conn.WaitForNotification(waiting)
+	switch {
+	case err == nil:
+		return notification, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case conn.IsClosed():
+		return nil, fmt.Errorf("wait for a notification: %w", err)
+	}
+	return nil, nil
+}
+
+// Hears returns nil if notifications sent through sender arrive at listener, and [ErrDeaf] if they do not within the
+// timeout, as behind a pooler in transaction mode, or cannot, on a standby.
+func Hears(ctx context.Context, listener, sender *pgx.Conn, timeout time.Duration) error {
+	channel := ProbeChannel()
+	err := To(ctx, listener, channel)
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "25006" { // read_only_sql_transaction
+		return fmt.Errorf("%w: %w", ErrDeaf, err)
+	} else if err != nil {
+		return err
+	}
+	if err := send(ctx, sender, channel); err != nil {
+		return fmt.Errorf("notify: %w", err)
+	}
+	deadline := time.Now().Add(timeout)
+	for time.Now().Before(deadline) {
+		notification, err := Next(ctx, listener, deadline)
+		if err != nil {
+			return err
+		}
+		if notification != nil && notification.Channel == channel {
+			return nil
+		}
+	}
+	return ErrDeaf
+}
+
+// Notify notifies a channel over a new connection, made like those of the pool: these may lead to a primary that was
+// replaced and does not know.
+func Notify(ctx context.Context, pool *pgxpool.Pool, channel string) error {
+	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	return errors.Join(send(ctx, conn, channel), conn.Close(ctx))
+}
+
+func send(ctx context.Context, conn *pgx.Conn, channel string) error {
+	_, err := conn.Exec(ctx, `select pg_notify($1, '')`, pgx.QueryExecModeExec, channel)
+	return err
+}
