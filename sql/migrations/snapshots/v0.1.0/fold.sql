@@ -10,7 +10,8 @@ set jit = off
 as $$
 declare
   v_busy bigint[] := '{}';
-  v_projects bigint[];
+  v_projects bigint[]; -- of each queued fact, and beside it
+  v_tasks_of bigint[]; -- its task
   v_seen bigint[];
   v_gone bigint[];
   v_free bigint[];
@@ -33,7 +34,7 @@ begin
   -- a long transaction) waits in the queue rather than hold up all the others.
   loop
     select array_agg(f.project_id), array_agg(f.task_id)
-    into v_projects, v_tasks
+    into v_projects, v_tasks_of
     from (
       select f.project_id, f.task_id
       from headway.pending_fact f
@@ -73,7 +74,7 @@ begin
     where w.project_id = any (v_free);
     select array_agg(distinct f.task_id)
     into v_tasks
-    from unnest(v_projects, v_tasks) f (project_id, task_id)
+    from unnest(v_projects, v_tasks_of) f (project_id, task_id)
     where f.project_id = any (v_free) and f.task_id is not null;
     -- Projects with something to post to a person's own channel also wait if somebody has that channel locked.
     with
@@ -139,7 +140,7 @@ volatile
 as $$
 declare
   v_mode text := headway.notify_mode();
-  v_notified bigint;
+  v_notified bigint; -- read by nobody, but a select in a with clause runs only if its rows are asked for
 begin
   if consume.recount <> '{}' then
     -- A recount may read a whole project: planning for it pays off.
@@ -241,7 +242,7 @@ begin
         ) event
         cross join lateral (select event.kind, event.project_id, event.version) reference
         where v_mode <> 'off'
-        offset 0
+        offset 0 -- so that the payload is made once for both channels
       ) e
     )
   select (select count(*) from consumed), array_agg(t.fact), (select n.count from notified n)
