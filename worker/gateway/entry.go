@@ -25,7 +25,7 @@ func (h *hub) receive(c *conn, has *Positions) {
 		}
 		defer func() {
 			if c.ended() != nil {
-				h.exit(c) // it may have left before it had entered
+				h.remove(c) // it may have left before it had entered
 			}
 		}()
 		ctx, cancel := context.WithTimeout(ctx, reach)
@@ -43,31 +43,31 @@ func (h *hub) receive(c *conn, has *Positions) {
 func (h *hub) visit(userID int64) {
 	h.inTurn(errand{userID: userID}, func(ctx context.Context) (func(outdated bool), error) {
 		h.at("visit")
-		before := h.positions(userID)
+		before := h.subscriptions(userID)
 		subscribed, err := h.store.channels(ctx, userID)
 		h.at("visited")
 		return func(outdated bool) {
-			for _, p := range subscribed {
-				t, b := h.topics[p.Channel], before[p.Channel]
-				if t != nil && (t.seq == b.Seq && t.seq != unknown && p.Seq < t.seq || t.version == b.Version && t.version != unknown && p.Version < t.version) {
+			for _, s := range subscribed {
+				t, b := h.topics[s.Channel], before[s.Channel]
+				if t != nil && (t.seq == b.Seq && t.seq != unknown && s.Seq < t.seq || t.version == b.Version && t.version != unknown && s.Version < t.version) {
 					h.forget(t)
 				}
-				if told, known := h.told[userID][p.Channel]; known && told != p.ReadSeq {
-					h.tellCursor(userID, p.Channel)
+				if told, known := h.told[userID][s.Channel]; known && told != s.ReadSeq {
+					h.tellCursor(userID, s.Channel)
 				}
 			}
 			for c := range h.people[userID] {
 				for t := range maps.Clone(c.topics) {
-					if !slices.ContainsFunc(subscribed, func(p position) bool { return p.Channel == t.channel }) {
+					if !slices.ContainsFunc(subscribed, func(s subscription) bool { return s.Channel == t.channel }) {
 						h.leave(c, t.channel)
 					}
 				}
 				if outdated {
 					continue // they may just have left
 				}
-				for _, p := range subscribed {
-					if t := h.topics[p.Channel]; t == nil || !t.has(c) {
-						h.welcome(c, p)
+				for _, s := range subscribed {
+					if t := h.topics[s.Channel]; t == nil || !t.has(c) {
+						h.welcome(c, s)
 					}
 				}
 			}
@@ -75,21 +75,21 @@ func (h *hub) visit(userID int64) {
 	})
 }
 
-// positions returns the positions of the topics that a person is in.
-func (h *hub) positions(userID int64) map[string]position {
+// subscriptions returns the positions of the topics that a person is in.
+func (h *hub) subscriptions(userID int64) map[string]subscription {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	found := map[string]position{}
+	found := map[string]subscription{}
 	for c := range h.people[userID] {
 		for t := range c.topics {
-			found[t.channel] = position{Channel: t.channel, Seq: t.seq, Version: t.version}
+			found[t.channel] = subscription{Channel: t.channel, Seq: t.seq, Version: t.version}
 		}
 	}
 	return found
 }
 
 // welcome adds a connection to one more topic, and tells the client. The lock is held.
-func (h *hub) welcome(c *conn, last position) {
+func (h *hub) welcome(c *conn, last subscription) {
 	t := h.join(c, last.Channel)
 	if told := h.told[c.UserID]; told != nil {
 		told[last.Channel] = last.ReadSeq
@@ -119,8 +119,8 @@ func (h *hub) enter(ctx context.Context, c *conn, has *Positions) error {
 		return err
 	}
 	h.mu.Lock()
-	for _, p := range subscribed {
-		h.join(c, p.Channel)
+	for _, s := range subscribed {
+		h.join(c, s.Channel)
 	}
 	h.mu.Unlock()
 
@@ -266,7 +266,7 @@ func (h *hub) missed(ctx context.Context, c *conn, has, position Positions) ([][
 		if err != nil {
 			return nil, err
 		}
-		left.fits(found)
+		left.take(found)
 		for _, m := range found {
 			missed = append(missed, m.JSON)
 			seq = m.Seq
@@ -279,12 +279,12 @@ func (h *hub) missed(ctx context.Context, c *conn, has, position Positions) ([][
 	return missed, nil
 }
 
-// exit removes a connection from everything.
-func (h *hub) exit(c *conn) {
+// remove removes a connection from everything.
+func (h *hub) remove(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for t := range maps.Clone(c.topics) {
-		h.drop(c, t)
+		h.unlink(c, t)
 	}
 	delete(h.people[c.UserID], c)
 	if len(h.people[c.UserID]) == 0 {

@@ -34,11 +34,11 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer g.leave(c)
-	if !g.hub.meet(c) {
+	if !g.hub.register(c) {
 		refuse(w, http.StatusServiceUnavailable, "the gateway stops", "Come back.")
 		return
 	}
-	defer g.hub.part(c)
+	defer g.hub.unregister(c)
 
 	var has *Positions
 	// A page that opens a new EventSource, with a new ticket, cannot set the header.

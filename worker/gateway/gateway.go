@@ -294,7 +294,7 @@ func (g *Gateway) leave(c *conn) {
 	if c.UserID == 0 {
 		return
 	}
-	g.hub.exit(c)
+	g.hub.remove(c)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.total--

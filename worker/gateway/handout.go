@@ -252,7 +252,7 @@ func (h *hub) handOutMessages(ctx context.Context, t *topic, readers map[int64]b
 	for c := range t.conns {
 		c.offer(events...)
 	}
-	if left := page; !left.fits(found) {
+	if left := page; !left.take(found) {
 		t.saidSeq = unknown // there may be more
 	}
 	return nil

@@ -90,8 +90,8 @@ func (h *hub) close() {
 	clear(h.errands)
 }
 
-// meet registers a connection whose person is not known yet. It returns false if the hub is not open.
-func (h *hub) meet(c *conn) bool {
+// register registers a connection whose person is not known yet. It returns false if the hub is not open.
+func (h *hub) register(c *conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ctx == nil || h.ctx.Err() != nil {
@@ -102,8 +102,8 @@ func (h *hub) meet(c *conn) bool {
 	return true
 }
 
-// part forgets a connection that has ended.
-func (h *hub) part(c *conn) {
+// unregister forgets a connection that has ended.
+func (h *hub) unregister(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.conns, c)
@@ -163,13 +163,13 @@ func (h *hub) leave(c *conn, channel string) {
 	if t == nil || !t.has(c) {
 		return
 	}
-	h.drop(c, t)
+	h.unlink(c, t)
 	text, _ := json.Marshal(map[string]string{"type": "left", "channel": channel})
 	c.offer(&event{member: leaves, channel: channel, project: t.project, json: text})
 	h.readAll(t) // the others may have been sent nothing, if the person read for could no longer read
 }
 
-func (h *hub) drop(c *conn, t *topic) {
+func (h *hub) unlink(c *conn, t *topic) {
 	delete(t.conns, c)
 	delete(c.topics, t)
 	if len(t.conns) == 0 {

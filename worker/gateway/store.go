@@ -125,8 +125,8 @@ type room struct{ messages, bytes int }
 // page is how much is read at a time, and the most that a client may have missed and still resume.
 var page = room{messages: 500, bytes: 1 << 20}
 
-// fits subtracts the room that messages need, and reports whether any is left.
-func (r *room) fits(found []message) bool {
+// take subtracts the room that messages need, and reports whether any is left.
+func (r *room) take(found []message) bool {
 	r.messages -= len(found)
 	for _, m := range found {
 		r.bytes -= len(m.JSON)
@@ -143,16 +143,16 @@ func (s *store) messages(ctx context.Context, userID int64, channel string, seq 
 	return found, nil
 }
 
-// position is the position of a channel and its project, and how far somebody has read.
-type position struct {
+// subscription is the position of a channel and its project, and how far somebody has read.
+type subscription struct {
 	Channel      string
 	Seq, Version int64
 	ReadSeq      int64
 }
 
 // channels returns a person's subscriptions.
-func (s *store) channels(ctx context.Context, userID int64) ([]position, error) {
-	found, err := ask(ctx, s, userID, pgx.RowToStructByPos[position], sqlChannels, userID)
+func (s *store) channels(ctx context.Context, userID int64) ([]subscription, error) {
+	found, err := ask(ctx, s, userID, pgx.RowToStructByPos[subscription], sqlChannels, userID)
 	if err != nil {
 		return nil, fmt.Errorf("read subscriptions: %w", err)
 	}

@@ -83,7 +83,7 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	s := &socket{conn: netConn, buffers: &g.buffers, silence: 2 * g.PingInterval}
 	s.client = newConn(s, g.limits())
-	if buffered.Reader.Buffered() > 0 || !g.hub.meet(s.client) { // a client waits for the answer (RFC 6455, section 4.1)
+	if buffered.Reader.Buffered() > 0 || !g.hub.register(s.client) { // a client waits for the answer (RFC 6455, section 4.1)
 		_ = netConn.Close()
 		return
 	}
@@ -117,7 +117,7 @@ func (g *Gateway) greet(s *socket) error {
 // attend reads what a client sends, an occasional new token for the same person, until the connection ends.
 func (g *Gateway) attend(s *socket) {
 	c := s.client
-	defer g.hub.part(c)
+	defer g.hub.unregister(c)
 	s.isThere()
 	var err error
 	for err == nil && c.ended() == nil {
