@@ -55,8 +55,8 @@ func lastSlot(schedule cron.Schedule, after, until time.Time) (slot time.Time) {
 // shown twice when clocks go back comes twice.
 type wallClock struct{ *cron.SpecSchedule }
 
-// Next implements [cron.Schedule]. It goes from one clock change to the next, and between them follows a fixed offset: the
-// schedule itself counts in hours, and goes wrong if clocks change by half an hour.
+// Next implements [cron.Schedule]. It goes from one clock change to the next, and between them follows a fixed offset:
+// the schedule itself counts in hours, and goes wrong if clocks change by half an hour.
 func (s wallClock) Next(after time.Time) time.Time {
 	at := after
 	if s.Location != time.Local {
@@ -71,7 +71,7 @@ func (s wallClock) Next(after time.Time) time.Time {
 		if next.IsZero() || change.IsZero() || next.Before(change) {
 			return next.In(after.Location())
 		}
-		// Times are skipped if, by the old clock, any would come between the change and where the new clock starts.
+		// A time is skipped if, by the old clock, it would come between the change and where the new clock starts.
 		_, changed := change.Zone()
 		if forward := time.Duration(changed-offset) * time.Second; next.Before(change.Add(forward)) {
 			return change.In(after.Location())

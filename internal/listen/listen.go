@@ -1,10 +1,10 @@
 // Package listen holds what everything that LISTENs has in common: waiting for a notification, and finding out whether
 // notifications arrive at all.
 //
-// They do not where a pooler in transaction mode is in between, which accepts LISTEN and passes nothing on, or where a
-// connection leads to a primary that was replaced and does not know. So a listener also listens to a channel that only
-// it knows, a probe, and is notified there over another connection. Until it hears of that, no query must run on it:
-// through a pooler it could, by luck, reach the server connection that was just notified.
+// They do not if a pooler in transaction mode is in between, which accepts LISTEN but passes nothing on, or if the
+// connection leads to a primary that was replaced and does not know it. So a listener also listens to a channel that
+// only it knows, its probe, and is notified there over another connection. Until it hears that, no query must run on
+// it: through a pooler it could, by luck, reach the server connection that was just notified.
 package listen
 
 import (
@@ -76,7 +76,7 @@ func Hears(ctx context.Context, listener, sender *pgx.Conn, timeout time.Duratio
 }
 
 // Notify notifies a channel over a new connection, made like those of the pool: these may lead to a primary that was
-// replaced and does not know.
+// replaced and does not know it.
 func Notify(ctx context.Context, pool *pgxpool.Pool, channel string) error {
 	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
 	if err != nil {

@@ -146,8 +146,8 @@ const (
 	maxDenied = 3
 )
 
-// doubt makes a retry of a refused recipient, if the server gives no enhanced code and has refused so many others in a row
-// that this can hardly be about each of them. No list of words can cover everything that servers say about a sender.
+// doubt makes a refused recipient be retried if the server gives no enhanced code and has refused so many others in a
+// row that this can hardly be about each of them. No list of words can cover all that servers say about a sender.
 func (p *Pool) doubt(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

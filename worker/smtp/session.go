@@ -84,13 +84,13 @@ func (s *session) open(ctx context.Context, p *Pool) (step string, err error) {
 	return "", nil
 }
 
-// beforeLogin returns the step that failed where the client took another: it reads the greeting when it says the first
-// thing, and encrypts when it says the first thing after STARTTLS.
+// beforeLogin returns the step that failed where the client reports another: the client reads the greeting only with
+// its first command, and encrypts only with the first command after STARTTLS.
 func (s *session) beforeLogin(step string, err error) string {
 	switch {
 	case !bytes.HasPrefix(s.conn.greeting, []byte("220")):
 		return "greeting"
-	case strings.Contains(err.Error(), "tls: "): // what an alert comes as has no type
+	case strings.Contains(err.Error(), "tls: "): // the error for an alert has no exported type
 		return stepStartTLS
 	}
 	return step
