@@ -573,7 +573,7 @@ func FuzzClean(f *testing.F) {
 	for _, p := range append(payloads, "é"+strings.Repeat("\u0301\u0302\u0303\u0304\u200c", 9), "é"+strings.Repeat("\u0301\ufe0f\u200d", 9)) {
 		f.Add(p)
 	}
-	for _, whole := range []string{"👩‍👩‍👧", "❤️‍🔥", "1️⃣", "می‌خواهم", "क्‍ष"} {
+	for _, whole := range []string{"👩\u200d👩\u200d👧", "❤\ufe0f\u200d🔥", "1\ufe0f\u20e3", "می\u200cخواهم", "क्\u200dष"} {
 		if got := clean(whole, 20); got != whole {
 			f.Errorf("%+q becomes %+q", whole, got)
 		}

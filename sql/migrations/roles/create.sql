@@ -1,17 +1,17 @@
--- The roles of headway: groups without login, the same for every database of a cluster. Run by the first migration,
--- or by hand by somebody who may, as `headway migrate --no-roles` prints it.
+-- headway's roles: groups without login, shared by all databases of a cluster. The first migration runs this; if its
+-- login may not create roles, somebody else runs what `headway migrate --no-roles` prints.
 do $$
 declare
   v_role text;
 begin
-  -- What is named without a schema is PostgreSQL's, whatever others have made in public.
+  -- Names without a schema are PostgreSQL's, whatever others have created in public.
   perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   foreach v_role in array array[
     'headway_owner', -- owns everything
     'headway_app', -- a trusted backend
     'headway_worker', -- folds and sends
     'headway_user', -- an end user
-    'headway_admin', -- looks at everything, and mends it
+    'headway_admin', -- reads and repairs everything
     'headway_monitor' -- counts
   ] loop
     begin

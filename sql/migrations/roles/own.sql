@@ -1,4 +1,4 @@
--- Gives all of the schema to somebody: what whoever migrates has made to the owner, as whom nobody logs in, and back.
+-- Changes the owner of everything in the schema: from the login that migrates to headway_owner, which nobody logs in as, and back.
 do $$
 declare
   v_own text;

@@ -283,7 +283,7 @@ begin
         select n.channel, to_json(n) as event, r as reference
         from new_rows n
         cross join lateral (select n.id, n.sender, n.channel, n.seq, n.kind) r
-        offset 0 -- here and below: so that each is made once, and not once for every place that it is used in
+        offset 0 -- here and below: evaluate each once, not once per use
       ) e
       offset 0
     ) p;

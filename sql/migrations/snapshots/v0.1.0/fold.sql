@@ -10,8 +10,8 @@ set jit = off
 as $$
 declare
   v_busy bigint[] := '{}';
-  v_projects bigint[]; -- of each queued fact, and beside it
-  v_tasks_of bigint[]; -- its task
+  v_projects bigint[]; -- one element per queued fact
+  v_tasks_of bigint[]; -- likewise
   v_seen bigint[];
   v_gone bigint[];
   v_free bigint[];
@@ -140,7 +140,7 @@ volatile
 as $$
 declare
   v_mode text := headway.notify_mode();
-  v_notified bigint; -- read by nobody, but a select in a with clause runs only if its rows are asked for
+  v_notified bigint; -- never read, but a select in a with clause runs only if its result is used
 begin
   if consume.recount <> '{}' then
     -- A recount may read a whole project: planning for it pays off.
@@ -242,7 +242,7 @@ begin
         ) event
         cross join lateral (select event.kind, event.project_id, event.version) reference
         where v_mode <> 'off'
-        offset 0 -- so that the payload is made once for both channels
+        offset 0 -- builds the payload once for both channels
       ) e
     )
   select (select count(*) from consumed), array_agg(t.fact), (select n.count from notified n)
