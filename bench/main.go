@@ -95,7 +95,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		}
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q is one too many: parts are one word, with commas between them", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q: write the parts as one word, with commas between them", flags.Arg(0))
 	}
 	parts, rivals, err := choose(*only)
 	if err != nil {

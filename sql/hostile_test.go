@@ -254,9 +254,9 @@ func TestNobodyLiesInWaitAtTheVersionTable(t *testing.T) {
 		"a rule":    {table + `create rule trap as on update to public.headway_schema_version do also select public.trap(1)`, "has rules"},
 		"a policy": {table + `alter table public.headway_schema_version enable row level security;
 			create policy trap on public.headway_schema_version using (public.trap(1) = 1)`, "has row-level security"},
-		"a view": {`create view public.headway_schema_version as select public.trap(1) as version`, "is no plain table"},
+		"a view": {`create view public.headway_schema_version as select public.trap(1) as version`, "is not a plain table"},
 		"a partition": {`create table public.headway_schema_version (version int4 not null) partition by list (version);
-			create table public.part partition of public.headway_schema_version default`, "is no plain table"},
+			create table public.part partition of public.headway_schema_version default`, "is not a plain table"},
 		"a child": {table + `create table public.child () inherits (public.headway_schema_version)`, "inherits or is inherited"},
 		"a check": {table + `alter table public.headway_schema_version add check (public.trap(version) = 1) not valid`, "has checks"},
 		"an index": {`create function public.trap(bigint) returns int immutable language plpgsql as 'begin return 1; end'; ` + table +
@@ -280,7 +280,7 @@ func TestNobodyLiesInWaitAtTheVersionTable(t *testing.T) {
 			})
 			pgtest.Execute(t, db.Conn(t, pgtest.User(login)), trap+c.trap)
 
-			const stranger = "they are neither who connects, nor who owns the database, a superuser or a member of headway_owner"
+			const stranger = "they are neither the current user nor the owner of the database, a superuser or a member of headway_owner"
 			for _, owner := range []string{login, "postgres"} {
 				if owner == "postgres" {
 					pgtest.Execute(t, conn, "alter table public.headway_schema_version owner to postgres")

@@ -267,7 +267,7 @@ func TestALoginThatMayNotMakeRolesIsToldSo(t *testing.T) {
 
 	err := migrateAs(t, app, "plain", sql.Latest())
 	lacksRoles(t, err, "plain cannot migrate, because headway_owner, headway_app, headway_worker, headway_user, headway_admin, headway_monitor are missing: "+
-		"have somebody who may run what `headway migrate --no-roles` prints", "'headway_monitor'")
+		"ask somebody who may to run what `headway migrate --no-roles` prints", "'headway_monitor'")
 	lacksRoles(t, sql.CheckRoles(t.Context(), app.Conn(t, pgtest.User("plain"))), "are missing", "grant headway_owner to plain")
 	if got := rolesOf(t, app.Conn(t)); got != "" {
 		t.Errorf("it has made %s", got)
@@ -311,7 +311,7 @@ func TestAFirstMigrationThatFailsLeavesNothing(t *testing.T) {
 	// One that was killed leaves the table.
 	do(t, server, "app", "set role plain; create table "+sql.VersionTable+" (version int4 not null); insert into "+sql.VersionTable+" values (0)")
 	err := migrateAs(t, app, "deployer", sql.Latest())
-	const left = "deployer may not read public.headway_schema_version, which a migration of plain has left: have plain migrate, or drop it, and try again"
+	const left = "deployer may not read public.headway_schema_version, which a migration by plain left behind: have plain migrate, or drop it, and try again"
 	if !errors.As(err, new(*sql.AccessError)) || err.Error() != left {
 		t.Errorf("it says %v", err)
 	}

@@ -155,8 +155,8 @@ func migrateTo(
 		case !isLockTimeout(err):
 			return forWantOfRoles(ctx, conn, explain(err, migrations))
 		case attempt == lockAttempts:
-			return fmt.Errorf("%w\nsomebody holds a lock that it needs, and did so %d times: docs/operations.md lists the oldest transactions; "+
-				"end the one that keeps it, and migrate again", explain(err, migrations), attempt)
+			return fmt.Errorf("%w\nsomebody holds a lock that it needs, at each of %d attempts: docs/operations.md lists the oldest transactions; "+
+				"end the one that holds it, and migrate again", explain(err, migrations), attempt)
 		}
 		if err := wait(ctx, pause); err != nil {
 			return fmt.Errorf("wait for a table lock: %w", err)
@@ -172,7 +172,7 @@ func checkRoom(ctx context.Context, tx pgx.Tx) error {
 		return fmt.Errorf("look for the schema headway: %w", err)
 	}
 	if taken {
-		return errors.New("there is a schema headway, and " + VersionTable + " does not say of which version: " +
+		return errors.New("there is a schema headway, but " + VersionTable + " does not say which version it is: " +
 			"if it was restored, restore that table as well (docs/backup.md); if it is not headway's, give it another name")
 	}
 	return nil

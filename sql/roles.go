@@ -40,7 +40,7 @@ func (e *RolesError) Error() string {
 	if len(e.Missing) == 1 {
 		reason = e.Missing[0] + " is missing"
 	}
-	return fmt.Sprintf("%s cannot migrate, because %s: have somebody who may run %s, and try again", e.Login, reason, remedy)
+	return fmt.Sprintf("%s cannot migrate, because %s: ask somebody who may to run %s, and try again", e.Login, reason, remedy)
 }
 
 // SQL returns what must be run by somebody who may create and grant roles.

@@ -53,7 +53,7 @@ type AccessError struct {
 // Error implements error.
 func (e *AccessError) Error() string {
 	if !e.Granted {
-		return fmt.Sprintf("%s may not read %s, which a migration of %s has left: have %[3]s migrate, or drop it, and try again",
+		return fmt.Sprintf("%s may not read %s, which a migration by %s left behind: have %[3]s migrate, or drop it, and try again",
 			e.Login, VersionTable, e.Owner)
 	}
 	return fmt.Sprintf("%s may not read %s: `grant headway_owner to %[1]s` lets it migrate, headway_worker run a worker, "+
@@ -67,7 +67,7 @@ select format('%I', current_user), format('%I', o.rolname),
   has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') as readable,
   coalesce(has_table_privilege(h.oid, c.oid, 'select'), false) as granted,
   array_remove(array[
-    case when c.relkind <> 'r' then 'is no plain table' end,
+    case when c.relkind <> 'r' then 'is not a plain table' end,
     case when exists (select from pg_trigger t where t.tgrelid = c.oid) then 'has triggers' end,
     case when exists (select from pg_rewrite r where r.ev_class = c.oid) then 'has rules' end,
     case when c.relrowsecurity then 'has row-level security' end,
@@ -80,7 +80,7 @@ select format('%I', current_user), format('%I', o.rolname),
         and (a.attname <> 'version' or a.atttypid <> 'int4'::regtype or a.attgenerated <> '')
     ) then 'has other columns' end,
     case when not (o.rolsuper or o.rolname = current_user or o.oid = d.datdba or coalesce(pg_has_role(o.oid, h.oid, 'member'), false))
-      then 'they are neither who connects, nor who owns the database, a superuser or a member of headway_owner' end
+      then 'they are neither the current user nor the owner of the database, a superuser or a member of headway_owner' end
   ], null)
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace

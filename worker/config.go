@@ -188,7 +188,7 @@ func (c *Config) check(refused map[string]bool) (problems []error) {
 		report("HEADWAY_MAIL_FROM", "", "HEADWAY_SMTP_URL needs a sender: set it to an address such as headway@example.com")
 	}
 	if from := c.MailFrom.Address.Address; strings.ContainsFunc(from, func(r rune) bool { return r > unicode.MaxASCII }) {
-		report("HEADWAY_MAIL_FROM", from, "want an ASCII address: every server takes that one")
+		report("HEADWAY_MAIL_FROM", from, "want an ASCII address: every server accepts one")
 	} else if from != "" && !address.Plain(from) {
 		report("HEADWAY_MAIL_FROM", from, "want a plain address, such as headway@example.com, that needs no quotes")
 	}
@@ -209,13 +209,13 @@ func (c *Config) check(refused map[string]bool) (problems []error) {
 		report("HEADWAY_TOKEN_SECRET", "", fmt.Sprintf("it has %d bytes: want %d or more, as `openssl rand -hex 32` makes", n, gateway.MinSecret))
 	}
 	if len(c.TokenSecret) > 0 && c.HTTPAddr == "" {
-		report("HEADWAY_HTTP_ADDR", "", "HEADWAY_TOKEN_SECRET asks for the gateway: set where it listens, such as :8080")
+		report("HEADWAY_HTTP_ADDR", "", "HEADWAY_TOKEN_SECRET turns on the gateway: set the address it listens on, such as :8080")
 	}
 	if c.TokenKeys != "" && c.HTTPAddr == "" {
-		report("HEADWAY_HTTP_ADDR", "", "HEADWAY_TOKEN_JWKS asks for the gateway: set where it listens, such as :8080")
+		report("HEADWAY_HTTP_ADDR", "", "HEADWAY_TOKEN_JWKS turns on the gateway: set the address it listens on, such as :8080")
 	}
 	if c.TokenKeys != "" && len(c.TokenSecret) > 0 {
-		report("HEADWAY_TOKEN_JWKS", c.TokenKeys, "HEADWAY_TOKEN_SECRET is set too: tokens are checked with one of them")
+		report("HEADWAY_TOKEN_JWKS", c.TokenKeys, "HEADWAY_TOKEN_SECRET is set too: set only one of them")
 	} else if c.TokenKeys != "" {
 		if _, err := gateway.NewVerifier(nil, c.TokenKeys, c.TokenAudience, nil); err != nil {
 			report("HEADWAY_TOKEN_JWKS", c.TokenKeys, err.Error())
@@ -224,7 +224,7 @@ func (c *Config) check(refused map[string]bool) (problems []error) {
 	for _, origin := range c.AllowedOrigins {
 		if !isOrigin(origin) {
 			report("HEADWAY_ALLOWED_ORIGINS", origin, "want scheme and host as browsers send them, such as https://app.example.com, "+
-				"separated by commas: no path, no capitals, xn--… for other letters, a port only where it is not the usual one")
+				"separated by commas: no path, no capitals, xn--… for other letters, a port only if it is not the default")
 		}
 	}
 	if !slices.Contains([]string{"", "text", "json"}, c.LogFormat) {
@@ -283,7 +283,7 @@ func (s *Schedule) EnvDecode(_ context.Context, value string) error {
 		return fmt.Errorf("%s: %w", want, err)
 	}
 	if parsed.Next(time.Now()).IsZero() {
-		return errors.New("that never comes: " + want)
+		return errors.New("no such time ever comes: " + want)
 	}
 	// The parser turns anything shorter into a second.
 	if _, every, ok := strings.Cut(value, "@every "); ok {

@@ -68,7 +68,7 @@ func TestAServerThatTakesFewerConnectionsTakesEverything(t *testing.T) {
 			p.connectTo("smtp://" + narrow(t, back, 2, refusal) + "?tls=none")
 			p.Sender.Pause = 10 * time.Millisecond
 			p.send(20)
-			if !p.log.has("fewer connections to the mail server could be had than asked for") {
+			if !p.log.has("could not open as many connections to the mail server as configured") {
 				t.Error("nobody hears of it")
 			}
 		})

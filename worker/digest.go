@@ -152,7 +152,7 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		err = nil // it was waiting for a connection, with nothing in hand
 	case drained.Load() && errors.As(err, new(*smtp.Error)):
-		m.Log.Warn("fewer connections to the mail server could be had than asked for", slog.Any("error", err))
+		m.Log.Warn("could not open as many connections to the mail server as configured", slog.Any("error", err))
 		err = nil
 	}
 	return int(taken.Load()), err

@@ -125,9 +125,9 @@ func (m *Mailer) insist(ctx context.Context, how durability, query string, args 
 		if err == nil {
 			return nil
 		}
-		m.Log.Error("how a digest ended could not be recorded and is tried again", slog.Any("error", err))
+		m.Log.Error("the outcome of a digest could not be recorded, retrying", slog.Any("error", err))
 		if !pause(ctx, trouble.pause()) {
-			return fmt.Errorf("record the end of a digest: %w", err)
+			return fmt.Errorf("record the outcome of a digest: %w", err)
 		}
 	}
 }

@@ -71,7 +71,7 @@ func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error)
 		return true, false, record(sqlFailed, c.DigestID, c.claimant, smtp.Retry, err.Error())
 	} else if !frozen {
 		defer cancel()
-		log.Warn("a digest was composed and is not sent: the lease ran out, or the person takes no mail any more, or not this one")
+		log.Warn("a composed digest was not sent: the lease ran out, or the person no longer gets mail, or not this mail")
 		return true, false, s.release(recording, c) // it may be composed again
 	}
 	s.prepareAhead(ctx, going)

@@ -542,7 +542,7 @@ func TestWhatIsSentIsRecordedOnceTheDatabaseIsBack(t *testing.T) {
 		defer close(returned)
 		p.send(1)
 	}()
-	pgtest.Eventually(t, soon, func() bool { return p.log.has("how a digest ended could not be recorded and is tried again") }, "the database is not missed")
+	pgtest.Eventually(t, soon, func() bool { return p.log.has("the outcome of a digest could not be recorded, retrying") }, "the database is not missed")
 	select {
 	case <-returned:
 		t.Error("it gave up")

@@ -153,7 +153,7 @@ func (d *doorbell) lieDown(ctx context.Context) (Event, error) {
 	}
 	// In a separate statement, so that its snapshot is later than the lock.
 	if err := d.ask(ctx, sqlLook, &waiting, &audible); err != nil {
-		return "", fmt.Errorf("look into the queue: %w", err)
+		return "", fmt.Errorf("check the queue: %w", err)
 	}
 	d.silenced = !audible
 	if audible && !waiting {

@@ -410,7 +410,7 @@ func TestTheNotificationQueueIsFull(t *testing.T) {
 	pgtest.Execute(t, d.writer, "insert into headway.task (id, project_id, title) values (1001, 1, 'Make room')")
 	d.await(worker.Folded, worker.Silenced)
 	pgtest.Eventually(t, soon, func() bool {
-		return log.has("the server's notification queue is half full, so headway notifies nothing: a listening session is " +
+		return log.has("the server's notification queue is half full, so headway sends no notifications: a listening session is " +
 			"stuck in a transaction (pg_stat_activity shows the oldest)")
 	}, "the worker does not say so")
 	d.stop()

@@ -85,9 +85,9 @@ func (w *Worker) complain(err error) {
 	if errors.As(err, &pgErr) {
 		switch pgErr.Code {
 		case "40001", "40P01", "55P03": // serialization_failure, deadlock_detected, lock_not_available
-			w.Log.Info("the fold met another transaction and is tried again", slog.String("code", pgErr.Code), slog.Any("error", err))
+			w.Log.Info("the fold conflicted with another transaction, retrying", slog.String("code", pgErr.Code), slog.Any("error", err))
 			return
 		}
 	}
-	w.Log.Error("the fold failed and is tried again", slog.Any("error", err))
+	w.Log.Error("the fold failed, retrying", slog.Any("error", err))
 }

@@ -51,9 +51,9 @@ func (w *Worker) newGateway(ctx context.Context) (*gateway.Gateway, error) {
 	}
 	connect := func(ctx context.Context) (*pgx.Conn, error) { return w.connect(ctx, nil) }
 	if err := CheckGateway(ctx, w.pool); errors.As(err, new(*ServesNobodyError)) {
-		w.Log.Error("until its login is allowed to, the gateway can serve nobody", slog.Any("error", err))
+		w.Log.Error("the gateway can serve nobody until its login may act as an end user", slog.Any("error", err))
 	} else if err != nil {
-		return nil, fmt.Errorf("gateway: ask what its login may do: %w", err)
+		return nil, fmt.Errorf("gateway: check what its login may do: %w", err)
 	}
 	g := gateway.New(w.pool, connect, verifier, w.Log)
 	g.Origins = w.Config.AllowedOrigins

@@ -138,7 +138,7 @@ func TestABrowserIsToldWhatIsNotified(t *testing.T) {
 // TestAGatewayThatMayActAsNobodySaysSo gives the worker the login of one that only folds and sends.
 func TestAGatewayThatMayActAsNobodySaysSo(t *testing.T) {
 	t.Parallel()
-	const message = "until its login is allowed to, the gateway can serve nobody"
+	const message = "the gateway can serve nobody until its login may act as an end user"
 	for name, c := range map[string]struct {
 		change func(*worker.Config, *pgtest.DB)
 		says   bool

@@ -49,13 +49,13 @@ func (w *Worker) beat(ctx context.Context) error {
 
 	schema := sql.Check(ctx, conn.Conn())
 	if schema != nil && !errors.As(schema, new(*sql.VersionError)) && !errors.As(schema, new(*sql.AccessError)) {
-		return fmt.Errorf("look at the schema: %w", schema) // the error says nothing about the schema
+		return fmt.Errorf("check the schema: %w", schema) // the error says nothing about the schema
 	}
 	before := w.status.update(func(c *condition) { c.schema = schema })
 	host, _ := os.Hostname() // a worker without a name is still alive
 	_, err = conn.Exec(ctx, sqlHeartbeat, w.id, host, os.Getpid(), w.Version, before.leader)
 	if err != nil {
-		return fmt.Errorf("say so: %w", err)
+		return fmt.Errorf("record the heartbeat: %w", err)
 	}
 
 	var queue queue
@@ -67,7 +67,7 @@ func (w *Worker) beat(ctx context.Context) error {
 	w.metrics.ledger(digests)
 	before = w.status.update(func(c *condition) { c.queue, c.lastBeat = queue, time.Now() })
 	if queue.notifications >= 0.5 && before.queue.notifications < 0.5 {
-		w.Log.Warn("the server's notification queue is half full, so headway notifies nothing: "+
+		w.Log.Warn("the server's notification queue is half full, so headway sends no notifications: "+
 			"a listening session is stuck in a transaction (pg_stat_activity shows the oldest)",
 			slog.Float64("usage", queue.notifications))
 	}
@@ -79,6 +79,6 @@ func (w *Worker) retire(ctx context.Context) {
 	ctx, cancel := quick(ctx)
 	defer cancel()
 	if _, err := w.pool.Exec(ctx, sqlRetire, w.id); err != nil {
-		w.Log.Warn("the worker's row was left behind and goes after a day", slog.Any("error", err))
+		w.Log.Warn("the worker's row was left behind and will be removed after a day", slog.Any("error", err))
 	}
 }

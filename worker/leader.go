@@ -66,7 +66,7 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 			reconnect.reset()
 		}
 		wait = reconnect.pause()
-		w.Log.Warn("the session that listens and folds has ended and is made anew", slog.Any("error", err), slog.Duration("after", wait))
+		w.Log.Warn("the session that listens and folds was lost, reconnecting", slog.Any("error", err), slog.Duration("after", wait))
 		w.observe(Lost)
 		w.pool.Reset() // what ended this connection has probably ended the others
 	}
@@ -120,7 +120,7 @@ func (w *Worker) serve(ctx context.Context, s *session) error {
 		return err
 	}
 	w.status.update(func(c *condition) { c.leader = true })
-	w.Log.Info("this worker leads")
+	w.Log.Info("this worker is now the leader")
 	w.observe(Leading)
 	return w.lead(ctx, s)
 }
@@ -139,7 +139,7 @@ func (w *Worker) standBy(ctx context.Context, s *session) (leads bool, err error
 			return leads, nil
 		}
 		if !said {
-			w.Log.Info("another worker leads, this one stands by")
+			w.Log.Info("another worker is the leader, standing by")
 			w.observe(StandingBy)
 		}
 		if !time.Now().Before(poll) {

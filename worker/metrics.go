@@ -37,15 +37,15 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 	}
 	gauge("headway_leader", "1 if this worker folds as the leader, or polls.",
 		func(c condition) float64 { return oneIf(c.leader) })
-	gauge("headway_listening", "1 if this worker hears notifications.",
+	gauge("headway_listening", "1 if this worker receives notifications.",
 		func(c condition) float64 { return oneIf(c.listening) })
 	gauge("headway_schema_ok", "1 if the schema is the one that this worker was built with.",
 		func(c condition) float64 { return oneIf(c.schema == nil) })
-	gauge("headway_pending_facts", "Facts that wait to be folded, at the last heartbeat.",
+	gauge("headway_pending_facts", "Facts waiting to be folded, at the last heartbeat.",
 		func(c condition) float64 { return c.queue.facts })
 	gauge("headway_oldest_fact_age_seconds", "How long the oldest of them has waited, at the last heartbeat.",
 		func(c condition) float64 { return c.queue.age })
-	gauge("headway_notification_queue_usage", "How full the server's notification queue is, from 0 to 1; from 0.5 on nothing is notified.",
+	gauge("headway_notification_queue_usage", "How full the server's notification queue is, from 0 to 1; at 0.5 and above, no notifications are sent.",
 		func(c condition) float64 { return c.queue.notifications })
 	gauge("headway_oldest_digest_age_seconds", "How long the oldest digest that could be sent has waited, at the last heartbeat.",
 		func(c condition) float64 { return c.queue.digestAge })
@@ -54,12 +54,12 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 	info.WithLabelValues(version).Set(1)
 	seconds := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name:    "headway_fold_seconds",
-		Help:    "How long folds took that succeeded, those that found nothing included.",
+		Help:    "How long successful folds took, including those that found nothing.",
 		Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16), // half a millisecond to 16 seconds
 	})
 	attempts := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "headway_digest_attempts_total",
-		Help: "Attempts to send a digest, by how they ended: sent, retry, refused, rejected or unknown.",
+		Help: "Attempts to send a digest, by outcome: sent, retry, refused, rejected or unknown.",
 	}, []string{"outcome"})
 	for _, outcome := range []string{"sent", string(smtp.Retry), string(smtp.Refused), string(smtp.Rejected), string(smtp.Unknown)} {
 		attempts.WithLabelValues(outcome) // start at 0, so that the first of each counts as an increase
@@ -73,15 +73,15 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 	return &metrics{
 		attempts:      attempts,
 		digests:       digests,
-		mailErrors:    counter("headway_mail_errors_total", "Times that digests could not be sent for want of a mail server or of the ledger."),
+		mailErrors:    counter("headway_mail_errors_total", "How often digests could not be sent because the mail server or the ledger was not available."),
 		facts:         counter("headway_facts_folded_total", "Facts that were folded."),
-		foldErrors:    counter("headway_fold_errors_total", "Folds that failed and were tried again."),
+		foldErrors:    counter("headway_fold_errors_total", "Folds that failed and were retried."),
 		foldSeconds:   seconds,
-		reconnects:    counter("headway_reconnects_total", "How often the listening connection was lost, or could not be made."),
+		reconnects:    counter("headway_reconnects_total", "How often the listening connection was lost, or could not be opened."),
 		wakes:         counter("headway_doorbell_wakes_total", "How often the bell ended a sleep."),
-		polls:         counter("headway_polls_total", "How often the worker looked although nobody rang."),
-		probeFailures: counter("headway_probe_failures_total", "Notifications to itself that the worker did not hear."),
-		panics:        counter("headway_panics_total", "Loops of the worker that panicked and were started again."),
+		polls:         counter("headway_polls_total", "How often the worker looked without being rung."),
+		probeFailures: counter("headway_probe_failures_total", "Notifications to itself that the worker did not receive."),
+		panics:        counter("headway_panics_total", "Loops of the worker that panicked and were restarted."),
 	}
 }
 
@@ -97,10 +97,10 @@ func (m *metrics) ledger(digests map[string]float64) {
 func registerGateway(registry *prometheus.Registry, g *gateway.Gateway) {
 	registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "headway_gateway_connections", Help: "Clients that listen to this worker's gateway.",
+			Name: "headway_gateway_connections", Help: "Clients listening to this worker's gateway.",
 		}, func() float64 { return float64(g.Connections()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "headway_gateway_listening", Help: "1 if the gateway hears notifications; else it looks every few seconds.",
+			Name: "headway_gateway_listening", Help: "1 if the gateway receives notifications; otherwise it polls every few seconds.",
 		}, func() float64 { return oneIf(g.Hears()) }),
 	)
 }

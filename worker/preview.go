@@ -38,7 +38,7 @@ func Preview(ctx context.Context, db *pgx.Conn, composer *mail.Composer, userID 
 		return nil, fmt.Errorf("preview: %w", err)
 	}
 	if len(c.Projects) == 0 { // as when a project was deleted, or they have left it: no digest is sent then either
-		return nil, fmt.Errorf("person %d may see nothing of what they have not read\nhint: select * from headway.explain_digest(%[1]d) says what they have", userID)
+		return nil, fmt.Errorf("person %d has nothing unread that they may see\nhint: select * from headway.explain_digest(%[1]d) shows what they have", userID)
 	}
 	return composer.Compose(c, time.Now())
 }

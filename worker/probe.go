@@ -15,7 +15,7 @@ var (
 	errDeaf = errors.New("LISTEN does not work")
 
 	// errUnsubscribed says that a listening connection that used to hear no longer does.
-	errUnsubscribed = errors.New("a notification sent by way of DATABASE_URL did not arrive")
+	errUnsubscribed = errors.New("a notification sent through DATABASE_URL did not arrive")
 )
 
 // sendProbe notifies a session over DATABASE_URL. Failing to send says nothing about the session's hearing.

@@ -36,13 +36,13 @@ type RightsError struct{ Rights Rights }
 func (e *RightsError) Error() string {
 	var b strings.Builder
 	if missing := e.Rights.Missing; len(missing) > 0 {
-		fmt.Fprintf(&b, "%s may not do what a worker does:\n  %s", e.Rights.Login, strings.Join(few(missing), "\n  "))
+		fmt.Fprintf(&b, "%s lacks rights that a worker needs:\n  %s", e.Rights.Login, strings.Join(few(missing), "\n  "))
 	}
 	if more := e.Rights.More; len(more) > 0 {
 		if b.Len() > 0 {
 			b.WriteByte('\n')
 		}
-		fmt.Fprintf(&b, "%s may do more than a worker should:\n  %s\n%s", e.Rights.Login, strings.Join(few(more), "\n  "), loginAdvice)
+		fmt.Fprintf(&b, "%s has more rights than a worker should:\n  %s\n%s", e.Rights.Login, strings.Join(few(more), "\n  "), loginAdvice)
 	}
 	return b.String()
 }
@@ -57,7 +57,7 @@ func few(clauses []string) []string {
 	if len(clauses) <= enough {
 		return clauses
 	}
-	return append(clauses[:enough:enough], fmt.Sprintf("and %d things like that", len(clauses)-enough))
+	return append(clauses[:enough:enough], fmt.Sprintf("and %d more", len(clauses)-enough))
 }
 
 // sqlRights looks at the session's login, which may become any role that it is a member of, for rights in excess, and
@@ -148,8 +148,8 @@ more (place, clause) as (
   cross join me
   cross join lateral (values
     (r.rolsuper, 'is a superuser'),
-    (r.rolbypassrls and not r.rolsuper, 'passes by row-level security (bypassrls)'),
-    (r.rolcreaterole and not r.rolsuper, 'may make and change roles (createrole)'),
+    (r.rolbypassrls and not r.rolsuper, 'bypasses row-level security (bypassrls)'),
+    (r.rolcreaterole and not r.rolsuper, 'may create and change roles (createrole)'),
     (r.rolreplication and not r.rolsuper, 'may copy the whole server (replication)')
   ) p (held, words)
   where p.held
@@ -168,7 +168,7 @@ more (place, clause) as (
   ) o (name, owner)
   where o.owner in (select r.oid from reach r) and not exists (select from told t where pg_has_role(t.oid, o.owner, 'usage'))
   union all
-  select 4, 'may make things in the schema headway'
+  select 4, 'may create objects in the schema headway'
   where exists (select from reach r where has_schema_privilege(r.oid, 'headway', 'create'))
     and not exists (select from told t where has_schema_privilege(t.oid, 'headway', 'create'))
   union all
@@ -214,7 +214,7 @@ lacking (place, clause, remedy) as (
   group by c.relation, c.relation_name
   union all
   -- Instead of an error there would be no rows.
-  select 4, 'is not shown the rows of ' || c.name, format('create policy counted on %s for select to headway_worker using (true)', c.name)
+  select 4, 'cannot see the rows of ' || c.name, format('create policy counted on %s for select to headway_worker using (true)', c.name)
   from relation c
   cross join acting a
   where c.relrowsecurity and c.oid in (select n.relation from needed_column n)
@@ -240,7 +240,7 @@ from (
   where not a.is_worker and exists (select from lacking)
   union all
   -- Those who own the functions have to see all there is.
-  select 5, false, format('row-level security hides rows of %s from %I, whom the functions run as: alter table %1$s no force row level security, owner to %2$I',
+  select 5, false, format('row-level security hides rows of %s from %I, which the functions run as: alter table %1$s no force row level security, owner to %2$I',
     c.name, o.rolname)
   from relation c
   join pg_roles o on o.oid in (select f.proowner from function f join needed_function n on n.id = f.oid where f.prosecdef)
@@ -269,7 +269,7 @@ func CheckRights(ctx context.Context, db sql.Beginner) (rights Rights, err error
 		return err
 	})
 	if err != nil {
-		return rights, fmt.Errorf("look at the login's rights: %w", err)
+		return rights, fmt.Errorf("check the login's rights: %w", err)
 	}
 	return rights, nil
 }

@@ -54,8 +54,8 @@ func TestALoginThatMayDoMoreIsRefused(t *testing.T) {
 	t.Parallel()
 	for more, want := range map[string][]string{
 		"alter role it superuser":   {"it is a superuser"},
-		"alter role it bypassrls":   {"it passes by row-level security (bypassrls)"},
-		"alter role it createrole":  {"it may make and change roles (createrole)"},
+		"alter role it bypassrls":   {"it bypasses row-level security (bypassrls)"},
+		"alter role it createrole":  {"it may create and change roles (createrole)"},
 		"alter role it replication": {"it may copy the whole server (replication)"},
 
 		"grant headway_owner to it":                                               {"it is a member of headway_owner"},
@@ -70,7 +70,7 @@ func TestALoginThatMayDoMoreIsRefused(t *testing.T) {
 		"alter table headway.seen owner to it":                                    {"it owns headway.seen"},
 		"alter view headway.unread owner to it":                                   {"it owns headway.unread"},
 		"alter function headway.repair owner to it":                               {"it owns headway.repair()"},
-		"grant create on schema headway to it":                                    {"it may make things in the schema headway"},
+		"grant create on schema headway to it":                                    {"it may create objects in the schema headway"},
 		"grant select on headway.message to it":                                   {"it may read rows of headway.message"},
 		"grant select (email), update (email, fullname) on headway.appuser to it": {"it may read email of headway.appuser", "it may update fullname, email of headway.appuser"},
 		"grant select on headway.progress to it":                                  {"it may read rows of headway.progress"},
@@ -103,7 +103,7 @@ func TestALoginThatMayDoMoreIsRefused(t *testing.T) {
 				return
 			}
 			text := refuses(t, config(t, as(db, role))).Error()
-			for _, part := range append(got.More, role+" may do more than a worker should", "create role headway_worker_login", "HEADWAY_ALLOW_MORE_RIGHTS") {
+			for _, part := range append(got.More, role+" has more rights than a worker should", "create role headway_worker_login", "HEADWAY_ALLOW_MORE_RIGHTS") {
 				if !strings.Contains(text, part) {
 					t.Errorf("it does not say %q:\n%s", part, text)
 				}
@@ -135,7 +135,7 @@ func TestTheLoginThatListensIsLookedAtToo(t *testing.T) {
 	db := pgtest.New(t)
 	role := login(t, db)
 	pgtest.Execute(t, db.Conn(t), "grant headway_worker, headway_app to "+role)
-	if text := refuses(t, config(t, db.URL, "HEADWAY_LISTEN_URL", as(db, role))).Error(); !strings.Contains(text, role+" may do more") {
+	if text := refuses(t, config(t, db.URL, "HEADWAY_LISTEN_URL", as(db, role))).Error(); !strings.Contains(text, role+" has more rights than") {
 		t.Errorf("it says %s", text)
 	}
 }
@@ -192,11 +192,11 @@ func TestALoginThatMayDoTooLittleIsRefused(t *testing.T) {
 		"revoke execute on function headway.digest_run_finished from headway_worker": "it may not call headway.digest_run_finished(timestamp with time zone): ",
 		"revoke select on headway.status from headway_worker":                        "it may not read pending_facts, oldest_fact_age, workers, leader, notification_queue_percent, digests, oldest_digest_age of headway.status: ",
 		"revoke select (id) on headway.digest from headway_worker":                   "it may not read id of headway.digest: ",
-		"drop policy counted on headway.pending_fact":                                "it is not shown the rows of headway.pending_fact: ",
-		"alter policy counted on headway.worker using (pid = 1)":                     "it is not shown the rows of headway.worker: ",
-		"alter policy counted on headway.digest to headway_monitor":                  "it is not shown the rows of headway.digest: ",
-		"alter table headway.task force row level security":                          "row-level security hides rows of headway.task from headway_owner, whom the functions run as: ",
-		"alter table headway.seen owner to postgres":                                 "row-level security hides rows of headway.seen from headway_owner, whom the functions run as: ",
+		"drop policy counted on headway.pending_fact":                                "it cannot see the rows of headway.pending_fact: ",
+		"alter policy counted on headway.worker using (pid = 1)":                     "it cannot see the rows of headway.worker: ",
+		"alter policy counted on headway.digest to headway_monitor":                  "it cannot see the rows of headway.digest: ",
+		"alter table headway.task force row level security":                          "row-level security hides rows of headway.task from headway_owner, which the functions run as: ",
+		"alter table headway.seen owner to postgres":                                 "row-level security hides rows of headway.seen from headway_owner, which the functions run as: ",
 	} {
 		t.Run(less, func(t *testing.T) {
 			t.Parallel()
@@ -204,7 +204,7 @@ func TestALoginThatMayDoTooLittleIsRefused(t *testing.T) {
 			conn := db.Conn(t)
 			pgtest.Execute(t, conn, less)
 			refusal := refuses(t, config(t, db.URL))
-			if text := refusal.Error(); len(refusal.Rights.Missing) != 1 || !strings.Contains(text, "test_worker may not do what a worker does:\n  "+want) {
+			if text := refusal.Error(); len(refusal.Rights.Missing) != 1 || !strings.Contains(text, "test_worker lacks rights that a worker needs:\n  "+want) {
 				t.Fatalf("it says %s", text)
 			}
 			// What it says helps.
@@ -222,7 +222,7 @@ func TestARefusalIsNotLongerThanAScreen(t *testing.T) {
 	role := login(t, db)
 	pgtest.Execute(t, db.Conn(t), "grant headway_worker to "+role+"; grant select on all tables in schema headway to "+role)
 	refusal := refuses(t, config(t, as(db, role)))
-	if lines := strings.Count(refusal.Error(), "\n"); lines != 12 || !strings.Contains(refusal.Error(), " things like that\n") || len(refusal.Rights.More) < 20 {
+	if lines := strings.Count(refusal.Error(), "\n"); lines != 12 || !strings.Contains(refusal.Error(), " more\n") || len(refusal.Rights.More) < 20 {
 		t.Errorf("%d lines:\n%s", lines, refusal)
 	}
 }

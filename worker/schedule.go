@@ -27,7 +27,7 @@ func (w *Worker) digests(ctx context.Context) error {
 	for {
 		if sent, err := w.mailer.Send(ctx); err != nil && ctx.Err() == nil {
 			w.metrics.mailErrors.Inc()
-			w.Log.Error("digests could not be sent and are tried again", slog.Any("error", err))
+			w.Log.Error("digests could not be sent, retrying", slog.Any("error", err))
 		} else if sent > 0 {
 			w.Log.Info("digests were sent", slog.Int("sent", sent))
 		}
@@ -87,7 +87,7 @@ func (r *runs) run(ctx context.Context) {
 	}
 	if err := r.reserve(ctx, *slot); err != nil {
 		if ctx.Err() == nil {
-			r.Log.Error("digests could not be reserved, which is tried again", slog.Any("error", err))
+			r.Log.Error("digests could not be reserved, retrying", slog.Any("error", err))
 		}
 		return
 	}
@@ -110,16 +110,16 @@ func (r *runs) lookBack(ctx context.Context) bool {
 	switch {
 	case err != nil:
 		if ctx.Err() == nil {
-			r.Log.Error("whether a run of digests was missed is not known, which is asked again", slog.Any("error", err))
+			r.Log.Error("could not find out whether a digest run was missed, retrying", slog.Any("error", err))
 		}
 		return false
 	case slot != nil && !last.Before(*slot):
 		if r.owed.CompareAndSwap(slot, nil) {
-			r.Log.Info("the run of digests is done already", slog.Time("slot", *slot))
+			r.Log.Info("the digest run has already been done", slog.Time("slot", *slot))
 		}
 	case slot == nil && !last.IsZero():
 		if missed := lastSlot(r.Config.DigestSchedule, last, r.Now()); !missed.IsZero() && r.owed.CompareAndSwap(nil, &missed) {
-			r.Log.Info("a run of digests was missed and is made up for", slog.Time("slot", missed))
+			r.Log.Info("a digest run was missed, making up for it", slog.Time("slot", missed))
 		}
 	}
 	r.known = true

@@ -107,7 +107,7 @@ func TestARunInTheFutureCountsForNone(t *testing.T) {
 	log := newLogbook(t, nil)
 	pgtest.Execute(t, conn, breakdown)
 	start(t, config, func(w *worker.Worker) { w.Log, w.SweepInterval = slog.New(log), 50*time.Millisecond })
-	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, which is tried again") }, "no run fails")
+	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, retrying") }, "no run fails")
 	pgtest.Execute(t, conn, `insert into headway.digest_run (slot) values (now() + interval '1 hour');`+mend)
 	awaitMails(t, server, 1)
 }
@@ -197,7 +197,7 @@ func TestARunThatFailsIsTriedAgain(t *testing.T) {
 	log := newLogbook(t, nil)
 	pgtest.Execute(t, conn, breakdown)
 	start(t, config, func(w *worker.Worker) { w.Log, w.SweepInterval = slog.New(log), time.Second })
-	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, which is tried again") }, "no run fails")
+	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, retrying") }, "no run fails")
 	pgtest.Execute(t, conn, mend)
 	awaitMails(t, server, 1)
 	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) == 1 }, "the run is not on record")
@@ -210,10 +210,10 @@ func TestARunThatFailsIsLeftToAWorkerThatHasDoneIt(t *testing.T) {
 	log := newLogbook(t, nil)
 	pgtest.Execute(t, conn, breakdown)
 	w := start(t, config, func(w *worker.Worker) { w.Log, w.SweepInterval = slog.New(log), time.Second })
-	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, which is tried again") }, "no run fails")
+	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, retrying") }, "no run fails")
 	// Somebody is due again by now, but not before the next time of the schedule.
 	pgtest.Execute(t, conn, `begin; `+mend+`; select headway.digest_run_finished(now()); commit`)
-	pgtest.Eventually(t, soon, func() bool { return log.has("the run of digests is done already") }, "nobody looks")
+	pgtest.Eventually(t, soon, func() bool { return log.has("the digest run has already been done") }, "nobody looks")
 	w.stop()
 	if n := value[int](t, conn, `select count(*) from headway.due_digests()`); n != 1 || runs(t, conn) != 1 {
 		t.Errorf("%d due, %d runs", n, runs(t, conn))

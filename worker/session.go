@@ -77,7 +77,7 @@ func (w *Worker) connect(ctx context.Context, hear pgconn.NotificationHandler) (
 }
 
 // ErrElsewhere says that notifications are sent in another database than the one listened to.
-var ErrElsewhere = errors.New("HEADWAY_LISTEN_URL leads to another database than DATABASE_URL: it must be a direct way to the same one")
+var ErrElsewhere = errors.New("HEADWAY_LISTEN_URL leads to a different database than DATABASE_URL: it must be a direct connection to the same one")
 
 // sqlWhere identifies a database, however it is reached.
 const sqlWhere = `select current_database() || ' ' || extract(epoch from pg_postmaster_start_time())`
@@ -88,7 +88,7 @@ func CheckSame(ctx context.Context, database, listener sql.Beginner) error {
 	for i, db := range []sql.Beginner{database, listener} {
 		err := sql.InCatalog(ctx, db, func(tx pgx.Tx) error { return tx.QueryRow(ctx, sqlWhere).Scan(&where[i]) })
 		if err != nil {
-			return fmt.Errorf("ask where it leads: %w", err)
+			return fmt.Errorf("ask which database it is: %w", err)
 		}
 	}
 	if where[0] != where[1] {

@@ -132,8 +132,8 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 
-	w.Log.Info("the worker starts", slog.String("version", w.Version), slog.Int("schema", int(sql.Latest())))
-	defer context.AfterFunc(ctx, func() { w.Log.Info("the worker is told to stop, and finishes what it has in hand") })()
+	w.Log.Info("the worker has started", slog.String("version", w.Version), slog.Int("schema", int(sql.Latest())))
+	defer context.AfterFunc(ctx, func() { w.Log.Info("the worker was told to stop and is finishing what it has in hand") })()
 	err = w.runLoops(ctx, w.loops(session, listener))
 	w.background.Wait()
 	w.retire(ctx)
@@ -150,7 +150,7 @@ func (w *Worker) begin(ctx context.Context) (first *session, listener net.Listen
 		return nil, nil, err
 	}
 	if w.Config.SMTP == nil {
-		w.Log.Warn("no digest is reserved or sent: HEADWAY_SMTP_URL is not set")
+		w.Log.Warn("no digests are reserved or sent: HEADWAY_SMTP_URL is not set")
 	} else {
 		w.mailer = NewMailer(w.Config, w.pool, w.id, w.Log)
 		w.mailer.Observe = func(_ int64, outcome string, _ error) { w.metrics.attempts.WithLabelValues(outcome).Inc() }
@@ -184,7 +184,7 @@ func (w *Worker) checkRights(ctx context.Context, db sql.Beginner) error {
 		return err
 	}
 	if len(rights.More) > 0 && w.Config.AllowMoreRights {
-		w.Log.Info("the login may do more than a worker should, and is allowed to", slog.String("login", rights.Login),
+		w.Log.Info("the login has more rights than a worker should, which HEADWAY_ALLOW_MORE_RIGHTS allows", slog.String("login", rights.Login),
 			slog.Any("more", rights.More))
 	}
 	return rights.Check(w.Config.AllowMoreRights)
@@ -226,7 +226,7 @@ func Connect(ctx context.Context, databaseURL, application string) (*pgxpool.Poo
 func check(ctx context.Context, pool *pgxpool.Pool) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to the database (DATABASE_URL, or PGHOST and its relatives, say which): %w", err)
+		return fmt.Errorf("connect to the database (set by DATABASE_URL, or PGHOST and the other PG* variables): %w", err)
 	}
 	defer conn.Release()
 	err = sql.Check(ctx, conn.Conn())
@@ -238,7 +238,7 @@ func check(ctx context.Context, pool *pgxpool.Pool) error {
 			return rights.Check(true)
 		}
 	}
-	return fmt.Errorf("look at the schema as %s: %w", conn.Conn().Config().User, err)
+	return fmt.Errorf("check the schema as %s: %w", conn.Conn().Config().User, err)
 }
 
 // loop is one of the things that the worker does all the time. It returns nil once ctx is done; an error ends the
@@ -309,7 +309,7 @@ func (w *Worker) catch(ctx context.Context, l loop) (panicked bool, err error) {
 		if value := recover(); value != nil {
 			panicked = true
 			w.metrics.panics.Inc()
-			w.Log.Error("a loop panicked and is started again", slog.String("loop", l.name), slog.Any("panic", value),
+			w.Log.Error("a loop panicked, restarting it", slog.String("loop", l.name), slog.Any("panic", value),
 				slog.String("stack", string(debug.Stack())))
 		}
 	}()

@@ -34,7 +34,7 @@ func connectTo(ctx context.Context, variable, url string) (*pgx.Conn, error) {
 	}
 	conn, err := pgx.ConnectConfig(ctx, pool.ConnConfig)
 	if err != nil && variable == "DATABASE_URL" {
-		return nil, fmt.Errorf("connect to the database (DATABASE_URL, or PGHOST and its relatives, say which): %w", err)
+		return nil, fmt.Errorf("connect to the database (set by DATABASE_URL, or PGHOST and the other PG* variables): %w", err)
 	} else if err != nil {
 		return nil, fmt.Errorf("connect to the database (%s): %w", variable, err)
 	}
@@ -43,7 +43,7 @@ func connectTo(ctx context.Context, variable, url string) (*pgx.Conn, error) {
 
 // lacking names the role that a login lacks. It recommends another login: a worker's should not get more rights.
 func lacking(login, what, role string) error {
-	return fmt.Errorf("%s may not %s: connect as a login of %s (`create role … login in role %[3]s`)", login, what, role)
+	return fmt.Errorf("%s may not %s: connect as a member of %s (`create role … login in role %[3]s`)", login, what, role)
 }
 
 // refused names the role that a login lacks, if that is why something failed.

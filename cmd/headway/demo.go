@@ -32,9 +32,9 @@ func runDemo(ctx context.Context, e env, args []string) error {
 		"Boots a private PostgreSQL, loads a project with three customers and Dora, who looks after them, starts the worker\n"+
 			"and plays a short story with live bars; then it waits, so that you can play too. Ctrl-C ends it and leaves nothing\n"+
 			"but the mail that was sent, in headway-demo.eml and headway-demo.html.\n"+
-			"\nWith DATABASE_URL it uses that database instead, if headway is not in it yet, and leaves the schema there.\n"+
-			"Without an installed PostgreSQL it downloads one; HEADWAY_POSTGRES_BINDIR names one in an unusual place.")
-	once := flags.Bool("once", false, "end after the story; off a terminal, play it without pauses")
+			"\nIf DATABASE_URL is set, it uses that database instead, if headway is not in it yet, and leaves the schema there.\n"+
+			"If PostgreSQL is not installed, it downloads one; HEADWAY_POSTGRES_BINDIR names one in an unusual place.")
+	once := flags.Bool("once", false, "end after the story; when the output is not a terminal, play it without pauses")
 	if helped, err := parse(e, flags, args); helped || err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		defer func() {
 			err = errors.Join(err, d.cluster.Stop())
 			if err == nil || ctx.Err() != nil {
-				d.say("The private PostgreSQL has stopped and is gone.")
+				d.say("The private PostgreSQL has been stopped and removed.")
 			}
 		}()
 	} else {
@@ -92,7 +92,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if d.cast, err = loadDemo(ctx, d.conn); err != nil {
 		return err
 	}
-	d.say("In it: a project of %d tasks for Abe, Bob and Charlie. Dora is staff.", len(d.tasks))
+	d.say("It holds a project with %d tasks for Abe, Bob and Charlie. Dora is staff.", len(d.tasks))
 	return d.withCatcher(ctx, func(ctx context.Context) error {
 		return d.withWorker(ctx, func(ctx context.Context) error {
 			if err := d.readAll(ctx); err != nil {
@@ -130,8 +130,8 @@ func (d *demo) openGiven(ctx context.Context) (err error) {
 	var used bool
 	err = d.conn.QueryRow(ctx, "select to_regnamespace('headway') is not null", pgx.QueryExecModeExec).Scan(&used)
 	if err == nil && used {
-		err = errors.New("this database has a schema headway already, and the demo touches nobody's data: name an empty database " +
-			"in DATABASE_URL, or unset it and the demo boots a PostgreSQL of its own (what an earlier demo left, `headway migrate --to 0` removes)")
+		err = errors.New("this database already has a schema headway, and the demo does not touch existing data: name an empty database " +
+			"in DATABASE_URL, or unset it and the demo boots a PostgreSQL of its own (`headway migrate --to 0` removes what an earlier demo left)")
 	}
 	if err != nil {
 		disconnect(ctx, d.conn)
@@ -364,7 +364,7 @@ func (d *demo) print(text string) {
 func (d *demo) invitation() string {
 	p := d.view.palette
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nThe story is over, the database still runs.\nIn a browser, each of these in a tab of its own:\n\n")
+	fmt.Fprintf(&b, "\nThe story is over; the database is still running.\nOpen each of these in a browser tab of its own:\n\n")
 	for _, who := range []struct {
 		name string
 		id   int64

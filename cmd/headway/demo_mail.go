@@ -40,7 +40,7 @@ func (d *demo) withCatcher(ctx context.Context, do func(context.Context) error) 
 
 // mail ends the story: Bob, who has been away, gets one mail with everything he has not read.
 func (d *demo) mail(ctx context.Context) error {
-	d.stage.setCaption(fmt.Sprintf("Bob was away. He has %d messages unread, so headway mails him, once, with all there is to know.",
+	d.stage.setCaption(fmt.Sprintf("Bob was away. He has %d unread messages, so headway sends him a single mail with everything he missed.",
 		d.stage.unread(d.bob)), true)
 	if err := d.pause(ctx, readingTime); err != nil {
 		return err
@@ -49,7 +49,7 @@ func (d *demo) mail(ctx context.Context) error {
 	// Hours become a moment, for Bob alone.
 	const sqlPatience = `update headway.appuser set digest_after = $2::interval where id = $1`
 	if _, err := d.conn.Exec(ctx, sqlPatience, d.bob, "1 millisecond"); err != nil {
-		return fmt.Errorf("hurry Bob's mail: %w", err)
+		return fmt.Errorf("bring Bob's mail forward: %w", err)
 	}
 	waiting, cancel := context.WithTimeout(ctx, mailTime)
 	defer cancel()
@@ -61,7 +61,7 @@ func (d *demo) mail(ctx context.Context) error {
 		return fmt.Errorf("no digest within %v: %w", mailTime, err)
 	}
 	if _, err := d.conn.Exec(ctx, sqlPatience, d.bob, nil); err != nil {
-		return fmt.Errorf("hurry Bob's mail no more: %w", err)
+		return fmt.Errorf("put Bob's mail delay back: %w", err)
 	}
 	shown, err := d.showMail(raw)
 	if err != nil {
@@ -135,7 +135,7 @@ func (d *demo) keepMail(raw []byte) string {
 	read, err := digest.Read(bytes.NewReader(raw))
 	err = cmp.Or(err, os.WriteFile(demoMail+".eml", raw, 0o644), os.WriteFile(demoMail+".html", []byte(read.HTML), 0o644))
 	if err != nil {
-		return fmt.Sprintf("  It could not be kept as a file: %v\n\n", err)
+		return fmt.Sprintf("  It could not be saved to a file: %v\n\n", err)
 	}
 	return fmt.Sprintf("  The same mail is in %s.eml, and as a page in %[1]s.html.\n\n", demoMail)
 }

@@ -65,7 +65,7 @@ func (d *demoTokens) serveToken(w http.ResponseWriter, r *http.Request) {
 		ExpiresAt: jwt.NewNumericDate(time.Now().Add(15 * time.Minute)),
 	}).SignedString([]byte(d.secret))
 	if err != nil {
-		http.Error(w, "no token could be made", http.StatusInternalServerError)
+		http.Error(w, "could not make a token", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")

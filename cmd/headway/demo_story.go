@@ -36,25 +36,25 @@ type scene struct {
 func (d *demo) scenes() []scene {
 	return []scene{
 		{"Each customer's bar counts the tasks that are for them. The first bar adds them up, for Dora, who is staff.", nil},
-		{"Charlie chooses the photographs, a task that all share: Abe's and Bob's bars move as well.", func(ctx context.Context) error {
+		{"Charlie chooses the photographs, a task that they all share: Abe's and Bob's bars move as well.", func(ctx context.Context) error {
 			return d.complete(ctx, choosePhotos, d.charlie)
 		}},
 		{"Charlie writes the product pages, assigned to Bob and Charlie: Abe's bar stays.", func(ctx context.Context) error {
 			return d.complete(ctx, writeProducts, d.charlie)
 		}},
-		{"Abe asks something in the chat. Whoever has not read it gets a badge.", func(ctx context.Context) error {
+		{"Abe asks something in the chat. Everyone who has not read it gets a badge.", func(ctx context.Context) error {
 			return d.post(ctx, d.abe, "Which size do you need the team photo in?")
 		}},
-		{"Dora reads and answers. Her badge goes, Bob's grows.", func(ctx context.Context) error {
+		{"Dora reads and answers. Her badge disappears, Bob's grows.", func(ctx context.Context) error {
 			if err := d.read(ctx, d.dora); err != nil {
 				return err
 			}
 			return d.post(ctx, d.dora, "2,000 pixels wide, please. And no collages!")
 		}},
-		{"Charlie begins to proofread, too early. PostgreSQL refuses:", func(ctx context.Context) error {
+		{"Charlie tries to finish the proofreading too early. PostgreSQL refuses:", func(ctx context.Context) error {
 			return d.completeTooEarly(ctx, proofread, d.charlie)
 		}},
-		{"Abe reads, writes the page about us, and Charlie can proofread.", func(ctx context.Context) error {
+		{"Abe reads the answer, writes the page about us, and Charlie can finish.", func(ctx context.Context) error {
 			return errors.Join(
 				d.read(ctx, d.abe),
 				d.complete(ctx, writeAbout, d.abe),
@@ -222,7 +222,7 @@ func (s *stage) await(ctx context.Context, what string, condition func(*stage) b
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timeout.C:
-			return fmt.Errorf("%s was not notified within %v: `headway doctor` may know why", what, arrival)
+			return fmt.Errorf("no notification of %s within %v: `headway doctor` may know why", what, arrival)
 		}
 	}
 }

@@ -31,7 +31,7 @@ var story = []string{
 	`Abe completed "Write the page about us"`,
 	"Bob  57% -> 78%",
 	`Charlie completed "Proofread all pages"`,
-	"Bob was away. He has 2 messages unread",
+	"Bob was away. He has 2 unread messages",
 	"To: Bob <bob@example.com>",
 	"Subject: Website relaunch: 2 new messages",
 	"78 %",
@@ -52,7 +52,7 @@ func TestTheDemoTellsItsStoryAndLeavesNothing(t *testing.T) {
 	if text := missing(output, story...); text != "" {
 		t.Errorf("%q is missing", text)
 	}
-	if missing(output, "without a password", "Each customer's bar", "has stopped and is gone") != "" {
+	if missing(output, "without a password", "Each customer's bar", "has been stopped and removed") != "" {
 		t.Error("it does not say that it trusts everybody, or that it is gone")
 	}
 	if strings.Contains(output, "\x1b") {
@@ -138,7 +138,7 @@ func TestTheDemoDrawsOnATerminalAndGivesItBack(t *testing.T) {
 	p.press("\x03")
 	p.exit(0)
 	pgtest.Eventually(t, patience, func() bool {
-		return missing(p.output(), "\x1b[?25h", "PostgreSQL has stopped") == ""
+		return missing(p.output(), "\x1b[?25h", "PostgreSQL has been stopped") == ""
 	}, "the cursor stays hidden")
 	p.leftNothing()
 }
@@ -162,7 +162,7 @@ func TestTheDemoPlaysInAnEmptyDatabaseOnce(t *testing.T) {
 
 	second := start(t, env, "demo", "--once")
 	second.exit(1)
-	if missing(second.output(), "has a schema headway already", "headway migrate --to 0") != "" {
+	if missing(second.output(), "already has a schema headway", "headway migrate --to 0") != "" {
 		t.Error("it does not say why it refuses")
 	}
 	if _, _, err := headway(t, db.URL, "migrate", "--to", "0"); err != nil {

@@ -38,24 +38,24 @@ func runDigest(ctx context.Context, e env, args []string) error {
 		return actions[args[0]](ctx, e, args[1:])
 	}
 	flags := newFlags("headway digest preview USER [--html FILE] [--eml FILE]\n       headway digest run",
-		"Mails what stayed unread by hand, or shows what a mail would say. `headway digest preview -help` and\n"+
-			"`headway digest run -help` say more. Workers do all this by themselves, on their schedule.")
+		"Sends digests by hand, or shows what one would say. `headway digest preview -help` and\n"+
+			"`headway digest run -help` say more. Workers do all this by themselves, on schedule.")
 	if helped, err := parse(e, flags, args); helped || err != nil {
 		return err
 	}
 	flags.SetOutput(e.stderr)
 	flags.Usage()
 	fmt.Fprintln(e.stderr)
-	return &usageError{errors.New("digest: preview or run?")}
+	return &usageError{errors.New("digest: want preview or run")}
 }
 
 // previewDigest shows the mail that somebody would get now.
 func previewDigest(ctx context.Context, e env, args []string) error {
 	flags := newFlags("headway digest preview USER [--html FILE] [--eml FILE]",
-		"Shows the mail that a person would get if all that is unread and not mailed yet were mailed now,\n"+
+		"Shows the mail that a person would get if everything unread and not yet mailed were mailed now,\n"+
 			"and changes nothing.\n"+
-			"USER is an id or a full name. HEADWAY_MAIL_FROM and HEADWAY_APP_URL count as for a worker.")
-	html := flags.String("html", "", "write the mail's page to this `FILE`")
+			"USER is an id or a full name. HEADWAY_MAIL_FROM and HEADWAY_APP_URL apply as they do to a worker.")
+	html := flags.String("html", "", "write the mail as an HTML page to this `FILE`")
 	eml := flags.String("eml", "", "write the whole mail to this `FILE`, for a mail program to open")
 	who, helped, err := parseOne(e, flags, args, "USER")
 	if helped || err != nil {
@@ -84,7 +84,7 @@ func previewDigest(ctx context.Context, e env, args []string) error {
 	// Checked first: to a login without the role, the people do not exist.
 	var may bool
 	if err := ask(ctx, conn, sqlMayPreview, &may); err != nil {
-		return fmt.Errorf("ask what the login may do: %w", err)
+		return fmt.Errorf("check what the login may do: %w", err)
 	}
 	if login := conn.Config().User; !may {
 		return lacking(login, "see what a person would be mailed", "headway_admin")
@@ -96,7 +96,7 @@ func previewDigest(ctx context.Context, e env, args []string) error {
 	raw, err := worker.Preview(ctx, conn, composer, id)
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && pgErr.Code == "25006" { // read_only_sql_transaction
-		return fmt.Errorf("it takes back what it writes, but needs a primary and a session that may write: %w", err)
+		return fmt.Errorf("a preview needs a primary and a session that can write, although it rolls back what it writes: %w", err)
 	} else if err != nil {
 		return withHint(err)
 	}
@@ -165,7 +165,7 @@ func findPerson(ctx context.Context, conn *pgx.Conn, who string) (int64, error) 
 	case err != nil:
 		return 0, fmt.Errorf("find %q: %w", who, err)
 	case len(ids) == 0:
-		return 0, fmt.Errorf("there is nobody with the id or the full name %q: `select id, fullname from headway.appuser` shows who there is", who)
+		return 0, fmt.Errorf("there is nobody with the id or full name %q: `select id, fullname from headway.appuser` lists everybody", who)
 	case len(ids) > 1:
 		return 0, fmt.Errorf("%d people are called %q: say which by id, such as %d or %d", len(ids), who, ids[0], ids[1])
 	}
@@ -185,7 +185,7 @@ func withHint(err error) error {
 func loadConfig(e env) (worker.Config, error) {
 	config, err := worker.LoadConfig(e.getenv)
 	if err != nil {
-		return config, fmt.Errorf("the configuration cannot be used:\n%w", err)
+		return config, fmt.Errorf("the configuration is invalid:\n%w", err)
 	}
 	return config, nil
 }
@@ -193,9 +193,9 @@ func loadConfig(e env) (worker.Config, error) {
 // runDigests reserves digests for everyone due and sends what is reserved, once.
 func runDigests(ctx context.Context, e env, args []string) error {
 	flags := newFlags("headway digest run",
-		"Does once what workers do on their schedule: reserves a digest for everybody who is due now, and sends what\n"+
-			"waits to be sent. Beside workers that run it does no harm. HEADWAY_SMTP_URL, HEADWAY_MAIL_FROM,\n"+
-			"HEADWAY_DIGEST_CONCURRENCY and HEADWAY_APP_URL count as for a worker. It fails if a mail could not be sent.")
+		"Does once what workers do on schedule: reserves a digest for everybody who is due now, and sends what is\n"+
+			"waiting to be sent. It is safe to run beside running workers. HEADWAY_SMTP_URL, HEADWAY_MAIL_FROM,\n"+
+			"HEADWAY_DIGEST_CONCURRENCY and HEADWAY_APP_URL apply as they do to a worker. It fails if a mail could not be sent.")
 	if helped, err := parse(e, flags, args); helped || err != nil {
 		return err
 	}
@@ -280,12 +280,12 @@ func (f *failures) tell(ctx context.Context, pool *pgxpool.Pool, out io.Writer) 
 		return failed
 	}
 	if err != nil {
-		return fmt.Errorf("what failed: %w", err)
+		return fmt.Errorf("look up what failed: %w", err)
 	}
 	for _, d := range found {
 		state := d.State
 		if d.AgainAt != nil {
-			state = "tried again at " + d.AgainAt.Local().Format(time.DateTime)
+			state = "next attempt at " + d.AgainAt.Local().Format(time.DateTime)
 		}
 		fmt.Fprintf(out, "digest %d for %s, %s: %s\n", d.ID, bar.Clean(d.Fullname), state, bar.Clean(d.Error))
 	}

@@ -120,8 +120,8 @@ func TestAPreviewThatCannotBeSaysWhy(t *testing.T) {
 	db, conn := mailed(t)
 	pgtest.Execute(t, conn, `select headway.mark_read(4, 'project_1', 1)`)
 	for _, c := range []struct{ who, want string }{
-		{"99", `nobody with the id or the full name "99"`},
-		{"Zoe", `nobody with the id or the full name "Zoe"`},
+		{"99", `nobody with the id or full name "99"`},
+		{"Zoe", `nobody with the id or full name "Zoe"`},
 		{"Bob", `2 people are called "Bob": say which by id, such as 2 or 3`},
 		{"Abe", "person 1 gets no mail: there is no address\nhint: select * from headway.explain_digest(1)"},
 		{"Dora", "person 4 has nothing unread that is not in a digest yet\nhint: select * from headway.explain_digest(4)"},
@@ -214,7 +214,7 @@ func TestARunThatFailsSaysWhat(t *testing.T) {
 	if err == nil || err.Error() != "2 digests could not be sent" {
 		t.Errorf("%v", err)
 	}
-	for _, want := range []string{"reserved 0, sent 0\n", "for Bob, failed: RCPT: 550 5.1.1 no such user\n", "for Dora, tried again at ", ": RCPT: 450 4.2.0 greylisted\n"} {
+	for _, want := range []string{"reserved 0, sent 0\n", "for Bob, failed: RCPT: 550 5.1.1 no such user\n", "for Dora, next attempt at ", ": RCPT: 450 4.2.0 greylisted\n"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("it does not say %q:\n%s", want, stdout)
 		}

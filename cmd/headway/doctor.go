@@ -23,8 +23,8 @@ import (
 // runDoctor examines everything that headway depends on and says what to do.
 func runDoctor(ctx context.Context, e env, args []string) error {
 	flags := newFlags("headway doctor",
-		"Examines the configuration, the database, LISTEN, the worker, the mail server and the numbers, and says what to do.\n"+
-			"It takes the same environment as the worker, changes nothing, and fails if something is broken.")
+		"Checks the configuration, the database, LISTEN, the worker, the mail server and the numbers, and says what to do.\n"+
+			"It reads the same environment variables as the worker, changes nothing, and fails if something is broken.")
 	if helped, err := parse(e, flags, args); helped || err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (d *doctor) configuration(context.Context) finding {
 	config, err := worker.LoadConfig(d.getenv)
 	var unknown []string
 	for _, name := range worker.Unknown(d.environ) {
-		unknown = append(unknown, name+": no variable of headway; `headway worker -help` lists them")
+		unknown = append(unknown, name+": unknown variable; `headway worker -help` lists the known ones")
 	}
 	if err != nil {
 		return finding{failed, append(strings.Split(err.Error(), "\n"), unknown...)}
@@ -151,7 +151,7 @@ func (d *doctor) configuration(context.Context) finding {
 	if unknown != nil {
 		return finding{warning, unknown}
 	}
-	return found(ok, "the worker would take it as it is")
+	return found(ok, "the worker would accept it")
 }
 
 func (d *doctor) connection(ctx context.Context) finding {
@@ -200,16 +200,16 @@ func (d *doctor) server(ctx context.Context) finding {
 	case err != nil:
 		return found(failed, "%s", bar.Clean(err.Error()))
 	case standby:
-		return found(failed, "PostgreSQL %d.%d, a standby: it can only be read; let DATABASE_URL lead to the primary, as with ?target_session_attrs=read-write", major, minor)
+		return found(failed, "PostgreSQL %d.%d, a standby, which is read-only: point DATABASE_URL at the primary, for example with ?target_session_attrs=read-write", major, minor)
 	case readOnly:
-		return found(failed, "PostgreSQL %d.%d, where transactions only read (default_transaction_read_only): nothing can be folded, posted or mailed until that is off", major, minor)
+		return found(failed, "PostgreSQL %d.%d, where transactions are read-only (default_transaction_read_only): nothing can be folded, posted or mailed until that is turned off", major, minor)
 	case minor < fixedIn[major]:
-		return found(warning, "PostgreSQL %d.%d has a known hole in row-level security (CVE-2025-8713): update it to %d.%d or newer",
+		return found(warning, "PostgreSQL %d.%d has a known vulnerability in row-level security (CVE-2025-8713): update it to %d.%d or newer",
 			major, minor, major, fixedIn[major])
 	case encoding != "UTF8":
-		return found(warning, "PostgreSQL %d.%d; the database's encoding is %s, so it refuses text with other characters: one in UTF8 takes all", major, minor, encoding)
+		return found(warning, "PostgreSQL %d.%d; the database's encoding is %s, so it rejects any other characters: a database in UTF8 accepts them all", major, minor, encoding)
 	case major > sql.NewestServer:
-		return found(ok, "PostgreSQL %d.%d, newer than those that this headway was tested on, %d to %d",
+		return found(ok, "PostgreSQL %d.%d, newer than the versions that this headway was tested with, %d to %d",
 			major, minor, sql.OldestServer, sql.NewestServer)
 	}
 	return found(ok, "PostgreSQL %d.%d", major, minor)
@@ -235,9 +235,9 @@ func (d *doctor) clock(ctx context.Context) finding {
 		if difference < 0 {
 			which = "behind"
 		}
-		return found(warning, "the server's clock is %v %s this machine's: set both by NTP, or times and tokens will not agree", difference.Abs(), which)
+		return found(warning, "the server's clock is %v %s this machine's: synchronize both with NTP, or times and tokens will not agree", difference.Abs(), which)
 	}
-	return found(ok, "the server's differs from this machine's by less than %v", max(difference.Abs(), took).Round(time.Millisecond)+time.Millisecond)
+	return found(ok, "the server's clock differs from this machine's by less than %v", max(difference.Abs(), took).Round(time.Millisecond)+time.Millisecond)
 }
 
 // sqlPolicies counts the policies of row-level security. Every version of the schema has some.
@@ -258,10 +258,10 @@ func (d *doctor) checkSchema(ctx context.Context) finding {
 		return d.hidden(err)
 	}
 	if policies == 0 {
-		return found(failed, "it has no policies, as after a restore onto a server without its roles: bring the roles first, then restore it again "+
+		return found(failed, "it has no policies, as after a restore to a server without its roles: restore the roles first, then the dump again "+
 			"(docs/backup.md)")
 	}
-	return found(ok, "version %d, the one of this headway", sql.Latest())
+	return found(ok, "version %d, the one this headway needs", sql.Latest())
 }
 
 // withoutSchema is the finding of checks that need the schema when it cannot be examined.
@@ -270,7 +270,7 @@ func (d *doctor) withoutSchema() finding {
 	case d.conn == nil:
 		return found(skipped, "there is no connection")
 	case d.barred:
-		return found(skipped, "the login may not look: see schema and rights")
+		return found(skipped, "the login may not read the schema: see schema and rights")
 	}
 	return found(skipped, "there is no schema of this version")
 }
@@ -280,7 +280,7 @@ func (d *doctor) withoutSchema() finding {
 func (d *doctor) hidden(err error) finding {
 	var pgErr *pgconn.PgError
 	if errors.Is(err, pgx.ErrNoRows) || errors.As(err, &pgErr) && pgErr.Code == "42501" { // insufficient_privilege
-		return found(skipped, "%s may not see it: a member of headway_worker or headway_monitor may", d.conn.Config().User)
+		return found(skipped, "%s may not read it: members of headway_worker and headway_monitor may", d.conn.Config().User)
 	}
 	return found(failed, "%s", bar.Clean(err.Error()))
 }
@@ -308,19 +308,19 @@ func (d *doctor) listen(ctx context.Context) finding {
 	var pgErr *pgconn.PgError
 	switch err := listen.Hears(ctx, listener, d.conn, 3*time.Second); {
 	case errors.As(err, &pgErr) && pgErr.Code == "25006": // read_only_sql_transaction
-		return found(failed, "nothing can be listened to on a standby")
+		return found(failed, "LISTEN does not work on a standby")
 	case errors.Is(err, listen.ErrDeaf) && pooled:
-		return found(failed, "%s leads through a pooler that does not deliver notifications, in transaction mode most likely: "+
+		return found(failed, "%s goes through a pooler that does not deliver notifications, most likely one in transaction mode: "+
 			"set HEADWAY_LISTEN_URL to a direct connection to the same database; until then the worker polls", variable)
 	case errors.Is(err, listen.ErrDeaf):
-		return found(failed, "a notification that was sent did not come back within 3s: "+
+		return found(failed, "a test notification did not come back within 3s: "+
 			"set HEADWAY_LISTEN_URL to a direct connection to the same database; until then the worker polls")
 	case err != nil:
 		return found(failed, "%s", bar.Clean(err.Error()))
 	case pooled && variable == "DATABASE_URL":
 		return found(ok, "a notification came back in %v, through a pooler in session mode", time.Since(began).Round(100*time.Microsecond))
 	}
-	return found(ok, "a notification came back by way of %s in %v", variable, time.Since(began).Round(100*time.Microsecond))
+	return found(ok, "a notification came back through %s in %v", variable, time.Since(began).Round(100*time.Microsecond))
 }
 
 // rights examines the login that the worker would use.
@@ -353,13 +353,13 @@ func (d *doctor) rightsOf(rights worker.Rights) finding {
 	refusal := rights.Check(false)
 	switch {
 	case refusal == nil:
-		return found(ok, "%s may do what a worker does, and nothing more", rights.Login)
+		return found(ok, "%s has the rights that a worker needs, and no more", rights.Login)
 	case len(rights.Missing) > 0:
 		return finding{failed, strings.Split(refusal.Error(), "\n")}
 	case d.config.AllowMoreRights:
-		return found(ok, "%s may do more than a worker should, which HEADWAY_ALLOW_MORE_RIGHTS allows", rights.Login)
+		return found(ok, "%s has more rights than a worker should, which HEADWAY_ALLOW_MORE_RIGHTS allows", rights.Login)
 	}
-	return finding{warning, append(strings.Split(refusal.Error(), "\n"), "until then no worker starts as "+rights.Login)}
+	return finding{warning, append(strings.Split(refusal.Error(), "\n"), "until then no worker will start as "+rights.Login)}
 }
 
 const sqlWorkers = `
@@ -377,13 +377,13 @@ func (d *doctor) worker(ctx context.Context) finding {
 	}
 	switch {
 	case d.workers == 0:
-		return d.withHolders(ctx, found(warning, "no worker runs: what is read stays right, but nothing is pushed and no mail is sent; start `headway worker`"))
+		return d.withHolders(ctx, found(warning, "no worker is running: what is read stays correct, but nothing is pushed and no mail is sent; start `headway worker`"))
 	case leader == "":
-		return d.withHolders(ctx, found(warning, "%s, none leads: look into their logs", plural(d.workers, "worker runs", "workers run")))
+		return d.withHolders(ctx, found(warning, "%s, but none is the leader: see the workers' logs", plural(d.workers, "worker running", "workers running")))
 	case strings.Contains(versions, ","):
-		return found(warning, "%d workers run different versions (%s): replace the older ones", d.workers, versions)
+		return found(warning, "%d workers run different versions (%s): upgrade the older ones", d.workers, versions)
 	}
-	return found(ok, "%s, %s leads", plural(d.workers, "worker runs", "workers run"), leader)
+	return found(ok, "%s, the leader is %s", plural(d.workers, "worker running", "workers running"), leader)
 }
 
 // sqlHolders finds the holders of the locks that workers take: the keys are those of headway.lock_key(), which not
@@ -391,7 +391,7 @@ func (d *doctor) worker(ctx context.Context) finding {
 const sqlHolders = `
 select format('the lock %s is held by %s, user %s, application %s', k.purpose, coalesce('pid ' || l.pid::text, 'a prepared transaction'),
     coalesce(a.usename, '?'), coalesce(nullif(a.application_name, ''), '?'))
-  || coalesce(format(': if that is no worker, ` + "`select pg_terminate_backend(%s)`" + `', l.pid), '')
+  || coalesce(format(': if that is not a worker, run ` + "`select pg_terminate_backend(%s)`" + `', l.pid), '')
 from (values ('fold', 2), ('leader', 3), ('reserve', 5)) k (purpose, key)
 join pg_locks l on l.locktype = 'advisory' and l.granted and l.objsubid = 1
   and l.classid = x'68656164'::bigint::oid and l.objid = (x'77617900'::bigint + k.key)::oid
@@ -410,7 +410,7 @@ func (d *doctor) withHolders(ctx context.Context, f finding) finding {
 		return err
 	})
 	if err != nil {
-		f.lines = append(f.lines, "who holds the locks of workers: "+bar.Clean(err.Error()))
+		f.lines = append(f.lines, "look up who holds the workers' locks: "+bar.Clean(err.Error()))
 	}
 	return f
 }
@@ -437,17 +437,17 @@ func (d *doctor) queue(ctx context.Context) finding {
 		return d.hidden(err)
 	}
 	age := time.Duration(seconds * float64(time.Second)).Round(time.Second)
-	waiting := plural(facts, "fact waits", "facts wait")
+	waiting := plural(facts, "fact waiting", "facts waiting")
 	switch {
 	case facts == 0:
-		return found(ok, "nothing waits to be folded")
+		return found(ok, "nothing is waiting to be folded")
 	case age <= staleAfter:
 		return found(ok, "%s to be folded, none longer than %v", waiting, age+time.Second)
 	case d.workers == 0:
 		return found(warning, "%s to be folded, the oldest for %v: start `headway worker`, or `select headway.fold()`", waiting, age)
 	}
 	return d.withHolders(ctx,
-		found(failed, "%s to be folded, the oldest for %v, though a worker runs: its log says why, or `select headway.fold()` does", waiting, age))
+		found(failed, "%s to be folded, the oldest for %v, though a worker is running: its log says why, or try `select headway.fold()`", waiting, age))
 }
 
 func (d *doctor) notifications(ctx context.Context) finding {
@@ -461,7 +461,7 @@ func (d *doctor) notifications(ctx context.Context) finding {
 	const advice = "a listening session is stuck in a transaction: end the one that `select pid, xact_start, query from pg_stat_activity order by xact_start` shows first"
 	switch {
 	case usage >= 0.5:
-		return found(failed, "the server's queue is %.0f%% full, so headway notifies nothing; %s", 100*usage, advice)
+		return found(failed, "the server's queue is %.0f%% full, so headway sends no notifications; %s", 100*usage, advice)
 	case usage >= 0.05:
 		return found(warning, "the server's queue is %.0f%% full; %s", 100*usage, advice)
 	}
@@ -474,7 +474,7 @@ func (d *doctor) notifications(ctx context.Context) finding {
 			return found(warning, "the setting notify_payload is off, so nothing is pushed and clients must poll: `select headway.set_setting('notify_payload', 'row')`")
 		}
 	}
-	return found(ok, "the server's queue is as good as empty")
+	return found(ok, "the server's queue is practically empty")
 }
 
 const (
@@ -493,7 +493,7 @@ func (d *doctor) mail(ctx context.Context) finding {
 	}
 	server, err := smtp.ParseURL(url)
 	if err != nil {
-		return found(skipped, "HEADWAY_SMTP_URL cannot be used")
+		return found(skipped, "HEADWAY_SMTP_URL is invalid: see configuration")
 	}
 	pool := smtp.NewPool(server, 1)
 	defer pool.Close()
@@ -507,7 +507,7 @@ func (d *doctor) mail(ctx context.Context) finding {
 	case err != nil:
 		return found(failed, "%s, and then: %s", said, bar.Clean(err.Error()))
 	case report.TLS == "" && !isLoopback(server.Host):
-		return found(warning, "%s, without TLS: every mail can be read on its way there; leave out ?tls=none", said)
+		return found(warning, "%s, without TLS: every mail can be read in transit; leave out ?tls=none", said)
 	case report.TLS != "" && time.Until(report.ExpiresAt) < renewBefore:
 		return found(warning, "%s; its certificate expires on %s: renew it", said, report.ExpiresAt.Format(time.DateOnly))
 	}
@@ -545,16 +545,16 @@ func (d *doctor) numbers(ctx context.Context) finding {
 	var pgErr *pgconn.PgError
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return found(warning, "counting everything anew takes longer than %v here: `select * from headway.verify()` when there is time", verifyTimeout)
+		return found(warning, "a full recount takes longer than %v here: run `select * from headway.verify()` when there is time", verifyTimeout)
 	case errors.As(err, &pgErr) && pgErr.Code == "42501": // insufficient_privilege
-		return found(skipped, "%s may not call headway.verify(): a member of headway_admin may", d.conn.Config().User)
+		return found(skipped, "%s may not call headway.verify(): members of headway_admin may", d.conn.Config().User)
 	case errors.As(err, &pgErr):
 		return found(failed, "%s", bar.Clean(cmp.Or(pgErr.Message, err.Error())))
 	case err != nil:
 		return found(failed, "%s", bar.Clean(err.Error()))
 	case differences > 0:
-		return found(failed, "%s in %s differ from a recount: `select headway.repair()` mends them, `select * from headway.verify()` shows them",
+		return found(failed, "%s in %s differ from a recount: `select headway.repair()` fixes them, `select * from headway.verify()` shows them",
 			plural(differences, "number", "numbers"), plural(projects, "project", "projects"))
 	}
-	return found(ok, "headway.verify() finds no difference to a recount")
+	return found(ok, "headway.verify() finds no difference from a recount")
 }

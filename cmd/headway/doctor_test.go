@@ -76,7 +76,7 @@ func TestDoctorFindsNothingWrongWhereNothingIs(t *testing.T) {
 	expect(t, findings, map[string]string{
 		"configuration": "ok: ", "connection": "ok: database " + db.Name, "server": "ok: PostgreSQL ", "clock": "ok: ",
 		"schema": fmt.Sprintf("ok: version %d", sql.Latest()), "listen": "ok: a notification came back",
-		"worker": "ok: 1 worker runs, here pid 1 leads", "queue": "ok: nothing waits", "notifications": "ok: ",
+		"worker": "ok: 1 worker running, the leader is here pid 1", "queue": "ok: nothing is waiting", "notifications": "ok: ",
 		"mail": "warning: HEADWAY_SMTP_URL is not set", "numbers": "ok: ",
 	})
 }
@@ -137,14 +137,14 @@ func TestDoctorKnowsTheServersThatHeadwayRunsOn(t *testing.T) {
 	pgtest.Execute(t, conn, "create schema other; alter database "+db.Name+" set search_path = other, pg_catalog")
 	for number, want := range map[int]string{
 		140018: "failed: PostgreSQL 14.18 is too old: headway needs 15 or newer",
-		150013: "warning: PostgreSQL 15.13 has a known hole in row-level security (CVE-2025-8713): update it to 15.14 or newer",
+		150013: "warning: PostgreSQL 15.13 has a known vulnerability in row-level security (CVE-2025-8713): update it to 15.14 or newer",
 		150014: "ok: PostgreSQL 15.14",
 		160009: "warning: PostgreSQL 16.9",
 		160010: "ok: PostgreSQL 16.10",
 		170005: "warning: PostgreSQL 17.5",
 		170006: "ok: PostgreSQL 17.6",
 		180000: "ok: PostgreSQL 18.0",
-		190001: "ok: PostgreSQL 19.1, newer than those that this headway was tested on, 15 to 18",
+		190001: "ok: PostgreSQL 19.1, newer than the versions that this headway was tested with, 15 to 18",
 	} {
 		// What the server says of itself cannot be set, so something else says it.
 		pgtest.Execute(t, conn, fmt.Sprintf("create or replace function other.current_setting(text) returns text return %d", number))
@@ -174,14 +174,14 @@ func TestDoctorFindsThePoolerThatDeliversNothing(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	expect(t, findings, map[string]string{"connection": "through a pooler", "listen": "ok: a notification came back by way of HEADWAY_LISTEN_URL"})
+	expect(t, findings, map[string]string{"connection": "through a pooler", "listen": "ok: a notification came back through HEADWAY_LISTEN_URL"})
 
 	other := pgtest.New(t)
 	findings, err = examine(t, map[string]string{"DATABASE_URL": db.URL, "HEADWAY_LISTEN_URL": other.URL})
 	if err == nil {
 		t.Error("another database is fine")
 	}
-	expect(t, findings, map[string]string{"listen": "failed: HEADWAY_LISTEN_URL leads to another database"})
+	expect(t, findings, map[string]string{"listen": "failed: HEADWAY_LISTEN_URL leads to a different database"})
 }
 
 func TestDoctorFindsADatabaseThatOnlyReads(t *testing.T) {
@@ -196,7 +196,7 @@ func TestDoctorFindsADatabaseThatOnlyReads(t *testing.T) {
 	if err == nil {
 		t.Error("a standby is fine")
 	}
-	expect(t, findings, map[string]string{"server": "a standby", "listen": "failed: nothing can be listened to on a standby"})
+	expect(t, findings, map[string]string{"server": "a standby", "listen": "failed: LISTEN does not work on a standby"})
 
 	pgtest.Execute(t, (&pgtest.DB{URL: url}).Conn(t), "alter database postgres set default_transaction_read_only = on")
 	findings, err = examine(t, map[string]string{"DATABASE_URL": url})
@@ -217,7 +217,7 @@ func TestDoctorLooksAtTheGatewaysRights(t *testing.T) {
 	if err == nil {
 		t.Error("it is fine")
 	}
-	expect(t, findings, map[string]string{"rights": "failed: " + login + " may do what a worker does", "configuration": "ok: "})
+	expect(t, findings, map[string]string{"rights": "failed: " + login + " has the rights that a worker needs, and no more", "configuration": "ok: "})
 	expect(t, findings, map[string]string{"rights": "grant headway_user to"})
 	pgtest.Execute(t, conn, "grant headway_user to "+login)
 	findings, _ = examine(t, variables)
@@ -240,7 +240,7 @@ reset session_replication_role`)
 		t.Errorf("%v", err)
 	}
 	expect(t, findings, map[string]string{
-		"worker": "warning: no worker runs", "queue": "warning: 1 fact waits to be folded, the oldest for 1h0m",
+		"worker": "warning: no worker is running", "queue": "warning: 1 fact waiting to be folded, the oldest for 1h0m",
 		"notifications": "warning: the setting notify_payload is off", "numbers": "select headway.repair()",
 	})
 	expect(t, findings, map[string]string{"queue": ": start `headway worker`"})
@@ -264,7 +264,7 @@ func TestDoctorNamesWhoHoldsTheWorkersLocks(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	expect(t, findings, map[string]string{"worker": "warning: no worker runs"})
+	expect(t, findings, map[string]string{"worker": "warning: no worker is running"})
 	for _, want := range []string{"the lock leader is " + who, "the lock fold is " + who, fmt.Sprintf("select pg_terminate_backend(%d)", other.PgConn().PID())} {
 		if !strings.Contains(findings["worker"], want) {
 			t.Errorf("worker is %q, want %q", findings["worker"], want)
@@ -273,13 +273,13 @@ func TestDoctorNamesWhoHoldsTheWorkersLocks(t *testing.T) {
 
 	pgtest.Execute(t, conn, `select headway.heartbeat('00000000-0000-0000-0000-000000000001', 'here', 1, 'test', false)`)
 	findings, _ = examine(t, map[string]string{"DATABASE_URL": db.WorkerURL()})
-	expect(t, findings, map[string]string{"worker": "warning: 1 worker runs, none leads: look into their logs the lock fold is " + who})
+	expect(t, findings, map[string]string{"worker": "warning: 1 worker running, but none is the leader: see the workers' logs the lock fold is " + who})
 
 	// One that leads and cannot fold.
 	pgtest.Execute(t, conn, `select headway.heartbeat('00000000-0000-0000-0000-000000000001', 'here', 1, 'test', true);
 		insert into headway.pending_fact (kind, project_id, at) values ('recompute', 1, now() - interval '1 hour')`)
 	findings, _ = examine(t, map[string]string{"DATABASE_URL": db.URL})
-	expect(t, findings, map[string]string{"worker": "ok: 1 worker runs", "queue": "the lock fold is " + who})
+	expect(t, findings, map[string]string{"worker": "ok: 1 worker running", "queue": "the lock fold is " + who})
 
 	pgtest.Execute(t, other, `select pg_advisory_unlock_all()`)
 	if findings, _ = examine(t, map[string]string{"DATABASE_URL": db.URL}); strings.Contains(fmt.Sprint(findings), "the lock ") {
@@ -309,7 +309,7 @@ func TestDoctorFindsAMisspeltVariable(t *testing.T) {
 	if err != nil || strings.Contains(fmt.Sprint(findings), "secret") {
 		t.Errorf("%v, %v", err, findings)
 	}
-	expect(t, findings, map[string]string{"configuration": "warning: HEADWAY_SMPT_URL: no variable of headway"})
+	expect(t, findings, map[string]string{"configuration": "warning: HEADWAY_SMPT_URL: unknown variable"})
 }
 
 func TestDoctorSpeaksToTheMailServer(t *testing.T) {

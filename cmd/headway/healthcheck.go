@@ -17,14 +17,14 @@ const healthcheckTimeout = 3 * time.Second
 // healthcheck asks the worker on this machine whether it is alive. It serves container images without a shell or curl.
 func healthcheck(ctx context.Context, e env, args []string) error {
 	flags := newFlags("headway healthcheck",
-		"Asks the worker that serves HEADWAY_HTTP_ADDR on this machine for /healthz, and fails unless it answers that it\n"+
-			"is alive. It needs no database.")
+		"Requests /healthz from the worker that listens on HEADWAY_HTTP_ADDR on this machine, and fails unless it answers\n"+
+			"that it is alive. It needs no database.")
 	if helped, err := parse(e, flags, args); helped || err != nil {
 		return err
 	}
 	addr := e.getenv("HEADWAY_HTTP_ADDR")
 	if addr == "" {
-		return errors.New("HEADWAY_HTTP_ADDR is not set, so no worker serves its health: set it to what the worker has, such as :8080")
+		return errors.New("HEADWAY_HTTP_ADDR is not set, so there is no worker to ask: set it to the worker's value, such as :8080")
 	}
 
 	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)

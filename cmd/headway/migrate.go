@@ -13,13 +13,13 @@ import (
 // migrate brings the schema to a version.
 func migrate(ctx context.Context, e env, args []string) error {
 	flags := newFlags("headway migrate [--to N [--discard]] [--no-roles] [--status]",
-		"Brings the schema of the database up to date. Any number of replicas may run it at the same moment.\n"+
-			"It needs a direct connection, or a pooler in session mode, and a login that may create in the database, and roles\n"+
-			"where the server has none of headway's yet.")
+		"Brings the schema of the database up to date. Any number of replicas may run it at the same time.\n"+
+			"It needs a direct connection, or a pooler in session mode, and a login with CREATE on the database, and CREATEROLE\n"+
+			"where the server does not have headway's roles yet.")
 	to := flags.Int("to", int(sql.Latest()), "go up or down to version `N`; 0 removes the schema with all its data")
-	discard := flags.Bool("discard", false, "go down to a version above 0, though what later migrations made is dropped with its data")
-	noRoles := flags.Bool("no-roles", false, "make no role: where one is missing, print the SQL for somebody who may make it, and fail")
-	status := flags.Bool("status", false, "change nothing, say which version the database has; fail unless it is this headway's")
+	discard := flags.Bool("discard", false, "allow going down to a version above 0, which drops what later migrations created, with its data")
+	noRoles := flags.Bool("no-roles", false, "create no roles: if any is missing, print the SQL for somebody who may create it, and fail")
+	status := flags.Bool("status", false, "change nothing; print the database's schema version, and fail unless it is the one this headway needs")
 	if helped, err := parse(e, flags, args); helped || err != nil {
 		return err
 	}
@@ -45,8 +45,8 @@ func migrate(ctx context.Context, e env, args []string) error {
 	if !*status {
 		if 0 < *to && *to < int(sql.Latest()) && !*discard {
 			if version, err := sql.Version(ctx, conn); err == nil && *to < int(version) {
-				return fmt.Errorf("the schema is at version %d: to go down to %d drops what later migrations made, with all that is in it; "+
-					"add --discard if that is meant", version, *to)
+				return fmt.Errorf("the schema is at version %d: going down to %d drops what later migrations created, with all its data; "+
+					"add --discard if that is intended", version, *to)
 			}
 		}
 		last, times := "", 0
@@ -55,7 +55,7 @@ func migrate(ctx context.Context, e env, args []string) error {
 			if times++; file != last {
 				last, times = file, 1
 			} else {
-				again = fmt.Sprintf(", attempt %d: it waits for a lock", times)
+				again = fmt.Sprintf(", attempt %d: waiting for a lock", times)
 			}
 			fmt.Fprintf(e.stdout, "%-4s %s%s\n", direction, file, again)
 		})

@@ -90,7 +90,7 @@ func TestASchemaWithoutItsVersionSaysSo(t *testing.T) {
 	t.Parallel()
 	for change, want := range map[string]string{
 		"truncate " + sql.VersionTable:   "is empty, as after a dump without data",
-		"drop table " + sql.VersionTable: "does not say of which version",
+		"drop table " + sql.VersionTable: "does not say which version it is",
 	} {
 		db := pgtest.New(t)
 		pgtest.Execute(t, db.Conn(t), change)

@@ -34,7 +34,7 @@ func TestALoginThatIsAWorkerAndNothingElseIsEnough(t *testing.T) {
 		variables = append(variables, name+"="+value)
 	}
 	w := startWorker(t, build(t), db.URL, variables...)
-	w.awaitLog("this worker leads")
+	w.awaitLog("this worker is now the leader")
 
 	// It folds, with what follows from that, and says how it is.
 	pgtest.Execute(t, conn, `select headway.complete_task(1, 1)`)
@@ -70,9 +70,9 @@ func TestALoginThatIsAWorkerAndNothingElseIsEnough(t *testing.T) {
 		t.Error(err)
 	}
 	expect(t, findings, map[string]string{
-		"rights": "ok: test_worker may do what a worker does, and nothing more", "schema": "ok: ", "listen": "ok: ",
-		"worker": "ok: 1 worker runs", "queue": "ok: nothing waits", "notifications": "ok: ", "mail": "ok: ",
-		"numbers": "skipped: test_worker may not call headway.verify(): a member of headway_admin may",
+		"rights": "ok: test_worker has the rights that a worker needs, and no more", "schema": "ok: ", "listen": "ok: ",
+		"worker": "ok: 1 worker running", "queue": "ok: nothing is waiting", "notifications": "ok: ", "mail": "ok: ",
+		"numbers": "skipped: test_worker may not call headway.verify(): members of headway_admin may",
 	})
 
 	w.signal(syscall.SIGTERM)
@@ -151,11 +151,11 @@ func TestEveryCommandNamesTheRoleThatItNeeds(t *testing.T) {
 		roles []string // that may not
 		want  string
 	}{
-		{[]string{"watch"}, []string{"worker", "user", "monitor", "gateway"}, "may not see everybody's bars and messages: connect as a login of headway_admin ("},
-		{[]string{"watch", "--project", "1"}, []string{"worker", "user", "monitor", "gateway"}, "may not see everybody's bars and messages: connect as a login of headway_admin ("},
-		{[]string{"digest", "preview", "Bob"}, []string{"app", "worker", "user", "monitor"}, "may not see what a person would be mailed: connect as a login of headway_admin ("},
-		{[]string{"digest", "preview", "2"}, []string{"app", "worker", "user", "monitor"}, "may not see what a person would be mailed: connect as a login of headway_admin ("},
-		{[]string{"digest", "run"}, []string{"app", "user", "admin", "monitor"}, "may not send digests: connect as a login of headway_worker ("},
+		{[]string{"watch"}, []string{"worker", "user", "monitor", "gateway"}, "may not see everybody's bars and messages: connect as a member of headway_admin ("},
+		{[]string{"watch", "--project", "1"}, []string{"worker", "user", "monitor", "gateway"}, "may not see everybody's bars and messages: connect as a member of headway_admin ("},
+		{[]string{"digest", "preview", "Bob"}, []string{"app", "worker", "user", "monitor"}, "may not see what a person would be mailed: connect as a member of headway_admin ("},
+		{[]string{"digest", "preview", "2"}, []string{"app", "worker", "user", "monitor"}, "may not see what a person would be mailed: connect as a member of headway_admin ("},
+		{[]string{"digest", "run"}, []string{"app", "user", "admin", "monitor"}, "may not send digests: connect as a member of headway_worker ("},
 	} {
 		for _, role := range c.roles {
 			variables := map[string]string{"DATABASE_URL": logins[role], "HEADWAY_SMTP_URL": "smtp://localhost:1", "HEADWAY_MAIL_FROM": "headway@example.com"}
@@ -168,9 +168,9 @@ func TestEveryCommandNamesTheRoleThatItNeeds(t *testing.T) {
 
 	// What doctor cannot see is no fault of the database.
 	for role, want := range map[string]map[string]string{
-		"monitor": {"worker": "warning: no worker runs", "queue": "ok: ", "notifications": "ok: ", "rights": "failed: "},
+		"monitor": {"worker": "warning: no worker is running", "queue": "ok: ", "notifications": "ok: ", "rights": "failed: "},
 		"user": {
-			"worker": "skipped: user_" + db.Name + " may not see it: a member of headway_worker or headway_monitor may",
+			"worker": "skipped: user_" + db.Name + " may not read it: members of headway_worker and headway_monitor may",
 			"queue":  "skipped: user_", "notifications": "skipped: user_", "rights": "failed: ",
 		},
 	} {
@@ -195,13 +195,13 @@ func TestDoctorTellsWhatTheLoginMayDo(t *testing.T) {
 	outsider := strings.Replace(db.URL, "postgres@", role+"@", 1)
 
 	for _, c := range []struct{ database, listen, allow, want string }{
-		{db.WorkerURL(), "", "", "ok: test_worker may do what a worker does, and nothing more"},
-		{db.URL, "", "", "warning: postgres may do more than a worker should: it is a superuser give the worker a login of its own, " +
+		{db.WorkerURL(), "", "", "ok: test_worker has the rights that a worker needs, and no more"},
+		{db.URL, "", "", "warning: postgres has more rights than a worker should: it is a superuser give the worker a login of its own, " +
 			"`create role headway_worker_login login password '…' in role headway_worker`, or set HEADWAY_ALLOW_MORE_RIGHTS=true " +
-			"until then no worker starts as postgres"},
-		{db.URL, "", "true", "ok: postgres may do more than a worker should, which HEADWAY_ALLOW_MORE_RIGHTS allows"},
-		{outsider, "", "true", "failed: " + role + " may not do what a worker does: it is not a member of headway_worker: grant headway_worker to " + role},
-		{db.WorkerURL(), db.URL, "", "warning: test_worker may do what a worker does, and nothing more postgres may do more"},
+			"until then no worker will start as postgres"},
+		{db.URL, "", "true", "ok: postgres has more rights than a worker should, which HEADWAY_ALLOW_MORE_RIGHTS allows"},
+		{outsider, "", "true", "failed: " + role + " lacks rights that a worker needs: it is not a member of headway_worker: grant headway_worker to " + role},
+		{db.WorkerURL(), db.URL, "", "warning: test_worker has the rights that a worker needs, and no more postgres has more rights"},
 	} {
 		findings, _ := examine(t, map[string]string{"DATABASE_URL": c.database, "HEADWAY_LISTEN_URL": c.listen, "HEADWAY_ALLOW_MORE_RIGHTS": c.allow})
 		if got := strings.Join(strings.Fields(findings["rights"]), " "); !strings.HasPrefix(got, c.want) {
@@ -216,7 +216,7 @@ func TestDoctorTellsWhatTheLoginMayDo(t *testing.T) {
 	}
 	expect(t, findings, map[string]string{
 		"schema": "failed: " + role + " may not read public.headway_schema_version: `grant headway_owner to " + role + "` lets it migrate",
-		"worker": "skipped: the login may not look", "queue": "skipped: the login may not look", "numbers": "skipped: the login may not look",
+		"worker": "skipped: the login may not read the schema", "queue": "skipped: the login may not read the schema", "numbers": "skipped: the login may not read the schema",
 	})
 }
 
@@ -258,7 +258,7 @@ func TestNobodyTakesOverWhoLooks(t *testing.T) {
 	addr := pgtest.FreeAddr(t)
 	allowed := start(t, []string{"DATABASE_URL=" + db.URL, "HEADWAY_ALLOW_MORE_RIGHTS=true", "HEADWAY_HTTP_ADDR=" + addr, "HEADWAY_SMTP_URL=" + server.URL(),
 		"HEADWAY_MAIL_FROM=headway@example.com", "HEADWAY_DIGEST_SCHEDULE=@every 1s", "HEADWAY_TOKEN_SECRET=" + strings.Repeat("s", 32)}, "worker")
-	allowed.await("this worker leads")
+	allowed.await("this worker is now the leader")
 	pgtest.Execute(t, conn, `select headway.complete_task(1, 1)`)
 	watching.await("100%")
 	pgtest.Eventually(t, soon, func() bool { return strings.Contains(page(t, http.MethodGet, "http://"+addr+"/readyz"), "ok") }, "it is not ready")

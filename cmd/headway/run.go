@@ -20,10 +20,10 @@ func commands() []command {
 	return []command{
 		{"demo", "play a story on a private PostgreSQL: the first thing to run", runDemo},
 		{"migrate", "bring the schema of a database up to date", migrate},
-		{"worker", "fold what happens and notify, until it is told to stop", runWorker},
-		{"watch", "draw every bar and what happens, live", watch},
+		{"worker", "fold what happens and notify, until told to stop", runWorker},
+		{"watch", "show every bar and everything that happens, live", watch},
 		{"digest", "show the mail that somebody would get, or send what is due", runDigest},
-		{"doctor", "examine everything headway depends on, and say what to do", runDoctor},
+		{"doctor", "check everything headway depends on, and say what to do", runDoctor},
 		{"healthcheck", "ask a worker on this machine whether it is alive", healthcheck},
 		{"version", "print the version of this program and of its schema", version},
 	}
@@ -60,7 +60,7 @@ func usage(w io.Writer) {
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  %-11s %s\n", c.name, c.summary)
 	}
-	fmt.Fprint(w, "\n`headway COMMAND -help` says more. DATABASE_URL, or PGHOST and its relatives, say which database.\n\n")
+	fmt.Fprint(w, "\n`headway COMMAND -help` says more. DATABASE_URL, or PGHOST and the other PG* variables, select the database.\n\n")
 }
 
 // usageError is a mistake on the command line. The exit code is 2.

@@ -19,8 +19,8 @@ import (
 // watch draws live bars until Ctrl-C.
 func watch(ctx context.Context, e env, args []string) error {
 	flags := newFlags("headway watch [--project N]",
-		"Draws every customer's bar and what happens, live, until Ctrl-C. On a terminal it redraws in place, elsewhere it\n"+
-			"prints a line per change. It only reads. HEADWAY_LISTEN_URL is needed where DATABASE_URL is a pooler.")
+		"Shows every customer's bar and everything that happens, live, until Ctrl-C. On a terminal it redraws in place,\n"+
+			"elsewhere it prints a line per change. It only reads. If DATABASE_URL is a pooler, HEADWAY_LISTEN_URL is needed.")
 	project := flags.Int64("project", 0, "only project `N`; by default all that are not archived")
 	if helped, err := parse(e, flags, args); helped || err != nil {
 		return err
@@ -98,7 +98,7 @@ func (w *watcher) on(b *live.Board, e live.Event) {
 	case live.Listening:
 		w.status, w.trouble = "listening", false
 	case live.Lost:
-		w.status, w.trouble = fmt.Sprintf("connection lost, next try in %v: %s", e.Wait.Round(10*time.Millisecond), oneLine(e.Err)), true
+		w.status, w.trouble = fmt.Sprintf("connection lost, reconnecting in %v: %s", e.Wait.Round(10*time.Millisecond), oneLine(e.Err)), true
 	case live.Deaf:
 		w.status, w.trouble = "reading once a second: "+deafAdvice(e.Err), true
 	}
@@ -128,7 +128,7 @@ func (w *watcher) draw(b *live.Board, columns, lines int) []string {
 	}
 	frame := []string{bar.Cut(w.palette.Strong("headway watch")+w.palette.Dim("  "+w.where+"  ")+status, columns), ""}
 	if len(b.Projects) == 0 && w.started {
-		frame = append(frame, bar.Cut("There is no project yet.", columns))
+		frame = append(frame, bar.Cut("There are no projects yet.", columns))
 	}
 	left := lines - len(frame)
 

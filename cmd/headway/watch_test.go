@@ -56,7 +56,7 @@ func TestWatchPrintsALinePerChange(t *testing.T) {
 	pgtest.Execute(t, conn, `
 select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid();
 select headway.complete_task(2, 2); select headway.fold()`)
-	p.awaitAfter(at, "connection lost, next try in ")
+	p.awaitAfter(at, "connection lost, reconnecting in ")
 	p.awaitAfter(at, "Bob  33% -> 66%  2/3\n")
 	p.awaitAfter(at, "Bob completed \"Approve the draft\"\n")
 	p.awaitAfter(at, "connection lost", "  listening\n")

@@ -160,8 +160,8 @@ func testStop(t *testing.T, program string) {
 	conn := db.Conn(t)
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		w := startWorker(t, program, db.URL, "HEADWAY_HTTP_ADDR=127.0.0.1:0", "HEADWAY_HTTP_ADDRESS=:80")
-		w.awaitLog("this worker leads")
-		if !strings.Contains(w.said(), "a variable has a name that means nothing") {
+		w.awaitLog("this worker is now the leader")
+		if !strings.Contains(w.said(), "unknown environment variable") {
 			t.Errorf("it says nothing of a misspelt variable:\n%s", w.said())
 		}
 		pgtest.Eventually(t, soon, func() bool { return count(t, conn, "headway.worker where leader") == 1 }, "it has no row")
@@ -205,7 +205,7 @@ func testStopTwice(t *testing.T, program string) {
 		t.Fatal("no mail goes out")
 	}
 	w.signal(syscall.SIGTERM)
-	w.awaitLog("the worker is told to stop")
+	w.awaitLog("the worker was told to stop")
 	w.signal(syscall.SIGTERM)
 	release()
 	if err := w.ended(25 * time.Second); err != nil {
@@ -221,7 +221,7 @@ func testKill(t *testing.T, program string) {
 	conn, writer := db.Conn(t), db.Conn(t)
 	pgtest.Execute(t, conn, seed)
 	leader := startWorker(t, program, db.URL)
-	leader.awaitLog("this worker leads")
+	leader.awaitLog("this worker is now the leader")
 
 	ctx, stop := context.WithCancel(t.Context())
 	written := make(chan error)
@@ -236,10 +236,10 @@ func testKill(t *testing.T, program string) {
 	}()
 	for range 3 { // each time the other one, at work
 		standby := startWorker(t, program, db.URL)
-		standby.awaitLog("another worker leads")
+		standby.awaitLog("another worker is the leader")
 		leader.signal(syscall.SIGKILL)
 		_ = leader.ended(soon)
-		standby.awaitLog("this worker leads")
+		standby.awaitLog("this worker is now the leader")
 		leader = standby
 	}
 	stop()
@@ -250,11 +250,11 @@ func testKill(t *testing.T, program string) {
 
 	// And asleep.
 	standby := startWorker(t, program, db.URL)
-	standby.awaitLog("another worker leads")
+	standby.awaitLog("another worker is the leader")
 	pgtest.Eventually(t, soon, func() bool { return count(t, conn, locks+" and mode = 'ExclusiveLock'") == 2 }, "the leader does not sleep")
 	leader.signal(syscall.SIGKILL)
 	pgtest.Execute(t, conn, "select headway.reopen_task(1, 1)")
-	standby.awaitLog("this worker leads")
+	standby.awaitLog("this worker is now the leader")
 	eventuallyFolded(t, conn)
 }
 
@@ -263,9 +263,9 @@ func testHalt(t *testing.T, program string) {
 	conn := db.Conn(t)
 	pgtest.Execute(t, conn, seed)
 	leader := startWorker(t, program, db.URL)
-	leader.awaitLog("this worker leads")
+	leader.awaitLog("this worker is now the leader")
 	standby := startWorker(t, program, db.URL, "HEADWAY_POLL_INTERVAL=100ms")
-	standby.awaitLog("another worker leads")
+	standby.awaitLog("another worker is the leader")
 	eventuallyFolded(t, conn)
 
 	leader.signal(syscall.SIGSTOP)

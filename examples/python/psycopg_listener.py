@@ -3,7 +3,7 @@
     python3 psycopg_listener.py                     # the channel broadcast
     python3 psycopg_listener.py project_1 --user 2  # a project, seen by Bob
 
-DATABASE_URL, or PGHOST and its relatives, say which database. While it runs,
+DATABASE_URL, or PGHOST and the other PG* variables, select the database. While it runs,
 say something in another terminal, with psql:
 
     insert into headway.message (sender, channel, content)

@@ -20,7 +20,7 @@ import (
 )
 
 // ErrDeaf says that notifications do not arrive.
-var ErrDeaf = errors.New("a notification that was sent did not come back")
+var ErrDeaf = errors.New("a test notification did not come back")
 
 // ProbeChannel makes up the name of a channel to probe a listener with.
 func ProbeChannel() string { return fmt.Sprintf("headway_probe_%016x", rand.Uint64()) }

@@ -106,7 +106,7 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 		if errors.Is(err, pgx.ErrNoRows) {
 			return ErrHidden
 		} else if err != nil {
-			return fmt.Errorf("read whether anything is notified: %w", err)
+			return fmt.Errorf("ask whether notifications are on: %w", err)
 		}
 		return nil
 	})

@@ -18,7 +18,7 @@ stable
 as $$
 begin
   if headway.uid() is null then
-    raise exception 'nobody said who is acting' using
+    raise exception 'no end user was named' using
       errcode = 'invalid_authorization_specification',
       hint = 'First, in the same transaction: select set_config(''headway.user_id'', ''7'', true).';
   end if;
@@ -79,10 +79,10 @@ begin
   if not found then
     raise exception 'a message brought its own id %', is_posted.id using
       errcode = 'invalid_parameter_value',
-      hint = 'Insert sender, channel and content; the rest is given.';
+      hint = 'Insert sender, channel and content; the rest is filled in.';
   end if;
   if is_posted.kind <> 'chat' then
-    raise exception 'a message that is posted is chat, and not of kind "%"', is_posted.kind using
+    raise exception 'a posted message is chat, not of kind "%"', is_posted.kind using
       errcode = 'invalid_parameter_value',
       hint = 'Leave the kind out: what is completed, reopened or assigned is told by headway.fold().';
   end if;

@@ -44,9 +44,9 @@ begin
   assert pg_temp.refuses('insert into headway.message (sender, channel, content, seq) values (1, ''broadcast'', ''C'', 3)')
     = '22023 a message brought its own seq 3 to channel "broadcast"';
   assert pg_temp.refuses('insert into headway.message (sender, channel, content, kind) values (1, ''broadcast'', ''C'', ''task_completed'')')
-    = '22023 a message that is posted is chat, and not of kind "task_completed"';
+    = '22023 a posted message is chat, not of kind "task_completed"';
   assert pg_temp.refuses('insert into headway.message (sender, channel, content, kind, seq) values (1, ''broadcast'', ''C'', ''task_completed'', 3)')
-    = '22023 a message that is posted is chat, and not of kind "task_completed"';
+    = '22023 a posted message is chat, not of kind "task_completed"';
 end
 $$;
 rollback;

@@ -29,7 +29,7 @@ begin
   update headway.appuser u
   set quiet_from = (now() at time zone 'UTC' - interval '1 hour')::time, quiet_until = (now() at time zone 'UTC' + interval '1 hour')::time
   where u.id = 2;
-  assert (select e.explanation from headway.explain_digest(2) e where e.channel = 'broadcast') like '%is to be tried again at '
+  assert (select e.explanation from headway.explain_digest(2) e where e.channel = 'broadcast') like '%will be tried again at '
     || to_char(now() at time zone 'UTC' + interval '1 hour', 'YYYY-MM-DD HH24:MI') || ', when quiet hours end (450 later)',
     (select e.explanation from headway.explain_digest(2) e where e.channel = 'broadcast');
   assert headway.claim_digest(v_worker) is null, 'Bob sleeps, since before it was reserved as it turns out';

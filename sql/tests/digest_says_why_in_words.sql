@@ -63,20 +63,20 @@ begin
   update headway.appuser u set email = null where u.id = 2;
   perform pg_temp.says('project_1', 'no mail: there is no address');
   update headway.appuser u set email = 'bob@example.com', mail_suspended_at = now(), mail_suspended_reason = '550 no such user' where u.id = 2;
-  perform pg_temp.says('project_1', 'bob@example.com is suspended since ' || pg_temp.at(now()), '550 no such user', 'headway.resume_mail(2)');
+  perform pg_temp.says('project_1', 'bob@example.com has been suspended since ' || pg_temp.at(now()), '550 no such user', 'headway.resume_mail(2)');
   update headway.appuser u set mail_suspended_at = null, mail_suspended_reason = null, quiet_from = null, quiet_until = null where u.id = 2;
 
   -- Through the life of a digest.
   v_id := headway.reserve_digest(2);
   perform pg_temp.says('project_1', 'everything unread is in digest ' || v_id, 'next run of a worker');
   perform pg_temp.post(1, 'project_1', '3 hours');
-  perform pg_temp.says('project_1', 'waits until digest ' || v_id, 'next run of a worker');
+  perform pg_temp.says('project_1', 'waits for digest ' || v_id, 'next run of a worker');
   perform headway.claim_digest(v_worker), headway.freeze_digest(v_id, v_worker, 'bob@example.com', 'mail');
-  perform pg_temp.says('project_1', 'waits until digest ' || v_id, 'being sent');
+  perform pg_temp.says('project_1', 'waits for digest ' || v_id, 'being sent');
   perform pg_temp.says('broadcast', 'everything unread is in digest ' || v_id, 'being sent');
   perform headway.digest_failed(v_id, v_worker, 'retry', '450 try later');
   update headway.digest set next_attempt_at = now() + interval '7 minutes';
-  perform pg_temp.says('project_1', 'waits until digest ' || v_id, 'again at ' || pg_temp.at(now() + interval '7 minutes'), '450 try later');
+  perform pg_temp.says('project_1', 'waits for digest ' || v_id, 'again at ' || pg_temp.at(now() + interval '7 minutes'), '450 try later');
   update headway.digest set next_attempt_at = now();
   perform headway.claim_digest(v_worker), headway.digest_sent(v_id);
   perform pg_temp.says('broadcast', 'everything unread is in digest ' || v_id, 'sent at ' || pg_temp.at(now()));

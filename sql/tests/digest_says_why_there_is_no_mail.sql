@@ -13,12 +13,12 @@ begin
   assert headway.freeze_digest(v_digest, v_worker, 'bob@example.com', 'mail');
   perform headway.digest_failed(v_digest, v_worker, 'refused', '550 no such user');
   select e.explanation into v_said from headway.explain_digest(2) e where e.channel = 'broadcast';
-  assert v_said like format('%%digest %s, which was not sent (failed) (550 no such user); bob@example.com is suspended since %% (550 no such user); '
+  assert v_said like format('%%digest %s, which was not sent (failed) (550 no such user); bob@example.com has been suspended since %% (550 no such user); '
     || 'select headway.resume_mail(2) lifts it; after that, select headway.retry_digest(%1$s) tries again', v_digest), v_said;
 
   assert headway.retry_digest(v_digest);
   select e.explanation into v_said from headway.explain_digest(2) e where e.channel = 'broadcast';
-  assert v_said like '%, which will be dropped: bob@example.com is suspended since %', v_said;
+  assert v_said like '%, which will be dropped: bob@example.com has been suspended since %', v_said;
 
   assert headway.resume_mail(2);
   select e.explanation into v_said from headway.explain_digest(2) e where e.channel = 'broadcast';

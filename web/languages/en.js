@@ -60,7 +60,7 @@ export const english = {
 
   // <headway-preferences>
   mail_goes_to: "Mail to {email}, with everything that you have not read.",
-  mail_has_no_address: "There is no mail address of yours, so you get no mail.",
+  mail_has_no_address: "You have no mail address on file, so you get no mail.",
   mail_suspended: "No mail is sent to {email}: {reason}",
   mail_after: "Send it when something has been unread for",
   mail_after_default: "the usual time",
@@ -78,7 +78,7 @@ export const english = {
 
   // all
   not_allowed: "You may not do that.",
-  not_there: "That is not there any more.",
+  not_there: "That no longer exists.",
   not_now: "That cannot be done as things are now.",
   not_so: "That cannot be saved as it is.",
   busy: "The server is busy. Try again in a moment.",

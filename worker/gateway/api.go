@@ -31,7 +31,7 @@ func (g *Gateway) Handler() http.Handler {
 		}
 	})
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
-		refuse(w, http.StatusNotFound, "there is no such address", "GET /api/openapi.json lists them.")
+		refuse(w, http.StatusNotFound, "there is no such endpoint", "GET /api/openapi.json lists them.")
 	})
 	return mux
 }
@@ -132,7 +132,7 @@ from (
 	}},
 	{"POST /api/channels/{name}/messages", `select to_json(headway.post($1, $2, $3))`, func(r request) ([]any, error) {
 		if r.body.Content == nil || strings.TrimSpace(*r.body.Content) == "" {
-			return nil, errors.New(`want {"content": "…"} with something in it`)
+			return nil, errors.New(`want {"content": "…"} that is not empty`)
 		}
 		return []any{r.user, r.PathValue("name"), *r.body.Content}, nil
 	}},
@@ -164,7 +164,7 @@ with new as (
 )
 select json_build_object('id', n.id) from new n`, func(r request) ([]any, error) {
 		if r.body.Account == nil {
-			return nil, errors.New(`want {"account": {"digest_after": "2 hours", "time_zone": "Europe/Lisbon", "quiet_from": null, "quiet_until": null}}, or some of it`)
+			return nil, errors.New(`want {"account": {"digest_after": "2 hours", "time_zone": "Europe/Lisbon", "quiet_from": null, "quiet_until": null}}, or some of these fields`)
 		}
 		return []any{r.user, string(*r.body.Account)}, checkPreferences(*r.body.Account)
 	}},
@@ -172,7 +172,7 @@ select json_build_object('id', n.id) from new n`, func(r request) ([]any, error)
 
 // taken says which values are accepted, for a 422 whose error has no hint.
 var taken = map[string]string{
-	"PATCH /api/account": `An account takes digest_after (such as "2 hours", at most 100 years; null: as the administrator set it), ` +
+	"PATCH /api/account": `An account takes digest_after (such as "2 hours", at most 100 years; null: the administrator's setting), ` +
 		`time_zone (an IANA name, such as "Europe/Lisbon"), quiet_from and quiet_until (such as "22:00" and "07:00"; null, both: none).`,
 }
 
@@ -180,7 +180,7 @@ var taken = map[string]string{
 func checkPreferences(account json.RawMessage) error {
 	var fields map[string]any
 	if json.Unmarshal(account, &fields) != nil {
-		return senseless("account is no object")
+		return senseless("account is not an object")
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		_, text := fields[name].(string)
@@ -189,10 +189,10 @@ func checkPreferences(account json.RawMessage) error {
 		case "digest_after", "quiet_from", "quiet_until":
 			text = text || fields[name] == nil
 		default:
-			return senseless("there is no preference " + strconv.Quote(name))
+			return senseless("unknown preference " + strconv.Quote(name))
 		}
 		if !text {
-			return senseless(name + " is no text")
+			return senseless(name + " is not a string")
 		}
 	}
 	return nil
@@ -204,7 +204,7 @@ func nothing(request) ([]any, error) { return nil, nil }
 func (r request) id(name string) ([]any, error) {
 	id, err := strconv.ParseInt(r.PathValue(name), 10, 64)
 	if err != nil {
-		return nil, errors.New("want a whole number in the address in place of " + strconv.Quote(r.PathValue(name)))
+		return nil, errors.New("want a whole number in the path instead of " + strconv.Quote(r.PathValue(name)))
 	}
 	return []any{id}, nil
 }
@@ -261,7 +261,7 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 		return
 	}
 	if err != nil {
-		refuse(w, http.StatusBadRequest, "the request lacks something", err.Error())
+		refuse(w, http.StatusBadRequest, "the request is not valid", err.Error())
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), reach)
@@ -275,7 +275,7 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(answer)
 	case err == nil || errors.Is(err, pgx.ErrNoRows):
-		refuse(w, http.StatusNotFound, "there is nothing of that kind", "Or it is not yours to see.")
+		refuse(w, http.StatusNotFound, "not found", "It does not exist, or you may not see it.")
 	case r.Context().Err() != nil: // the client has gone
 	default:
 		g.explain(w, err, taken[o.pattern])
@@ -308,7 +308,7 @@ func (g *Gateway) explain(w http.ResponseWriter, err error, detail string) {
 	if errors.As(err, &pgErr) {
 		if pgErr.Code == "42501" && pgErr.Routine == "call_string_check_hook" { // from SET ROLE: not the caller's fault
 			g.Log.Error("the gateway may not act as an end user: grant headway_user to its login", slog.Any("error", err))
-			refuse(w, http.StatusServiceUnavailable, "the gateway may not act for anybody", "Its operator has to let it.")
+			refuse(w, http.StatusServiceUnavailable, "the gateway may not act for anybody", "Its operator must allow it to.")
 			return
 		}
 		if status, known := statuses[pgErr.Code]; known {
@@ -332,7 +332,7 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (Identity, bo
 	identity, err := g.Verifier.Verify(token)
 	if !found || err != nil {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		refuse(w, http.StatusUnauthorized, "the token is not valid", "Send Authorization: Bearer with a token of the application's backend.")
+		refuse(w, http.StatusUnauthorized, "the token is not valid", "Send Authorization: Bearer with a token from the application's backend.")
 		return Identity{}, false
 	}
 	return identity, true
@@ -341,7 +341,7 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (Identity, bo
 // admitPage refuses pages that may not call the API, and sets the CORS headers for those that may.
 func (g *Gateway) admitPage(w http.ResponseWriter, r *http.Request) bool {
 	if !g.allowed(r) {
-		refuse(w, http.StatusForbidden, "the page may not connect", "HEADWAY_ALLOWED_ORIGINS has to list its origin.")
+		refuse(w, http.StatusForbidden, "this page may not connect", "HEADWAY_ALLOWED_ORIGINS must list its origin.")
 		return false
 	}
 	h := w.Header()

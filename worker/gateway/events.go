@@ -21,7 +21,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err != nil || !g.Now().Before(identity.Expires) {
-		refuse(w, http.StatusUnauthorized, "the ticket is not valid", "A ticket is good once and for half a minute: POST /api/ticket makes one.")
+		refuse(w, http.StatusUnauthorized, "the ticket is not valid", "A ticket is good for one use, within half a minute: POST /api/ticket issues one.")
 		return
 	}
 	controller := http.NewResponseController(w)
@@ -30,12 +30,12 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 	c.tracks = true
 	if err := g.admit(c, identity); err != nil {
 		w.Header().Set("Retry-After", "30")
-		refuse(w, http.StatusTooManyRequests, err.Error(), "Come back later.")
+		refuse(w, http.StatusTooManyRequests, err.Error(), "Try again later.")
 		return
 	}
 	defer g.leave(c)
 	if !g.hub.register(c) {
-		refuse(w, http.StatusServiceUnavailable, "the gateway stops", "Come back.")
+		refuse(w, http.StatusServiceUnavailable, "the gateway is stopping", "Reconnect.")
 		return
 	}
 	defer g.hub.unregister(c)

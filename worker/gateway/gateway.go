@@ -104,7 +104,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 		if errors.Is(err, listen.ErrDeaf) && !heard {
 			if !deaf {
-				g.Log.Warn("what is notified does not arrive, so the gateway looks: is DATABASE_URL a pooler in transaction mode? "+
+				g.Log.Warn("notifications do not arrive, so the gateway polls: is DATABASE_URL a pooler in transaction mode? "+
 					"Set HEADWAY_LISTEN_URL to a direct connection to the same database",
 					slog.Duration("look_interval", g.LookInterval), slog.Duration("tries_again_in", g.ProbeInterval))
 			}
@@ -112,7 +112,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			g.lookUntil(ctx, time.Now().Add(g.ProbeInterval))
 			continue
 		}
-		g.Log.Warn("the gateway hears nothing and connects anew", slog.Any("error", err))
+		g.Log.Warn("the gateway receives no notifications, reconnecting", slog.Any("error", err))
 		deaf = false
 		if time.Since(began) > time.Minute {
 			attempt = 0
@@ -211,7 +211,7 @@ func (g *Gateway) probe(ctx context.Context, conn *pgx.Conn, channel string) err
 		return err
 	}
 	if err := <-sent; err != nil {
-		g.Log.Warn("it could not be tried whether the gateway hears", slog.Any("error", err))
+		g.Log.Warn("could not test whether the gateway receives notifications", slog.Any("error", err))
 		return nil
 	}
 	return listen.ErrDeaf
@@ -241,7 +241,7 @@ func (g *Gateway) ping(ctx context.Context, conn *pgx.Conn, known *hearing) erro
 	var setting string
 	var oldest, next int64
 	if err := conn.QueryRow(ctx, sqlHearing).Scan(&notifies, &setting, &oldest, &next); err != nil {
-		return fmt.Errorf("ask whether anything is notified: %w", err)
+		return fmt.Errorf("ask whether notifications are on: %w", err)
 	}
 	if !notifies || setting != known.setting {
 		*known = hearing{setting, next}

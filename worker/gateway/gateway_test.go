@@ -335,14 +335,14 @@ func TestPreferencesThatCannotBeAreRefused(t *testing.T) {
 	for body, title := range map[string]string{
 		`{"digest_after": "soon"}`:                         "soon",
 		`{"digest_after": "200 years"}`:                    "appuser",
-		`{"digest_after": 7}`:                              "digest_after is no text",
+		`{"digest_after": 7}`:                              "digest_after is not a string",
 		`{"quiet_from": "25:00", "quiet_until": "07:00"}`:  "25:00",
 		`{"quiet_from": "22:00"}`:                          "appuser",
-		`{"time_zone": null}`:                              "time_zone is no text",
-		`{"email": "a@b.c"}`:                               `there is no preference \"email\"`,
-		`{"digest_after": "2 hours", "Time_zone": "Mars"}`: `there is no preference \"Time_zone\"`,
-		`[1]`:            "account is no object",
-		`"digest_after"`: "account is no object",
+		`{"time_zone": null}`:                              "time_zone is not a string",
+		`{"email": "a@b.c"}`:                               `unknown preference \"email\"`,
+		`{"digest_after": "2 hours", "Time_zone": "Mars"}`: `unknown preference \"Time_zone\"`,
+		`[1]`:            "account is not an object",
+		`"digest_after"`: "account is not an object",
 	} {
 		status, answer := b.do(t, 2, "PATCH", "/api/account", `{"account": `+body+`}`)
 		if status != http.StatusUnprocessableEntity || !strings.Contains(answer, title) {

@@ -115,7 +115,7 @@ func (h *hub) later(read func(ctx context.Context) error, again func()) {
 		ctx, cancel := context.WithTimeout(open, reach)
 		defer cancel()
 		if err := read(ctx); err != nil && open.Err() == nil {
-			h.log.Warn("what happens could not be read and is tried again", slog.Any("error", err))
+			h.log.Warn("what happened could not be read, retrying", slog.Any("error", err))
 			h.after(retry, again)
 			h.at("failed")
 		}

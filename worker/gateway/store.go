@@ -216,7 +216,7 @@ func (s *snapshot) position() Positions {
 }
 
 // errNobody says that there is no such person.
-var errNobody = errors.New("the token is for nobody who is in headway.appuser")
+var errNobody = errors.New("the token's subject is not in headway.appuser")
 
 func (s *store) snapshot(ctx context.Context, userID int64) (*snapshot, error) {
 	text, err := one(ask(ctx, s, userID, pgx.RowTo[[]byte], sqlSnapshot, userID))

@@ -36,9 +36,9 @@ const (
 const maxHello = 256 << 10
 
 var (
-	errNoToken  = errors.New("the first message has to be a token")
+	errNoToken  = errors.New("the first message must be a token")
 	errBadToken = errors.New("the token is not valid")
-	errProtocol = errors.New("not a frame of a client")
+	errProtocol = errors.New("not a client's frame")
 	errTooLong  = errors.New("the message is too long")
 	errGoodbye  = errors.New("goodbye") // the client closed it
 )
@@ -53,7 +53,7 @@ func farewell(reason error) (ws.StatusCode, string) {
 	case errors.Is(reason, errTooMany):
 		return statusTooMany, reason.Error()
 	case errors.Is(reason, errStopped):
-		return statusRestart, "the gateway stops"
+		return statusRestart, "the gateway is stopping"
 	case errors.Is(reason, errProtocol):
 		return ws.StatusProtocolError, reason.Error()
 	case errors.Is(reason, errTooLong):
@@ -74,7 +74,7 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
-		http.Error(w, "open it as a WebSocket", http.StatusUpgradeRequired)
+		http.Error(w, "connect to it with a WebSocket", http.StatusUpgradeRequired)
 		return
 	}
 	netConn, buffered, _, err := ws.UpgradeHTTP(r, w)

@@ -40,7 +40,7 @@ var (
 	askPage    = page{http.StatusOK, "Stop these mails?", "You will get no more mail about what you have not read.", true}
 	donePage   = page{http.StatusOK, "Done", "You get no more of these mails. Whoever runs the application can turn them on again.", false}
 	formPage   = page{http.StatusBadRequest, "Stop these mails?", "That did not work. Please use the button.", true}
-	gonePage   = page{http.StatusNotFound, "This link has had its time", "Nothing was changed. The link in a newer mail will work.", false}
+	gonePage   = page{http.StatusNotFound, "This link has expired", "Nothing was changed. The link in a newer mail will work.", false}
 	brokenPage = page{http.StatusServiceUnavailable, "That did not work", "Nothing was changed. Please try again in a few minutes.", true}
 )
 

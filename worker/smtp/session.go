@@ -101,7 +101,7 @@ func (s *session) login(server Server) error {
 	case server.User == "":
 		return nil
 	case server.TLS == None && !server.InsecureAuth:
-		return errors.New("not without TLS")
+		return errors.New("refusing to log in without TLS")
 	case s.client.SupportsAuth(sasl.Plain):
 		return s.client.Auth(sasl.NewPlainClient("", server.User, string(server.Password)))
 	case s.client.SupportsAuth(sasl.Login):
@@ -118,10 +118,10 @@ func (s *session) send(ctx context.Context, from, to string, mail []byte) error 
 	from, to = address.ASCII(from), address.ASCII(to)
 	options := &smtp.MailOptions{Size: int64(len(mail)), UTF8: !address.IsASCII(from) || !address.IsASCII(to)}
 	if options.UTF8 && !s.utf8 {
-		return &Error{Outcome: Rejected, Step: stepCheck, Text: "the server does not take addresses that are not ASCII before the @ (SMTPUTF8)"}
+		return &Error{Outcome: Rejected, Step: stepCheck, Text: "the server does not accept addresses with non-ASCII characters before the @ (SMTPUTF8)"}
 	}
 	if s.most > 0 && len(mail) > s.most {
-		return &Error{Outcome: Rejected, Step: stepCheck, Text: fmt.Sprintf("the mail has %d bytes, and the server takes %d (SIZE)", len(mail), s.most)}
+		return &Error{Outcome: Rejected, Step: stepCheck, Text: fmt.Sprintf("the mail has %d bytes, and the server accepts at most %d (SIZE)", len(mail), s.most)}
 	}
 	if err := s.client.Mail(from, options); err != nil {
 		return fail(stepMail, err)

@@ -85,7 +85,7 @@ begin
   )
   limit 1;
   if found then
-    raise exception 'channel "%" is for a person who is not there', v_name using
+    raise exception 'channel "%" is for a person who does not exist', v_name using
       errcode = 'check_violation',
       schema = 'headway',
       table = 'channel',
@@ -175,12 +175,12 @@ begin
   if new.seq is not null then
     raise exception 'a message brought its own seq % to channel "%"', new.seq, new.channel using
       errcode = 'invalid_parameter_value',
-      hint = 'Insert sender, channel and content; the rest is given.';
+      hint = 'Insert sender, channel and content; the rest is filled in.';
   end if;
   if new.sender is distinct from headway.uid() and headway.uid() is not null then
     raise exception 'person % cannot post as somebody else', headway.uid() using
       errcode = 'insufficient_privilege',
-      hint = 'An end user, who acts where headway.user_id is set, is the sender of what they post.';
+      hint = 'Where headway.user_id is set, that end user is the sender of what they post.';
   end if;
   -- Whoever is leaving or being deleted is gone, or waits and then sees this message. Before the channel: whoever waits
   -- here keeps nobody else from posting.
@@ -247,7 +247,7 @@ begin
       ) is not true then
         raise exception 'a message brought its own seq to channel "%"', v_new.channel using
           errcode = 'invalid_parameter_value',
-          hint = 'Insert sender, channel and content; the rest is given.';
+          hint = 'Insert sender, channel and content; the rest is filled in.';
       end if;
       update headway.channel c set last_seq = v_new.through where c.name = v_new.channel;
     end if;

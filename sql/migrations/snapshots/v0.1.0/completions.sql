@@ -63,7 +63,7 @@ begin
     raise exception 'person % is % project %: task % is not theirs to complete', new.user_id,
       case v_role when 'staff' then 'staff in' else 'not a member of' end, v_project_id, new.task_id using
       errcode = 'insufficient_privilege',
-      hint = 'Tasks are completed for a customer of the project; who ticks it off goes into completed_by.';
+      hint = 'Tasks are completed for a customer of the project; the person who ticks one off goes into completed_by.';
   end if;
 
   if v_audience <> 'everyone' and not headway.is_for(new.task_id, v_audience, new.user_id) then
@@ -185,7 +185,7 @@ begin
   if complete_task.completed_by <> headway.uid() then
     raise exception 'person % cannot complete a task in the name of person %', headway.uid(), complete_task.completed_by using
       errcode = 'insufficient_privilege',
-      hint = 'An end user, who acts where headway.user_id is set, is who ticks it off: leave completed_by out.';
+      hint = 'Where headway.user_id is set, that end user is the one who completes it: leave completed_by out.';
   elsif complete_task.user_id <> headway.uid() then
     if not exists (
       select from headway.task t
@@ -194,7 +194,7 @@ begin
     ) then
       raise exception 'task % of person % is not for person % to complete', complete_task.task_id, complete_task.user_id, headway.uid() using
         errcode = 'insufficient_privilege',
-        hint = 'An end user, who acts where headway.user_id is set, completes for themselves; staff of the project complete for its customers.';
+        hint = 'Where headway.user_id is set, end users complete for themselves; staff of the project complete for its customers.';
     end if;
   end if;
   perform headway.check_people(array[complete_task.user_id, coalesce(complete_task.completed_by, complete_task.user_id)]);
@@ -224,7 +224,7 @@ begin
   if reopen_task.reopened_by <> headway.uid() then
     raise exception 'person % cannot reopen a task in the name of person %', headway.uid(), reopen_task.reopened_by using
       errcode = 'insufficient_privilege',
-      hint = 'An end user, who acts where headway.user_id is set, is who reopens it: leave reopened_by out.';
+      hint = 'Where headway.user_id is set, that end user is the one who reopens it: leave reopened_by out.';
   end if;
   -- A policy would skip what somebody else completed, and the task would be reported as open.
   if (
@@ -239,7 +239,7 @@ begin
   ) then
     raise exception 'task % of person % is not for person % to reopen', reopen_task.task_id, reopen_task.user_id, headway.uid() using
       errcode = 'insufficient_privilege',
-      hint = 'An end user, who acts where headway.user_id is set, reopens what they completed themselves; staff of the project reopen everything.';
+      hint = 'Where headway.user_id is set, end users reopen what they completed themselves; staff of the project reopen everything.';
   end if;
   perform headway.check_people(array[reopen_task.user_id, coalesce(reopen_task.reopened_by, reopen_task.user_id)]);
   perform set_config('headway.actor', coalesce(reopen_task.reopened_by, headway.uid(), reopen_task.user_id)::text, true);

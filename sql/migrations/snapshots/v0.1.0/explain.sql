@@ -5,7 +5,7 @@ as $$
   select case
     when u.email is null then 'there is no address'
     when u.mail_suspended_at is not null then format(
-      '%s is suspended since %s (%s); select headway.resume_mail(%s) lifts it', u.email,
+      '%s has been suspended since %s (%s); select headway.resume_mail(%s) lifts it', u.email,
       to_char(u.mail_suspended_at at time zone headway.known_time_zone(u.time_zone), 'YYYY-MM-DD HH24:MI'), u.mail_suspended_reason, u.id
     )
   end
@@ -22,7 +22,7 @@ as $$
     when 'reserved' then case
       when w.why is not null then 'will be dropped: ' || w.why
       when g.goes_out_at > now() then
-        'is to be ' || case when d.attempts > 0 then 'tried again at ' else 'sent at ' end || to_char(g.goes_out_at at time zone z.name, z.format)
+        'will be ' || case when d.attempts > 0 then 'tried again at ' else 'sent at ' end || to_char(g.goes_out_at at time zone z.name, z.format)
         || case when g.goes_out_at > g.next_attempt_at then ', when quiet hours end' else '' end
       else 'goes out with the next run of a worker'
     end
@@ -84,7 +84,7 @@ begin
   v_nothing := 'no mail: ' || headway.why_no_mail(v_user);
   v_person := case
     when v_nothing is not null then v_nothing
-    when v_digest.id is not null then 'waits until ' || headway.describe_digest(v_digest, v_user) || ', is done'
+    when v_digest.id is not null then 'waits for ' || headway.describe_digest(v_digest, v_user)
   end;
 
   -- The oldest message of all decides when, and all the others go with it.

@@ -25,7 +25,7 @@ begin
   if max_facts is null or max_facts < 1 then
     raise exception 'max_facts is %, which folds nothing', max_facts using
       errcode = 'invalid_parameter_value',
-      hint = 'Give a number from 1 on, or leave it out.';
+      hint = 'Give 1 or more, or leave it out.';
   end if;
   -- Folds never overlap: nothing else writes the progress tables.
   perform pg_advisory_xact_lock(headway.lock_key('fold'));

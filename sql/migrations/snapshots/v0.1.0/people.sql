@@ -131,7 +131,7 @@ begin
   -- A fold in progress posts what they did; the next one starts when they are gone.
   perform pg_advisory_xact_lock(headway.lock_key('fold'));
   if exists (select from headway.message m where m.sender = old.id) then
-    raise exception 'person % is told of since they were deleted', old.id using
+    raise exception 'a message from person % was posted after they were deleted', old.id using
       errcode = 'foreign_key_violation',
       hint = format('Messages are kept; erase their name and address instead: select headway.forget_user(%s).', old.id);
   end if;

@@ -272,7 +272,7 @@ begin
   if claim_digest.worker_id is null or not coalesce(claim_digest.lease > interval '0', false) then
     raise exception 'worker % cannot claim a digest for %', coalesce(claim_digest.worker_id::text, 'null'), coalesce(claim_digest.lease::text, 'null') using
       errcode = 'invalid_parameter_value',
-      hint = 'Say who claims it and for how long, longer than nothing: select headway.claim_digest(gen_random_uuid(), ''5 minutes'').';
+      hint = 'Say who claims it and for how long, more than zero: select headway.claim_digest(gen_random_uuid(), ''5 minutes'').';
   end if;
   loop
     select d.* into v_digest
@@ -448,7 +448,7 @@ begin
   if not coalesce(digest_failed.outcome in ('retry', 'refused', 'rejected', 'unknown'), false) then
     raise exception 'a digest cannot fail with the outcome "%"', coalesce(digest_failed.outcome, 'null') using
       errcode = 'invalid_parameter_value',
-      hint = 'retry: not taken, try again later. refused: the address is no good. rejected: this mail is no good. unknown: nobody knows.';
+      hint = 'retry: not accepted, try again later. refused: the address is no good. rejected: this mail is no good. unknown: nobody knows whether it was accepted.';
   end if;
   if digest_failed.outcome = 'refused' then
     -- The person before the digest, in the order used when they are forgotten or deleted.
