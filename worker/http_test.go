@@ -143,9 +143,9 @@ func TestAWorkerThatCannotBeginSaysWhy(t *testing.T) {
 	other := pgtest.New(t)
 	for want, c := range map[string]worker.Config{
 		"DATABASE_URL": config(t, nobody),
-		"listening connection (HEADWAY_LISTEN_URL)":    config(t, db.URL, "HEADWAY_LISTEN_URL", nobody),
+		"listening connection (HEADWAY_LISTEN_URL)":        config(t, db.URL, "HEADWAY_LISTEN_URL", nobody),
 		"HEADWAY_LISTEN_URL leads to a different database": config(t, db.URL, "HEADWAY_LISTEN_URL", other.URL),
-		"HEADWAY_HTTP_ADDR":                            config(t, db.URL, "HEADWAY_HTTP_ADDR", taken.Addr().String()),
+		"HEADWAY_HTTP_ADDR":                                config(t, db.URL, "HEADWAY_HTTP_ADDR", taken.Addr().String()),
 	} {
 		if err := run(c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
