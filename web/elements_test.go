@@ -407,3 +407,21 @@ func TestStaffSeeWhoJoinsAndLeaves(t *testing.T) {
 	dora.Shows("progress", "3 customers")
 	dora.Until("who has left is still there", func() bool { return !strings.Contains(dora.Text("tasks"), "Eve") })
 }
+
+// TestWhatFailedIsSaidInWords has an element say why something was refused.
+func TestWhatFailedIsSaidInWords(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	v := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, "", "HeadwayError")
+	webtest.Evaluate[any](v.Tab, `(async () => {
+		const { HeadwayError } = await import("/headway.js");
+		const { english } = await import("/languages/en.js");
+		const word = (error) => Object.keys(english).find((key) => english[key] === document.getElementById("tasks").failure(error));
+		window.said = [400, 401, 403, 404, 409, 422, 429, 500, 503].map((status) => word(new HeadwayError(status, {})))
+			.concat(word(new TypeError("unreachable"))).join();
+	})()`)
+	v.until("nothing is said", "!!window.said")
+	if said := webtest.Evaluate[string](v.Tab, "said"); said != "not_so,not_allowed,not_allowed,not_there,not_now,not_so,busy,busy,busy,offline" {
+		t.Errorf("said is %s", said)
+	}
+}

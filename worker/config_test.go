@@ -80,6 +80,7 @@ func TestAWrongValueIsNamedWithWhatWouldBeRight(t *testing.T) {
 		{"HEADWAY_ALLOW_MORE_RIGHTS=some", `HEADWAY_ALLOW_MORE_RIGHTS is "some": want true or false`},
 		{"HEADWAY_POLL_INTERVAL=often", `HEADWAY_POLL_INTERVAL is "often": want a duration`},
 		{"HEADWAY_POLL_INTERVAL=1ms", `HEADWAY_POLL_INTERVAL is "1ms": want 10ms to 24h`},
+		{"HEADWAY_POLL_INTERVAL=24h1s", `HEADWAY_POLL_INTERVAL is "24h0m1s": want 10ms to 24h`},
 		{"HEADWAY_POLL_INTERVAL=2000000h", `HEADWAY_POLL_INTERVAL is "2000000h0m0s": want 10ms to 24h`},
 		{"HEADWAY_SMTP_URL=mail.example.com:587", "HEADWAY_SMTP_URL: want smtp://"},
 		{"HEADWAY_SMTP_URL=http://mail.example.com", "HEADWAY_SMTP_URL: want smtp://"},
@@ -102,6 +103,7 @@ func TestAWrongValueIsNamedWithWhatWouldBeRight(t *testing.T) {
 		{"HEADWAY_DIGEST_SCHEDULE=@every -5m", `HEADWAY_DIGEST_SCHEDULE is "@every -5m": want a second or more`},
 		{"HEADWAY_DIGEST_SCHEDULE=CRON_TZ=UTC @every 100ms", `@every 100ms": want a second or more`},
 		{"HEADWAY_DIGEST_CONCURRENCY=many", `HEADWAY_DIGEST_CONCURRENCY is "many": want a whole number`},
+		{"HEADWAY_DIGEST_CONCURRENCY=101", `HEADWAY_DIGEST_CONCURRENCY is "101": want a whole number from 1 to 100`},
 		{"HEADWAY_DIGEST_CONCURRENCY=-1", `HEADWAY_DIGEST_CONCURRENCY is "-1": want a whole number from 1`},
 		{"HEADWAY_APP_URL=app.example.com", `HEADWAY_APP_URL is "app.example.com": want an address such as https://`},
 		{"HEADWAY_APP_URL=https://a>b", `HEADWAY_APP_URL is "https://a>b": want an address such as https://`},
@@ -134,6 +136,13 @@ func TestAWrongValueIsNamedWithWhatWouldBeRight(t *testing.T) {
 		} else if strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: more than one problem: %v", test.env, err)
 		}
+	}
+}
+
+func TestAKeySetNeedsAnAddress(t *testing.T) {
+	t.Parallel()
+	if _, err := load("HEADWAY_TOKEN_JWKS", "/nowhere.json"); err == nil || !strings.Contains(err.Error(), "HEADWAY_HTTP_ADDR") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -38,12 +38,22 @@ func TestABarIsFullOnlyWhenEverythingIsDone(t *testing.T) {
 
 func TestWhatHasJustComeIsMarked(t *testing.T) {
 	t.Parallel()
-	got := Bar(Palette{Color: true}, Row{Done: 5, Total: 10, Gained: 2}, 10)
-	if want := "\x1b[36m███\x1b[0m\x1b[1;33m██\x1b[0m\x1b[2m░░░░░\x1b[0m"; got != want {
-		t.Errorf("%q", got)
-	}
-	if Width(got) != 10 {
-		t.Errorf("width %d", Width(got))
+	filled, good, fresh, left := Palette{Color: true}.filled, Palette{Color: true}.Good, Palette{Color: true}.Fresh, Palette{Color: true}.Dim
+	cells := func(n int) string { return strings.Repeat("█", n) }
+	for _, c := range []struct {
+		done, gained int64
+		want         string
+	}{
+		{5, 2, "\x1b[36m███\x1b[0m\x1b[1;33m██\x1b[0m\x1b[2m░░░░░\x1b[0m"},
+		{5, -2, filled(cells(5)) + left("░░░░░")},
+		{10, 0, good(cells(10))},
+		{10, 2, filled(cells(8)) + fresh(cells(2))}, // complete only now
+		{10, -2, good(cells(10))},
+	} {
+		got := Bar(Palette{Color: true}, Row{Done: c.done, Total: 10, Gained: c.gained}, 10)
+		if got != c.want || Width(got) != 10 {
+			t.Errorf("%d of 10, of which %d have just come: %q, want %q", c.done, c.gained, got, c.want)
+		}
 	}
 }
 
@@ -92,6 +102,13 @@ W…   34%
 		if got := "\n" + strings.Join(Table(Palette{}, rows, width, 0), "\n"); got != want {
 			t.Errorf("at %d columns:%s", width, got)
 		}
+	}
+}
+
+func TestABarIsNoLongerThanIsEasyToRead(t *testing.T) {
+	t.Parallel()
+	if n := strings.Count(Table(Palette{}, []Row{{Name: "Abe", Done: 1, Total: 1}}, 200, 0)[0], "█"); n != 48 {
+		t.Errorf("%d columns of 200", n)
 	}
 }
 

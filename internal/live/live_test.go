@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -187,6 +188,8 @@ func TestWhoJoinsIsSeenThoughNothingIsNotified(t *testing.T) {
 	db, conn := seeded(t)
 	f := follow(t, db, func(f *Follower) { f.ReadInterval = 100 * time.Millisecond })
 	f.await(Listening, 1)
+	pgtest.Execute(t, conn, `select headway.post(2, 'project_1', 'as I was')`)
+	f.awaitText("Bob: as I was")
 	pgtest.Execute(t, conn, `
 insert into headway.appuser (id, fullname) values (20, 'Eve');
 insert into headway.member values (1, 20, 'customer');
@@ -198,6 +201,8 @@ select headway.fold()`)
 		"Website relaunch": {0, 10}, "Website relaunch/Robert": {0, 4}, "Website relaunch/Charlie": {0, 3}, "Website relaunch/Eve": {0, 3},
 	}
 	pgtest.Eventually(t, soon, func() bool { return reflect.DeepEqual(f.bars(), want) }, "the bars are not %v", want)
+	pgtest.Execute(t, conn, `select headway.post(2, 'project_1', 'as I am')`)
+	f.awaitText("Robert: as I am")
 }
 
 func TestAProjectAloneIsFollowedAlone(t *testing.T) {
@@ -215,6 +220,41 @@ func TestAProjectAloneIsFollowedAlone(t *testing.T) {
 	if slices.Contains(f.texts, "Bob: not for you") {
 		t.Error("it tells of another project")
 	}
+}
+
+// TestWhatIsSaidIsOfAProject has channels of the application's own, one for each project, and some that are of none.
+func TestWhatIsSaidIsOfAProject(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	pgtest.Execute(t, conn, `
+select headway.open_channel('lunch', 2, array[1]), headway.open_channel('coffee', 1, array[1, 2]);
+select headway.post(1, 'lunch', 'before'), headway.post(1, 'coffee', 'before, too'), headway.post(1, 'broadcast', 'to all before')`)
+	all, one := follow(t, db), follow(t, db, func(f *Follower) { f.Project = 2 })
+	all.await(Listening, 1)
+	one.await(Listening, 1)
+	pgtest.Execute(t, conn, `
+insert into headway.assignment (task_id, user_id) values (3, 1); select headway.fold();
+select headway.post(1, 'coffee', 'now, too'), headway.post(1, 'lunch', 'now');
+select headway.post(1, 'broadcast', 'to all')`)
+	all.awaitText("Abe: to all")
+	one.awaitText("Abe: to all")
+	recent := func(f *followed) (texts []string) {
+		f.Look(func(b *Board) {
+			for _, m := range b.Recent {
+				texts = append(texts, fmt.Sprintf("%d %s", m.ProjectID, m.Text()))
+			}
+		})
+		return texts
+	}
+	if got, want := recent(all), []string{
+		"2 Abe: before", "1 Abe: before, too", "0 Abe: to all before", "1 Abe: now, too", "2 Abe: now", "0 Abe: to all", // and not what is for Abe alone
+	}; !slices.Equal(got, want) {
+		t.Errorf("of all: %q, want %q", got, want)
+	}
+	if got, want := recent(one), []string{"2 Abe: before", "0 Abe: to all before", "2 Abe: now", "0 Abe: to all"}; !slices.Equal(got, want) {
+		t.Errorf("of one: %q, want %q", got, want)
+	}
+	all.awaitText(`You were assigned "Write the product pages"`)
 }
 
 func TestAProjectThatIsNotThereIsAnError(t *testing.T) {
@@ -374,12 +414,17 @@ func (f *followed) awaitTruthOf(project string, want Part) {
 	pgtest.Eventually(f.t, soon, func() bool { return f.bars()[project] == want }, "the bar of %s is not %v", project, want)
 }
 
-func TestAnAssignmentIsTold(t *testing.T) {
+func TestWhatHappenedIsToldAsASentence(t *testing.T) {
 	t.Parallel()
-	content, by := `You were assigned "Roof"`, int64(4)
-	m := Message{Kind: "task_assigned", Sender: &by, SenderName: "Dora", Content: &content}
-	if got := m.Text(); got != content {
-		t.Errorf("told %q", got)
+	for _, c := range []struct{ kind, sender, content, want string }{
+		{"task_assigned", "Dora", `You were assigned "Roof"`, `You were assigned "Roof"`},
+		{"task_completed", "Dora", `completed "Roof"`, `Dora completed "Roof"`},
+		{"task_completed", "", `completed "Roof"`, `Somebody completed "Roof"`}, // who has been deleted since
+		{"chat", "Dora", "You too!", "Dora: You too!"},
+	} {
+		if got := (&Message{Kind: c.kind, SenderName: c.sender, Content: &c.content}).Text(); got != c.want {
+			t.Errorf("told %q, want %q", got, c.want)
+		}
 	}
 }
 

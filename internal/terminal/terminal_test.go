@@ -12,6 +12,7 @@ import (
 
 	"github.com/creack/pty"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -22,8 +23,10 @@ type emulator struct {
 	tty  *os.File // its end
 	file *os.File // the program's end
 
+	columns  int
 	lines    [][]rune
 	row, col int
+	cut      bool // lines that are too long are cut, rather than wrapped
 	hidden   bool // the cursor
 	other    bool // the other screen is shown
 }
@@ -45,6 +48,7 @@ func (e *emulator) resize(columns, rows int) {
 	if err := pty.Setsize(e.tty, &pty.Winsize{Cols: uint16(columns), Rows: uint16(rows)}); err != nil {
 		e.t.Fatal(err)
 	}
+	e.columns = columns
 }
 
 var sequence = regexp.MustCompile("^\x1b\\[(\\??[0-9;]*)([a-zA-Z])")
@@ -94,6 +98,12 @@ func (e *emulator) obey(s string) {
 		case '\n':
 			e.row++
 		default:
+			if e.col == e.columns && e.cut {
+				e.col--
+			} else if e.col == e.columns {
+				e.row, e.col = e.row+1, 0
+				e.lines = append(e.lines[:e.row], append([][]rune{nil}, e.lines[e.row:]...)...)
+			}
 			line := e.lines[e.row]
 			for len(line) <= e.col {
 				line = append(line, ' ')
@@ -114,6 +124,7 @@ func (e *emulator) command(parameter, name string) {
 		e.other = name == "h"
 		e.lines, e.row, e.col = nil, 0, 0
 	case "?7l", "?7h":
+		e.cut = name == "l"
 	case "2K":
 		e.lines[e.row] = nil
 	case "J":
@@ -194,10 +205,51 @@ func TestABlockThatLeftTheScreenBeginsAgain(t *testing.T) {
 	b.Draw([]string{"a", "b"})
 	e.expect("keep this\na\nb")
 	e.resize(40, 20)
+	// The terminal shows again what had left it.
+	e.lines, e.row = append([][]rune{[]rune("1"), []rune("2")}, e.lines...), e.row+2
 	b.Draw([]string{"A", "B", "C"})
 	e.expect("keep this\nA\nB\nC")
 	b.Draw([]string{"D"})
 	e.expect("keep this\nD")
+}
+
+// TestOnlyWhatIsForGoodIsWrapped has a line be wider than it looks, as terminals disagree about some characters.
+func TestOnlyWhatIsForGoodIsWrapped(t *testing.T) {
+	e := newEmulator(t, 10, 20)
+	b := NewBlock(e.file, false)
+	defer b.Close(nil)
+	wide := strings.Repeat("\u0301", 12) // no columns, by what is known of it
+	b.Draw([]string{wide, "below"})
+	e.expect(wide[:10*len("\u0301")] + "\nbelow")
+	b.Print("said at length", []string{wide, "below it"})
+	e.expect("said at le\nngth\n" + wide[:10*len("\u0301")] + "\nbelow it")
+	if e.cut {
+		t.Error("lines are cut from now on")
+	}
+}
+
+// TestWhatIsTypedIsNotShownMeanwhile types on the terminal that it draws on.
+func TestWhatIsTypedIsNotShownMeanwhile(t *testing.T) {
+	e := newEmulator(t, 40, 20)
+	stdin := os.Stdin
+	os.Stdin = e.file
+	defer func() { os.Stdin = stdin }()
+	shown := func() (typed, interrupts bool) {
+		t.Helper()
+		mode, err := unix.IoctlGetTermios(int(e.file.Fd()), getTermios)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mode.Lflag&unix.ECHO != 0, mode.Lflag&unix.ISIG != 0
+	}
+	b := NewBlock(e.file, false)
+	if typed, interrupts := shown(); typed || !interrupts {
+		t.Errorf("what is typed is shown: %t, Ctrl-C works: %t", typed, interrupts)
+	}
+	b.Close(nil)
+	if typed, interrupts := shown(); !typed || !interrupts {
+		t.Errorf("afterwards what is typed is shown: %t, Ctrl-C works: %t", typed, interrupts)
+	}
 }
 
 func TestAScreenOfItsOwnGoesAndLeavesItsLastLines(t *testing.T) {

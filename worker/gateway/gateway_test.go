@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"maps"
 	"mime"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -292,21 +295,23 @@ func TestNobodyElseGetsIn(t *testing.T) {
 }
 
 // TestAFirstMessageThatIsTooLongIsNoBadToken has a client come with the positions of too many channels, which no other token
-// would make fewer.
+// would make fewer, and of so many that it is still sending them when it is told.
 func TestAFirstMessageThatIsTooLongIsNoBadToken(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	ws, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", nil) //nolint:bodyclose // the library closes it
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ws.CloseNow() }()
-	if err := ws.Write(t.Context(), websocket.MessageText, make([]byte, maxHello+1)); err != nil {
-		t.Fatal(err)
-	}
-	c := &client{t: t, ws: ws}
-	if _, err := c.next(); websocket.CloseStatus(err) != websocket.StatusMessageTooBig {
-		t.Errorf("told %v", err)
+	for _, size := range []int{maxHello + 1, 64 * maxHello} {
+		ws, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", nil) //nolint:bodyclose // the library closes it
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = ws.CloseNow() }()
+		if err := ws.Write(t.Context(), websocket.MessageText, make([]byte, size)); err != nil {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		c := &client{t: t, ws: ws}
+		if _, err := c.next(); websocket.CloseStatus(err) != websocket.StatusMessageTooBig {
+			t.Errorf("%d bytes: told %v", size, err)
+		}
 	}
 }
 
@@ -409,6 +414,119 @@ func TestTheAPIShowsNothingOfOthers(t *testing.T) {
 	for _, path := range []string{"/api/projects/2/tasks", "/api/projects/2/progress", "/api/channels/project_2/messages"} {
 		if _, answer := b.do(t, 2, "GET", path, ""); strings.TrimSpace(answer) != "[]" {
 			t.Errorf("%s: %s", path, answer)
+		}
+	}
+}
+
+// TestTheAPIAnswersWithWhatThereIs compares what is answered, in which order, and how much of it at a time: that the answers
+// have the form that is described is in TestAnswersAreAsDescribed.
+func TestTheAPIAnswersWithWhatThereIs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	pgtest.Execute(t, b.conn, `
+update headway.appuser set fullname = 'Zoe' where id = 1;
+update headway.appuser set quiet_from = '22:00', quiet_until = '07:00' where id = 2;
+update headway.task set position = 9 where id = 1;
+insert into headway.task (id, project_id, title, position) values (4, 1, 'Launch', 10);
+insert into headway.prerequisite (task_id, requires_id) values (4, 2);
+select headway.complete_task(2, 2), headway.complete_task(1, 1), headway.fold();
+insert into headway.message (channel, sender, content) select 'project_1', 1, 'x' from generate_series(1, 600)`)
+	if status, answer := b.do(t, 4, "POST", "/api/tasks/1/reopen", `{"user_id": 1, "reason": "The wrong one"}`); status != http.StatusOK {
+		t.Fatal(status, answer)
+	}
+	pgtest.Execute(t, b.conn, "select headway.fold()")
+	numbers := func(n int) string { return strings.TrimSuffix(strings.Repeat(`[0-9]+ `, n), " ") }
+	for _, c := range []struct {
+		userID             int64
+		method, path, body string
+		field, want        string
+	}{
+		{4, "GET", "/api/projects/1/tasks?user_id=2", "", "title", "Profile Domain Launch"},
+		{4, "GET", "/api/projects/1/tasks?user_id=2", "", "blocked_by", `\[\] \[\] \[\]`},
+		{4, "GET", "/api/projects/1/tasks?user_id=3", "", "blocked_by", `\[\] \[\] \[map\[id:2 title:Profile\]\]`},
+		{4, "GET", "/api/projects/1/progress", "", "fullname", "Bob Charlie Zoe"},
+		{4, "GET", "/api/projects/1/people", "", "fullname", "Bob Charlie Dora Zoe"},
+		{2, "GET", "/api/channels/project_1/messages", "", "seq", "551 " + numbers(48) + " 600"},
+		{2, "GET", "/api/channels/project_1/messages?limit=1000", "", "seq", "101 " + numbers(498) + " 600"},
+		{2, "GET", "/api/channels/project_1/messages?limit=0", "", "seq", "600"},
+		{2, "GET", "/api/channels/project_1/messages?limit=-1", "", "seq", "600"},
+		{2, "GET", "/api/channels/project_1/messages?after=7&limit=2", "", "seq", "8 9"},
+		{2, "GET", "/api/channels/project_1/messages?before=7&limit=2", "", "seq", "5 6"},
+		{1, "GET", "/api/channels/user_1/messages", "", "content", `reopened "Domain": The wrong one`},
+		{2, "PATCH", "/api/account", `{"account": {"digest_after": "2 hours"}}`, "id", "2"},
+		{2, "GET", "/api/account", "", "quiet_from", "22:00:00"},
+		{2, "GET", "/api/account", "", "quiet_until", "07:00:00"},
+		{2, "POST", "/api/seen", `{"message_ids": []}`, "status", "400"},
+		{2, "POST", "/api/seen", "", "status", "400"},
+	} {
+		_, answer := b.do(t, c.userID, c.method, c.path, c.body)
+		if !strings.HasPrefix(answer, "[") {
+			answer = "[" + answer + "]"
+		}
+		var rows []map[string]any
+		if err := json.Unmarshal([]byte(answer), &rows); err != nil {
+			t.Fatalf("%s %s: %s: %v", c.method, c.path, answer, err)
+		}
+		var got []string
+		for _, row := range rows {
+			got = append(got, fmt.Sprint(row[c.field]))
+		}
+		if all := strings.Join(got, " "); !regexp.MustCompile("^" + c.want + "$").MatchString(all) {
+			t.Errorf("%s %s %s: %s is %s, want %s", c.method, c.path, c.body, c.field, all, c.want)
+		}
+	}
+}
+
+// TestABrowserIsToldWhatAPageMayDo asks as browsers do before a page of another origin may ask, and after it.
+func TestABrowserIsToldWhatAPageMayDo(t *testing.T) {
+	t.Parallel()
+	const page = "https://app.example.com"
+	b := setup(t, func(g *Gateway) { g.Origins, g.MaxPerPerson = []string{page}, 0 })
+	token := gatewaytest.Token(t, 2, time.Now().Add(time.Hour))
+	common := map[string]string{
+		"Access-Control-Allow-Origin": page, "Vary": "Origin", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+	}
+	for _, c := range []struct {
+		method, path, origin, authorization string
+		status                              int
+		want                                map[string]string
+	}{
+		{"OPTIONS", "/api/account", page, "", http.StatusNoContent, map[string]string{
+			"Access-Control-Allow-Headers": "Authorization, Content-Type",
+			"Access-Control-Allow-Methods": "GET, POST, PUT, PATCH",
+			"Access-Control-Max-Age":       "600",
+		}},
+		{"OPTIONS", "/api/account", "https://elsewhere.example.com", "", http.StatusForbidden, map[string]string{"Access-Control-Allow-Origin": ""}},
+		{"GET", "/api/snapshot", page, "Bearer " + token, http.StatusOK, nil},
+		{"GET", "/api/snapshot", page, "", http.StatusUnauthorized, map[string]string{"WWW-Authenticate": "Bearer"}},
+		{"GET", "/api/snapshot", page, token, http.StatusUnauthorized, map[string]string{"WWW-Authenticate": "Bearer"}},
+		{"GET", "/api/events?ticket=" + b.ticket(t, 2), page, "", http.StatusTooManyRequests, map[string]string{"Retry-After": "30"}},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), c.method, b.server.URL+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Origin", c.origin)
+		if c.authorization != "" {
+			r.Header.Set("Authorization", c.authorization)
+		}
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		want := maps.Clone(common)
+		if c.status == http.StatusForbidden {
+			clear(want)
+		}
+		maps.Copy(want, c.want)
+		for name, value := range want {
+			if got := response.Header.Get(name); got != value {
+				t.Errorf("%s %s from %s: %s is %q, want %q", c.method, c.path, c.origin, name, got, value)
+			}
+		}
+		if response.StatusCode != c.status {
+			t.Errorf("%s %s from %s: %s, want %d", c.method, c.path, c.origin, response.Status, c.status)
 		}
 	}
 }

@@ -152,3 +152,23 @@ func TestWhoLeftInASilenceIsToldNothingMore(t *testing.T) {
 	charlie.want("left")
 	pgtest.Eventually(t, 20*time.Second, settled, "the gateway looks on and on")
 }
+
+// TestWhoReadsWhatTheyAreNotInIsAskedForOnce has Bob be named who has just left, or never was there.
+func TestWhoReadsWhatTheyAreNotInIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	var failed atomic.Bool
+	b := setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step == "failed" {
+				failed.Store(true)
+			}
+		}
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	b.hub.hear(`{"kind": "read", "channel": "project_2", "user_id": 2}`)
+	b.rests(t)
+	if failed.Load() {
+		t.Error("it is no failure")
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"headway/internal/gatewaytest"
 	"headway/internal/pgtest"
 )
 
@@ -429,6 +431,65 @@ func TestWhatTheSnapshotHasIsNotToldAgain(t *testing.T) {
 	}
 }
 
+// TestAStreamBeginsWhereTheClientIs: what it was told last counts more than what its address says, which stays as it was when
+// it connects again; and what is no position is none.
+func TestAStreamBeginsWhereTheClientIs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'one'), headway.post(1, 'project_1', 'two')")
+	at := func(seq int) string {
+		return fmt.Sprintf(`{"channels": {"broadcast": 0, "user_2": 0, "project_1": %d}, "projects": {"1": 1}}`, seq)
+	}
+	for _, c := range []struct {
+		lastID, position string
+		want             string
+		told             int64 // first of the messages, 0: none
+	}{
+		{at(1), at(0), "resumed", 2},
+		{"", at(0), "resumed", 1},
+		{at(1), "", "resumed", 2},
+		{at(3), "", "resync", 0},
+		{"x", "", "snapshot", 0},
+		{"", "{", "snapshot", 0},
+		{"", "", "snapshot", 0},
+	} {
+		stream := b.listen(t, b.ticket(t, 2)+"&position="+url.QueryEscape(c.position), c.lastID)
+		e := stream.want("")
+		if e.Type != c.want {
+			t.Errorf("with %s and %s told %s first, want %s", c.lastID, c.position, e.Type, c.want)
+		} else if c.told != 0 {
+			if e := stream.want("message"); e.Seq != c.told {
+				t.Errorf("with %s and %s told %+v", c.lastID, c.position, e)
+			}
+		}
+		stream.close()
+	}
+}
+
+// TestWhoReadsAStreamTooSlowlyComesBackWithoutAPosition has the stream end with an id that is none.
+func TestWhoReadsAStreamTooSlowlyComesBackWithoutAPosition(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[error]string{errSlow: "id\ndata: {\"type\":\"resync\"}\n\n", errExpired: "", errStopped: ""} {
+		answer := httptest.NewRecorder()
+		(&stream{w: answer}).close(reason)
+		if got := answer.Body.String(); got != want {
+			t.Errorf("%v ends with %q, want %q", reason, got, want)
+		}
+	}
+}
+
+// TestATicketIsNoLongerGoodThanItsToken exchanges one before the token expires and uses it after that.
+func TestATicketIsNoLongerGoodThanItsToken(t *testing.T) {
+	t.Parallel()
+	var c gatewaytest.Clock
+	b := setup(t, func(g *Gateway) { g.Now = c.Now })
+	ticket := b.ticket(t, 2)
+	c.Forward(2 * time.Hour)
+	if status, answer := b.do(t, 0, "GET", "/api/events?ticket="+ticket, ""); status != http.StatusUnauthorized {
+		t.Errorf("answered with %d %s", status, answer)
+	}
+}
+
 // source is a stream of Server-Sent Events.
 type source struct {
 	t     *testing.T
@@ -461,7 +522,7 @@ func (b *bench) listen(t *testing.T, ticket, lastID string) *source {
 	return &source{t: t, lines: lines, close: cancel}
 }
 
-// want reads until an event of a type comes.
+// want reads until an event of a type comes, or without one, any.
 func (s *source) want(kind string) told {
 	s.t.Helper()
 	for s.lines.Scan() {
@@ -474,7 +535,7 @@ func (s *source) want(kind string) told {
 			if err := json.Unmarshal([]byte(value), &e); err != nil {
 				s.t.Fatal(err)
 			}
-			if e.Type == kind {
+			if e.Type == kind || kind == "" {
 				return e
 			}
 		}

@@ -268,3 +268,46 @@ func TestAServerThatWasReplacedAndLivesOnIsLeft(t *testing.T) {
 		t.Errorf("told %+v", e)
 	}
 }
+
+// TestWhereNothingArrivesTheGatewayLooksBetweenProbes has it try hardly ever whether what is notified arrives, so that nothing
+// but looking finds what happens.
+func TestWhereNothingArrivesTheGatewayLooksBetweenProbes(t *testing.T) {
+	t.Parallel()
+	logged := make(lines, 100)
+	b := setup(t, func(g *Gateway) {
+		g.Log = slog.New(slog.NewTextHandler(logged, nil))
+		g.ProbeTimeout, g.ProbeInterval, g.LookInterval = 200*time.Millisecond, time.Hour, 50*time.Millisecond
+		url := (&pgtest.DB{URL: g.hub.store.pool.Config().ConnString()}).PgBouncer(t)
+		g.Connect = gatewaytest.Connect(&pgtest.DB{URL: url})
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	if warning := <-logged; !strings.Contains(warning, "HEADWAY_LISTEN_URL") {
+		t.Errorf("it says %s", warning)
+	}
+	for round := range 3 {
+		pgtest.Execute(t, b.conn, fmt.Sprintf("select headway.post(1, 'project_1', 'unheard, round %d')", round))
+		if e := bob.want("message"); e.Content != fmt.Sprintf("unheard, round %d", round) {
+			t.Errorf("told %+v", e)
+		}
+	}
+}
+
+// TestWhoCannotTryWhetherItHearsGoesOnListening has the database take no new connection, over which it would be tried.
+func TestWhoCannotTryWhetherItHearsGoesOnListening(t *testing.T) {
+	t.Parallel()
+	logged := make(lines, 100)
+	b := setup(t, func(g *Gateway) {
+		g.Log = slog.New(slog.NewTextHandler(logged, nil))
+		g.ProbeTimeout, g.ProbeInterval, g.LookInterval = 500*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+	})
+	pgtest.Eventually(t, 20*time.Second, b.Hears, "the gateway does not hear")
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, pgtest.Empty(t).Conn(t), `alter database `+b.conn.Config().Database+` allow_connections false`)
+	<-logged // that it could not be tried
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'heard')")
+	if e := bob.want("message"); e.Content != "heard" || !b.Hears() {
+		t.Errorf("told %+v, and it hears: %t", e, b.Hears())
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -205,8 +206,45 @@ func TestAClientThatSaysGoodbyeIsAnswered(t *testing.T) {
 	pgtest.Eventually(t, 20*time.Second, func() bool {
 		b.hub.mu.Lock()
 		defer b.hub.mu.Unlock()
-		return len(b.hub.conns) == 0 && len(b.hub.people) == 0 && len(b.hub.topics) == 0
+		return len(b.hub.conns) == 0 && len(b.hub.people) == 0 && len(b.hub.topics) == 0 && len(b.hub.told) == 0
 	}, "something is left of the connection")
+}
+
+// TestAClientIsToldWhyItsConnectionEnds: what it does then, it decides by the code.
+func TestAClientIsToldWhyItsConnectionEnds(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[error]ws.StatusCode{
+		errNoToken: 4401, errBadToken: 4401, errExpired: 4401, errNobody: 4401, errSlow: 4409, errTooMany: 4429,
+		errStopped: 1012, errProtocol: 1002, errTooLong: 1009, errGoodbye: 1000, errLost: 1013, context.DeadlineExceeded: 1013,
+	} {
+		if code, _ := farewell(fmt.Errorf("wrapped: %w", reason)); code != want {
+			t.Errorf("%v ends it with %d, want %d", reason, code, want)
+		}
+	}
+}
+
+// TestWhoseConnectionHasEndedIsGivenNoMoreTime has a client go on sending.
+func TestWhoseConnectionHasEndedIsGivenNoMoreTime(t *testing.T) {
+	t.Parallel()
+	var given int
+	s := reading(sent(ws.NewPongFrame(nil), ws.NewPongFrame(nil)))
+	s.conn = patient{s.conn.(memory), &given}
+	s.client.identify(Identity{UserID: 2})
+	s.client.end(errSlow)
+	if _, err := s.read(); !errors.Is(err, io.EOF) || given > 0 {
+		t.Errorf("it was given more time %d times, %v", given, err)
+	}
+}
+
+// patient counts how often it is given time to read.
+type patient struct {
+	memory
+	given *int
+}
+
+func (p patient) SetReadDeadline(time.Time) error {
+	*p.given++
+	return nil
 }
 
 // TestWhoLeavesBeforeTheyAreInLeavesNothing disconnects while the snapshot is read.
