@@ -55,7 +55,8 @@ type Error struct {
 	// Text is what the server said, or what went wrong, on one line.
 	Text string
 
-	err error
+	guessed bool // Outcome is Refused for want of words that say otherwise
+	err     error
 }
 
 // Error implements error: "RCPT: 550 5.1.1 no such user".
@@ -94,7 +95,8 @@ func failure(step string, err error) *Error {
 		return &Error{Outcome: Retry, Step: step, Text: oneLine(err.Error()), err: err}
 	}
 	enhanced, text := enhancedCode(reply)
-	e := &Error{Outcome: classify(step, reply.Code, enhanced, text), Step: step, Code: reply.Code, Text: oneLine(text), err: err}
+	e := &Error{Step: step, Code: reply.Code, Text: oneLine(text), err: err}
+	e.Outcome, e.guessed = classify(step, reply.Code, enhanced, text)
 	if has(enhanced) {
 		e.Enhanced = fmt.Sprintf("%d.%d.%d", enhanced[0], enhanced[1], enhanced[2])
 	}
@@ -120,7 +122,15 @@ func answer(err error) *smtp.SMTPError {
 	return nil
 }
 
-var beginsEnhanced = regexp.MustCompile(`(?m)^([245])\.(\d{1,3})\.(\d{1,3})(?: |$)`)
+// accepted returns nil if an error is a yes without text.
+func accepted(err error) error {
+	if reply := answer(err); reply != nil && reply.Code/100 == 2 {
+		return nil
+	}
+	return err
+}
+
+var beginsEnhanced = regexp.MustCompile(`(?m)^#?([245])\.(\d{1,3})\.(\d{1,3})(?: |$)`)
 
 // enhancedCode extracts the enhanced code from a reply. The client finds it only at the start of the first of several
 // lines and with text after it; servers put it into any of them (RFC 2034, section 4, says all).
@@ -134,61 +144,97 @@ func enhancedCode(reply *smtp.SMTPError) (smtp.EnhancedCode, string) {
 	return enhanced, beginsEnhanced.ReplaceAllString(reply.Message, "")
 }
 
-// ofOthers are about how much is sent, per day or at a time (Gmail sends the second and the third, Exchange Online the
-// first), and about who may send as whom (Exchange, the last two).
-var ofOthers = []smtp.EnhancedCode{{5, 1, 90}, {5, 4, 5}, {5, 7, 28}, {5, 7, 60}, {5, 2, 252}}
+// sendersFault are about who sends, how much or from where, rather than about a recipient or a mail: Exchange's 5.2.252,
+// 5.4.6 and 5.7.60, Exchange Online's 5.1.90, Gmail's 5.4.5. So are the registered 5.7.20 to 5.7.30 and Gmail's up to
+// 5.7.32 (SPF, DKIM, reverse DNS, floods), and Exchange Online's 5.7.5xx and 5.7.7xx.
+var sendersFault = []smtp.EnhancedCode{{5, 1, 7}, {5, 1, 8}, {5, 1, 90}, {5, 2, 252}, {5, 4, 5}, {5, 4, 6}, {5, 7, 60}}
 
-// What servers say along with a code that says little: Exim and others give no enhanced code, Postfix 5.1.0 for a
-// sender, and 5.7.1, like Sendmail and Exchange, for one that it does not relay for. Such an answer applies to every
-// mail, so the recipient must lose neither the address nor the mail.
+func isSendersFault(enhanced smtp.EnhancedCode) bool {
+	detail := enhanced[2]
+	policy := enhanced[1] == 7 && (detail >= 20 && detail <= 32 || detail/100 == 5 || detail/100 == 7)
+	return policy || slices.Contains(sendersFault, enhanced)
+}
+
+// membersOnly are about one recipient, a group that takes no mail from this sender (Exchange).
+var membersOnly = []smtp.EnhancedCode{{5, 7, 124}, {5, 7, 129}, {5, 7, 133}}
+
+// What servers say along with a code that says little: Exim and others give no enhanced code, go-smtp 5.0.0, Postfix
+// 5.1.0 for a sender, and 5.7.1, like Sendmail and Exchange, for one that it does not relay for. An answer about the
+// sender applies to every mail, so the recipient must lose neither the address nor the mail.
+//
+// Of those in response to RCPT, the first that matches decides.
 var (
-	// in response to RCPT: about who sends, how much, or from where
-	notOfRecipient = regexp.MustCompile(`(?i)sender|send ?as|sending|relay|rcpthosts|authenti|login|client|\bfrom\b|suspended` +
-		`|limit|too many|per (hour|day|minute)|block|black ?list|spamhaus|reputation|prohibit|callback|\bagain\b|\blater\b`)
+	// about who sends
+	ofSender = regexp.MustCompile(`(?i)sender|send ?as|to send\b|sending|too many|callback|callout|helo|\bspf\b|dkim|dmarc|\bdns\b|\bptr\b|grey ?list|rcpthosts`)
 
-	// in response to RCPT: about a mailbox that exists
-	ofMailbox = regexp.MustCompile(`(?i)\bfull\b|quota|spam|virus|content|policy`)
+	// about a mailbox that does not exist
+	ofNobody = regexp.MustCompile(`(?i)(user|mailbox|recipient|address|account)\W.{0,20}(unknown|not found|not exist|n't exist|invalid|unavailable)` +
+		`|(unknown|no such|invalid|nonexistent|unrouteable) (user|mailbox|recipient|address|account|person)|(user|recipient|mailbox) does|doesn't have an? \S+ account`)
 
-	// in response to a mail, where much may be about its content
-	notOfMail = regexp.MustCompile(`(?i)sender (identity|address)|from address|send ?as\b|(allowed|permissions?|permitted|authori[sz]ed) to send` +
-		`|not verified|sending suspended|account|(sending|daily|hourly|message) (limit|quota)|per (hour|day|minute)`)
+	// about a mailbox that does exist
+	ofMailbox = regexp.MustCompile(`(?i)\bfull\b|quota|mailbox.{0,20}limit|\bspam\b|virus|content|policy`)
 
-	anAddress = regexp.MustCompile(`<?[^\s<>@]+@[^\s<>@]+>?`)
+	// about limits, block lists and logins
+	ofTraffic = regexp.MustCompile(`(?i)relay|authenti|login|pop before|client|\bfrom\b|suspended|disabled|denied|credit|your (ip|account|access)` +
+		`|limit|per (hour|day|minute)|block|black ?list|spamhaus|reputation|prohibit|\bagain\b|\blater\b`)
+
+	// in response to a mail, where much may be about its content: about who sends, or how much
+	notOfMail = regexp.MustCompile(`(?i)sender (identity|address)|from address|send ?as|(allowed|permissions?|permitted|authori[sz]ed) to send` +
+		`|not verified|relaying|access denied|unauthenticated|(your|this|sending|for) account|(sending|daily|hourly|message|recipient) (limit|quota)|per (hour|day|minute)`)
+
+	anAddress = regexp.MustCompile(`<?[^\s<>@()]+@[^\s<>@():]+>?`)
 )
 
-// classify implements the table that [Outcome] explains.
-func classify(step string, code int, enhanced smtp.EnhancedCode, text string) Outcome {
+// classify implements the table that [Outcome] explains. It also reports whether it goes by nothing but the lack of
+// words that it knows.
+func classify(step string, code int, enhanced smtp.EnhancedCode, text string) (outcome Outcome, guessed bool) {
 	subject, detail := enhanced[1], enhanced[2]
 	vague := !has(enhanced) || subject == 0 || subject == 1 && detail == 0
 	words := anAddress.ReplaceAllString(text, "") // whose parts say nothing
 	switch {
 	case code < 400 && step == stepReply:
-		return Unknown // a reply to something else
+		return Unknown, false // a reply to something else
 	case code < 500:
-		return Retry
+		return Retry, false
 	case !slices.Contains([]string{stepMail, stepRcpt, stepData, stepReply}, step):
-		return Retry // unrelated to this mail
+		return Retry, false // unrelated to this mail
 	case code == 503 || code == 530 || code == 534 || code == 535 || code == 538 || code == 502 && subject == 7:
-		return Retry // the two sides disagree on the state of the session, or on who is logged in
-	case slices.Contains(ofOthers, enhanced):
-		return Retry
+		return Retry, false // the two sides disagree on the state of the session, or on who is logged in
+	case isSendersFault(enhanced):
+		return Retry, false
 	case step == stepMail:
 		if code == 552 || enhanced == (smtp.EnhancedCode{5, 3, 4}) || enhanced == (smtp.EnhancedCode{5, 2, 3}) {
-			return Rejected // too big (RFC 1870, section 6.1)
+			return Rejected, false // too big (RFC 1870, section 6.1)
 		}
-		return Retry
-	case subject == 1 && (detail == 7 || detail == 8):
-		return Retry
-	case step == stepRcpt && (vague || subject == 7) && notOfRecipient.MatchString(words):
-		return Retry
-	case step != stepRcpt && (vague || subject == 7) && code != 552 && notOfMail.MatchString(words):
-		return Retry
-	case vague && step == stepRcpt && slices.Contains([]int{550, 551, 553, 556}, code) && !ofMailbox.MatchString(words):
-		return Refused
+		return Retry, false
+	case slices.Contains(membersOnly, enhanced):
+		return Rejected, false
+	case step == stepRcpt && (vague || subject == 7):
+		return refusal(code, vague, words)
+	case step != stepRcpt && (vague || subject == 7 || detail == 0) && code != 552 && notOfMail.MatchString(words):
+		return Retry, false
 	case !vague && subject == 1:
-		return Refused
+		return Refused, false
 	}
-	return Rejected
+	return Rejected, false
+}
+
+// refusal is classify for the answer to RCPT, if the words have to tell.
+func refusal(code int, vague bool, words string) (outcome Outcome, guessed bool) {
+	aboutRecipient := vague && slices.Contains([]int{550, 551, 553, 556}, code)
+	switch {
+	case ofSender.MatchString(words):
+		return Retry, false
+	case aboutRecipient && ofNobody.MatchString(words):
+		return Refused, false
+	case ofMailbox.MatchString(words):
+		return Rejected, false
+	case ofTraffic.MatchString(words):
+		return Retry, false
+	case aboutRecipient:
+		return Refused, true
+	}
+	return Rejected, false
 }
 
 func has(code smtp.EnhancedCode) bool {

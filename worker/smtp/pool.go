@@ -48,7 +48,7 @@ type Pool struct {
 	idle   []*session
 	resume time.Time // after a pause
 	shut   int       // pauses in a row for a refused login
-	denied int       // recipients refused in a row without an enhanced code
+	denied int       // recipients refused in a row by guess
 	closed bool
 }
 
@@ -142,12 +142,12 @@ const (
 	// maxShut bounds how often in a row a pause doubles.
 	maxShut = 4
 
-	// maxDenied is how many recipients in a row a server may refuse without an enhanced code.
+	// maxDenied is how many recipients in a row are refused by guess.
 	maxDenied = 3
 )
 
-// doubt makes a refused recipient be retried if the server gives no enhanced code and has refused so many others in a
-// row that this can hardly be about each of them. No list of words can cover all that servers say about a sender.
+// doubt has a recipient retried who is refused by guess, if the server has refused so many others like that in a row that
+// this can hardly be about each of them. No list of words can cover all that servers say about a sender.
 func (p *Pool) doubt(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,7 +155,7 @@ func (p *Pool) doubt(err error) {
 	switch {
 	case err == nil:
 		p.denied = 0
-	case errors.As(err, &e) && e.Outcome == Refused && e.Step == stepRcpt && e.Enhanced == "":
+	case errors.As(err, &e) && e.Outcome == Refused && e.guessed:
 		if p.denied++; p.denied > maxDenied {
 			e.Outcome = Retry
 		}
@@ -172,7 +172,9 @@ func (p *Pool) note(err error) {
 		p.shut = 0
 	case !errors.As(err, &e):
 	case e.Code == 421:
-		p.resume = time.Now().Add(p.Pause)
+		if until := time.Now().Add(p.Pause); until.After(p.resume) {
+			p.resume = until
+		}
 	case e.Step == stepAuth && e.Code >= 500 && !time.Now().Before(p.resume): // several connections are refused at once
 		p.resume = time.Now().Add(p.Pause << p.shut)
 		p.shut = min(p.shut+1, maxShut)

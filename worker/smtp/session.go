@@ -123,10 +123,10 @@ func (s *session) send(ctx context.Context, from, to string, mail []byte) error 
 	if s.most > 0 && len(mail) > s.most {
 		return &Error{Outcome: Rejected, Step: stepCheck, Text: fmt.Sprintf("the mail has %d bytes, and the server accepts at most %d (SIZE)", len(mail), s.most)}
 	}
-	if err := s.client.Mail(from, options); err != nil {
+	if err := accepted(s.client.Mail(from, options)); err != nil {
 		return fail(stepMail, err)
 	}
-	if err := s.client.Rcpt(to, nil); err != nil {
+	if err := accepted(s.client.Rcpt(to, nil)); err != nil {
 		return fail(stepRcpt, err)
 	}
 	body, err := s.client.Data()
@@ -140,15 +140,13 @@ func (s *session) send(ctx context.Context, from, to string, mail []byte) error 
 	s.conn.patience(s.timeouts.Reply)
 	defer s.conn.patience(s.timeouts.Command)
 	before := s.conn.readSoFar()
-	if _, err = body.CloseWithResponse(); err == nil {
+	_, err = body.CloseWithResponse()
+	if err = accepted(err); err == nil {
 		return nil
 	}
 	if s.conn.readSoFar() == before {
 		// The last write failed, and with it the final dot, which is written last.
 		return fail(stepBody, err)
-	}
-	if reply := answer(err); reply != nil && reply.Code/100 == 2 {
-		return nil // without any text
 	}
 	failed := failure(stepReply, ended(ctx, err))
 	if failed.Code == 0 {

@@ -222,6 +222,29 @@ func TestARefusalIsReadForWhomItIsAbout(t *testing.T) {
 		"550 Too many invalid recipients":                                                                               smtp.Retry,
 		"550 Account suspended":                                                                                         smtp.Retry,
 		"550-Callback setup failed while verifying <headway@example.com>\r\n550 (result of an earlier callout reused).": smtp.Retry,
+		"550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)":                                                   smtp.Retry,
+		"550 SPF check failed":                                                                                          smtp.Retry,
+		"550 Message rejected due to DMARC":                                                                             smtp.Retry,
+		"550 Reverse DNS lookup failed":                                                                                 smtp.Retry,
+		"550 Your IP 203.0.113.7 has no PTR record":                                                                     smtp.Retry,
+		"550 Greylisted": smtp.Retry,
+		"550 You must check your mail first (POP before SMTP)": smtp.Retry,
+		"550 Your account has been disabled":                   smtp.Retry,
+		"550 insufficient credits":                             smtp.Retry,
+		"550-Requested action not taken: mailbox unavailable\r\n550 invalid DNS MX or A/AAAA resource record": smtp.Retry,
+		"550 #5.7.1 Your access to submit messages to this e-mail system has been rejected.":                  smtp.Retry,
+		"550 permanent failure for one or more recipients (bob@example.com:blocked)":                          smtp.Retry,
+		"550 5.7.0 Domain example.com is not allowed to send":                                                 smtp.Retry,
+		"550 5.7.23 The message was rejected because of Sender Policy Framework violation":                    smtp.Retry,
+		"550 5.4.6 Unusual sending activity detected. Please try after sometime":                              smtp.Retry,
+		"550 user does not exist. Check the address and try again":                                            smtp.Refused,
+		"550 Address unknown: nobody from here":                                                               smtp.Refused,
+		"550 <bob@example.com>: Recipient address rejected: User unknown in relay recipient table":            smtp.Refused,
+		"550 5.1.0 <bob@example.com>: User unknown":                                                           smtp.Refused,
+		"550 Invalid recipient":         smtp.Refused,
+		"550 5.0.0 mailbox unavailable": smtp.Refused,
+		"550 Mailbox is over limit":     smtp.Rejected,
+		"550 5.7.124 RESOLVER.RST.SenderNotInAllowedList; not in the group's allowed-senders list": smtp.Rejected,
 		"550 Mailbox full":                 smtp.Rejected,
 		"550 user is over quota":           smtp.Rejected,
 		"550 rejected by our local policy": smtp.Rejected,
@@ -237,10 +260,17 @@ func TestARefusalIsReadForWhomItIsAbout(t *testing.T) {
 // one that says of each, in a code, that there is nobody.
 func TestAServerThatRefusesEverybodyIsNotBelieved(t *testing.T) {
 	t.Parallel()
-	vague, clear := newPool(t, says(t, "RCPT", "550 no"), 1), newPool(t, says(t, "RCPT", "550 5.1.1 no"), 1)
-	for before := range 5 {
-		wantError(t, vague.Send(t.Context(), from, to, mail), map[bool]smtp.Outcome{true: smtp.Refused, false: smtp.Retry}[before < 3], "RCPT")
-		wantError(t, clear.Send(t.Context(), from, to, mail), smtp.Refused, "RCPT")
+	for _, vague := range []string{"550 no", "550 5.0.0 no", "550 5.1.0 Address rejected"} {
+		pool := newPool(t, says(t, "RCPT", vague), 1)
+		for before := range 5 {
+			wantError(t, pool.Send(t.Context(), from, to, mail), map[bool]smtp.Outcome{true: smtp.Refused, false: smtp.Retry}[before < 3], "RCPT")
+		}
+	}
+	for _, clear := range []string{"550 5.1.1 no", "550 No such user here"} {
+		pool := newPool(t, says(t, "RCPT", clear), 1)
+		for range 5 {
+			wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Refused, "RCPT")
+		}
 	}
 
 	// Whoever is taken in between shows that it is about the others.
@@ -272,11 +302,20 @@ func TestWhoMayNotSendLosesNoMail(t *testing.T) {
 		"554 Message rejected: Email address is not verified. The following identities failed the check": smtp.Retry,
 		"554 5.2.252 SendAsDenied; headway@example.com not allowed to send as bob@example.com":           smtp.Retry,
 		"554 5.7.1 sending suspended for this account":                                                   smtp.Retry,
-		"550 5.7.1 daily limit":                             smtp.Retry,
-		"554 5.7.1 Message contains spam or virus":          smtp.Rejected,
-		"554 Transaction failed":                            smtp.Rejected,
-		"552 message size limit of this account exceeded":   smtp.Rejected,
-		"550 5.2.2 <account@example.com>: over quota today": smtp.Rejected,
+		"550 5.7.1 daily limit": smtp.Retry,
+		"550 5.7.501 Service unavailable. Spam abuse detected from IP range":                      smtp.Retry,
+		"550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP":       smtp.Retry,
+		"554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied": smtp.Retry,
+		"553 Relaying disallowed as headway@example.com":                                          smtp.Retry,
+		"550 5.7.26 This mail is unauthenticated, which poses a security risk":                    smtp.Retry,
+		"550 5.7.1 Recipient limit exceeded":                                                      smtp.Retry,
+		"550 Unauthenticated senders not allowed":                                                 smtp.Retry,
+		"554 delivery error: dd This user doesn't have a yahoo.com account":                       smtp.Rejected,
+		"554 5.7.1 Message contains a virus, contact the account administrator":                   smtp.Rejected,
+		"554 5.7.1 Message contains spam or virus":                                                smtp.Rejected,
+		"554 Transaction failed":                                                                  smtp.Rejected,
+		"552 message size limit of this account exceeded":                                         smtp.Rejected,
+		"550 5.2.2 <account@example.com>: over quota today":                                       smtp.Rejected,
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
@@ -289,7 +328,7 @@ func TestWhoMayNotSendLosesNoMail(t *testing.T) {
 func TestACodeMayComeWithoutText(t *testing.T) {
 	t.Parallel()
 	server, address := play(t, func(l *line, _ int) {
-		l.serve(func(verb string) string { return map[string]string{"body": "250"}[verb] })
+		l.serve(func(verb string) string { return map[string]string{"MAIL": "250", "RCPT": "250", "body": "250"}[verb] })
 	})
 	pool := newPool(t, address, 1)
 	for range 2 {
@@ -362,6 +401,32 @@ func TestALoginThatIsRefusedBeginsAPause(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Release()
+}
+
+// TestBusyEndsNoLongerPause has a server be busy for one connection while another waits since its login was refused.
+func TestBusyEndsNoLongerPause(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{User: "abe", Password: "secret", InsecureAuth: true})
+	pool := newPool(t, server.URL(), 2)
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	server.Fail(func(step smtptest.Step) error {
+		if step.Name == "AUTH" {
+			return smtptest.Reply(535, "5.7.8", "bad")
+		}
+		return smtptest.Reply(421, "4.3.2", "busy")
+	})
+	pool.Pause = time.Hour
+	_, err = pool.Acquire(t.Context())
+	wantError(t, err, smtp.Retry, "AUTH")
+	pool.Pause = time.Nanosecond
+	wantError(t, conn.Send(t.Context(), from, to, mail), smtp.Retry, "MAIL")
+	if !pool.Paused() {
+		t.Error("the pause has ended")
+	}
 }
 
 func TestAMailAfterARefusedOneGoesOverTheSameConnection(t *testing.T) {
