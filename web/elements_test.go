@@ -183,6 +183,34 @@ func TestWhatWasKeptIsNotSentTwice(t *testing.T) {
 	}
 }
 
+// TestASecondMessageIsNotTakenForTheFirst has somebody say the same twice, the second time in vain, and the first come late.
+func TestASecondMessageIsNotTakenForTheFirst(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, `
+		window.late = null;
+		const { get, set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
+		Object.defineProperty(WebSocket.prototype, "onmessage", {
+			get, set(hear) { set.call(this, (event) => late ? late.push(() => hear(event)) : hear(event)); },
+		});
+		window.reach = true;
+		const real = fetch;
+		window.fetch = (url, options) => reach || options?.method !== "POST" ? real(url, options) : Promise.reject(new TypeError("Failed to fetch"));`)
+	draft := webtest.In("chat", "textarea") + ".value.trim()"
+	idle := webtest.In("chat", ".send") + `.ariaDisabled === "false"`
+	webtest.Evaluate[any](bob.Tab, "void (window.late = [])")
+	bob.write("yes")
+	bob.until("it is being sent for ever", idle)
+	webtest.Evaluate[any](bob.Tab, "void (window.reach = false)")
+	bob.write("yes")
+	bob.until("it is lost", draft+` === "yes"`)
+	webtest.Evaluate[any](bob.Tab, "(late.splice(0).forEach((hear) => hear()), window.late = null)")
+	bob.Shows("chat", "yes")
+	if left := webtest.Evaluate[string](bob.Tab, draft); left != "yes" {
+		t.Errorf("of what did not come, %q is left", left)
+	}
+}
+
 // TestWhoeverLooksAgainSeesWhatNobodyWasToldOf renames a task, which moves no bar, while nobody looks.
 func TestWhoeverLooksAgainSeesWhatNobodyWasToldOf(t *testing.T) {
 	t.Parallel()

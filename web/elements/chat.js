@@ -2,9 +2,9 @@ import { HeadwayElement, make, reader, sheet } from "./base.js";
 
 /** @typedef {import("../headway.js").Message} Message */
 /**
- * The last message sent, and the channel's last_seq at the time; whether it was seen there since, and whether it is
- * back in the input field.
- * @typedef {{content: string, after: number, kept: boolean, back: boolean}} Sent
+ * The last message sent, after which seq of the channel it comes, and its own if that is known; whether it is known to
+ * be kept, and whether it is back in the input field.
+ * @typedef {{content: string, after: number, seq: number, kept: boolean, back: boolean}} Sent
  */
 
 // How many messages are read at a time.
@@ -276,10 +276,13 @@ export class HeadwayChat extends HeadwayElement {
       field.value = ""; // what is typed while this is being sent is the next message
       const sender = whose();
       recall();
-      /** @type {Sent} */ const sent = { content, after: headway.channels.get(channel)?.last_seq ?? 0, kept: false, back: false };
-      composers.get(sender).sent = sent;
+      const composer = composers.get(sender);
+      const after = Math.max(headway.channels.get(channel)?.last_seq ?? 0, composer.sent?.seq ?? 0);
+      /** @type {Sent} */ const sent = { content, after, seq: 0, kept: false, back: false };
+      composer.sent = sent;
       try {
-        await headway.post(channel, content);
+        sent.seq = (await headway.post(channel, content)).seq;
+        sent.kept = true;
       } catch (error) {
         const shown = composers.get(sender); // a different one, if the user has switched in the meantime
         if (!sent.kept) {
