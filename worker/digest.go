@@ -131,7 +131,7 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 			case ok:
 				taken.Add(1)
 			}
-			if started.Load() < int64(m.Concurrency) { // more may have been reserved in the meantime
+			if going.Err() == nil && started.Load() < int64(m.Concurrency) { // more may have been reserved in the meantime
 				waiting, err := m.waiting(ctx)
 				if err != nil {
 					return err
@@ -149,8 +149,8 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 	}
 	switch {
 	case err == nil:
-	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
-		err = nil // it was waiting for a connection, with nothing in hand
+	case ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, ctx.Err())):
+		err = nil // it was waiting for a connection, or asking for more, with nothing in hand
 	case drained.Load() && errors.As(err, new(*smtp.Error)):
 		m.Log.Warn("could not open as many connections to the mail server as configured", slog.Any("error", err))
 		err = nil

@@ -714,6 +714,23 @@ func TestTheMailInHandIsFinished(t *testing.T) {
 	p.ledger(2, `d.state = 'reserved' and d.attempts = 0 and d.claimed_by is null`)
 }
 
+// TestToBeToldToStopIsNoTrouble stops a mailer that could use more connections, for a reason, with a mail in hand.
+func TestToBeToldToStopIsNoTrouble(t *testing.T) {
+	t.Parallel()
+	p := correspond(t, 1, smtptest.Options{})
+	p.Concurrency = 4
+	ctx, stop := context.WithCancelCause(t.Context())
+	p.server.Fail(func(s smtptest.Step) error {
+		if s.Name == "DATA" {
+			stop(errors.New("terminated"))
+		}
+		return nil
+	})
+	if sent, err := p.Send(ctx); sent != 1 || err != nil {
+		t.Errorf("%d were sent: %v", sent, err)
+	}
+}
+
 func TestNobodyWaitsUntilOneMoreMayBeSentWhereThereIsNone(t *testing.T) {
 	t.Parallel()
 	p := correspond(t, 1, smtptest.Options{})

@@ -109,7 +109,7 @@ func ParseDatabaseURL(url, application string) (*pgxpool.Config, error) {
 	}
 	conn := config.ConnConfig
 	conn.RuntimeParams["application_name"] = cmp.Or(conn.RuntimeParams["application_name"], application)
-	conn.RuntimeParams["client_encoding"], conn.RuntimeParams["datestyle"] = "UTF8", "ISO"
+	conn.RuntimeParams["client_encoding"], conn.RuntimeParams["datestyle"] = "UTF8", "ISO, MDY" // PgBouncer compares them with what the server reports
 	conn.ConnectTimeout = cmp.Or(conn.ConnectTimeout, queryTimeout)
 	if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // the zero value: not set explicitly
 		conn.DefaultQueryExecMode = pgx.QueryExecModeExec

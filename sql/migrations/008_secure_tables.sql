@@ -74,9 +74,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- An id that was not generated would collide with the message that is given it later.
-  perform from headway.message_id_seq g where g.is_called and g.last_value >= is_posted.id;
-  if not found then
+  -- An id that was never generated would collide with the message that is given it later.
+  perform from headway.message_id_seq g where g.is_called and is_posted.id between 1 and g.last_value;
+  if not found and is_posted.id is not null then
     raise exception 'a message brought its own id %', is_posted.id using
       errcode = 'invalid_parameter_value',
       hint = 'Insert sender, channel and content; the rest is filled in.';
@@ -84,13 +84,13 @@ begin
   if is_posted.kind <> 'chat' then
     raise exception 'a posted message is chat, not of kind "%"', is_posted.kind using
       errcode = 'invalid_parameter_value',
-      hint = 'Leave the kind out: what is completed, reopened or assigned is told by headway.fold().';
+      hint = 'Leave the kind out, or say chat; headway.fold() posts the activity.';
   end if;
   return true;
 end
 $$;
 comment on function headway.is_posted(bigint, text) is
-  'Whether a message is chat, under a generated id. Errors: invalid_parameter_value.';
+  'Whether a message is chat, under an id that was generated. Errors: invalid_parameter_value.';
 
 -- Trusted roles see every row; what they may do with it is decided by grants. The worker and the monitor see the rows
 -- that they count. Policies and grants add up: a login that is also headway_user reads, of each such row, whatever

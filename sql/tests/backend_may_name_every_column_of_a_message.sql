@@ -41,6 +41,10 @@ begin
 
   assert pg_temp.refuses(format('insert into headway.message (id, sender, channel, content) values (%s, 1, ''broadcast'', ''C'')', v_message.id + 1))
     = format('22023 a message brought its own id %s', v_message.id + 1);
+  assert pg_temp.refuses('insert into headway.message (id, sender, channel, content) values (0, 1, ''broadcast'', ''C'')')
+    = '22023 a message brought its own id 0';
+  assert pg_temp.refuses('insert into headway.message (id, sender, channel, content) values (null, 1, ''broadcast'', ''C'')') ~ '^23502';
+  assert pg_temp.refuses('insert into headway.message (kind, sender, channel, content) values (null, 1, ''broadcast'', ''C'')') ~ '^23502';
   assert pg_temp.refuses('insert into headway.message (sender, channel, content, seq) values (1, ''broadcast'', ''C'', 3)')
     = '22023 a message brought its own seq 3 to channel "broadcast"';
   assert pg_temp.refuses('insert into headway.message (sender, channel, content, kind) values (1, ''broadcast'', ''C'', ''task_completed'')')

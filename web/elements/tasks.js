@@ -76,7 +76,7 @@ export class HeadwayTasks extends HeadwayElement {
   }
 
   /**
-   * Shows the tasks of a customer, by default the user, and returns a function that reads them.
+   * Shows the tasks of a customer, by default the user's own, and returns a function that reads them.
    * @param {import("./base.js").Headway} headway
    * @param {AbortSignal} signal
    * @param {{project: number, user?: number, place: HTMLElement, status: HTMLElement, alert: HTMLElement}} where

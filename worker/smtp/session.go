@@ -118,7 +118,7 @@ func (s *session) send(ctx context.Context, from, to string, mail []byte) error 
 	from, to = address.ASCII(from), address.ASCII(to)
 	options := &smtp.MailOptions{Size: int64(len(mail)), UTF8: !address.IsASCII(from) || !address.IsASCII(to)}
 	if options.UTF8 && !s.utf8 {
-		return &Error{Outcome: Rejected, Step: stepCheck, Text: "the server does not accept addresses with non-ASCII characters before the @ (SMTPUTF8)"}
+		return &Error{Outcome: Rejected, Step: stepCheck, Text: "the server does not accept this non-ASCII address (SMTPUTF8), which has no ASCII form"}
 	}
 	if s.most > 0 && len(mail) > s.most {
 		return &Error{Outcome: Rejected, Step: stepCheck, Text: fmt.Sprintf("the mail has %d bytes, and the server accepts at most %d (SIZE)", len(mail), s.most)}
