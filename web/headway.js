@@ -510,7 +510,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     return this.request("GET", "api/snapshot");
   }
 
-  /** The tasks that are for a customer, by default the user. @param {number} project @param {number} [user] @returns {Promise<Task[]>} */
+  /** The tasks of a customer, by default the user's own. @param {number} project @param {number} [user] @returns {Promise<Task[]>} */
   tasks(project, user) {
     return this.request("GET", `api/projects/${project}/tasks${user ? `?user_id=${user}` : ""}`);
   }
