@@ -92,33 +92,55 @@ func TestWhatHappensAtOnceIsToldOnce(t *testing.T) {
 	}
 }
 
-// TestWhatComesAfterTheLookWaitsAlone assigns a task, to somebody whose channel is held, after a fold has looked whose
+// TestWhatComesAfterTheLookWaitsAlone has something to tell somebody whose channel is held come after a fold has looked whose
 // channels are.
 func TestWhatComesAfterTheLookWaitsAlone(t *testing.T) {
 	t.Parallel()
-	db := pgtest.New(t)
-	holder, folder, other := db.Conn(t), db.Conn(t), db.Conn(t)
-	pgtest.Execute(t, other, told)
-	redefine(t, other, "headway.consume(bigint[], bigint[])", `(?s)(AS \$function\$.*?begin\n)`, "${1}perform pg_advisory_xact_lock(42);\n")
-	pgtest.Execute(t, other, "insert into headway.assignment (task_id, user_id) values (3, 1); select headway.complete_task(9, 1)")
-	pgtest.Execute(t, holder, "begin; select headway.post(2, 'user_2', 'A note to myself')")
+	for name, test := range map[string]struct {
+		before, waits, comes string
+		kind                 string
+		told                 int // Abe and Bob
+	}{
+		"assigned": {
+			before: "select",
+			waits:  "insert into headway.assignment (task_id, user_id) values (3, 1)",
+			comes:  "insert into headway.assignment (task_id, user_id) values (3, 2)",
+			kind:   "task_assigned", told: 2,
+		},
+		"reopened": {
+			before: "insert into headway.completion (task_id, user_id) values (1, 2)",
+			waits:  "insert into headway.completion (task_id, user_id) values (1, 1)",
+			comes:  "delete from headway.completion where task_id = 1",
+			kind:   "task_reopened", told: 2,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			holder, folder, other := db.Conn(t), db.Conn(t), db.Conn(t)
+			pgtest.Execute(t, other, told+test.before+"; select headway.fold()")
+			redefine(t, other, "headway.consume(bigint[], bigint[])", `(?s)(AS \$function\$.*?begin\n)`, "${1}perform pg_advisory_xact_lock(42);\n")
+			pgtest.Execute(t, other, test.waits+"; select headway.complete_task(9, 1)")
+			pgtest.Execute(t, holder, "begin; select headway.post(2, 'user_2', 'A note to myself')")
 
-	pgtest.Execute(t, other, "select pg_advisory_lock(42)")
-	fold := start(t.Context(), folder, "set statement_timeout = '30s'; select headway.fold()")
-	fold.waits(t, other, folder)
-	pgtest.Execute(t, other, "insert into headway.assignment (task_id, user_id) values (3, 2); select pg_advisory_unlock(42)")
-	if err := fold.wait(t); err != nil {
-		t.Fatal(err)
-	}
-	if n := value[int](t, other, "select done from headway.shared_progress where project_id = 2"); n != 1 {
-		t.Error("the other project is not folded")
-	}
-	exact(t, other, "while the channel is held")
-	pgtest.Execute(t, holder, "select headway.post(5, 'project_1_staff', 'Done'); commit")
-	pgtest.Execute(t, other, "select headway.fold()")
-	exact(t, other, "in the end")
-	if n := value[int](t, other, "select count(*) from headway.message where kind = 'task_assigned'"); n != 2 {
-		t.Errorf("%d were told", n)
+			pgtest.Execute(t, other, "select pg_advisory_lock(42)")
+			fold := start(t.Context(), folder, "set statement_timeout = '30s'; select headway.fold()")
+			fold.waits(t, other, folder)
+			pgtest.Execute(t, other, test.comes+"; select pg_advisory_unlock(42)")
+			if err := fold.wait(t); err != nil {
+				t.Fatal(err)
+			}
+			if n := value[int](t, other, "select done from headway.shared_progress where project_id = 2"); n != 1 {
+				t.Error("the other project is not folded")
+			}
+			exact(t, other, "while the channel is held")
+			pgtest.Execute(t, holder, "select headway.post(5, 'project_1_staff', 'Done'); commit")
+			pgtest.Execute(t, other, "select headway.fold()")
+			exact(t, other, "in the end")
+			if n := value[int](t, other, "select count(*) from headway.message where channel ~ '^user_' and kind = '"+test.kind+"'"); n != test.told {
+				t.Errorf("%d were told", n)
+			}
+		})
 	}
 }
 
@@ -198,35 +220,6 @@ func TestAFoldWaitsForNoChannelOfAPerson(t *testing.T) {
 				t.Errorf("Abe was told %d times", n)
 			}
 		})
-	}
-}
-
-// TestWhatIsReopenedAfterTheLookWaitsAlone is as TestWhatComesAfterTheLookWaitsAlone, with a reopening.
-func TestWhatIsReopenedAfterTheLookWaitsAlone(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	holder, folder, other := db.Conn(t), db.Conn(t), db.Conn(t)
-	pgtest.Execute(t, other, told+"insert into headway.completion (task_id, user_id) values (1, 2); select headway.fold()")
-	redefine(t, other, "headway.consume(bigint[], bigint[])", `(?s)(AS \$function\$.*?begin\n)`, "${1}perform pg_advisory_xact_lock(42);\n")
-	pgtest.Execute(t, other, "insert into headway.completion (task_id, user_id) values (1, 1); select headway.complete_task(9, 1)")
-	pgtest.Execute(t, holder, "begin; select headway.post(2, 'user_2', 'A note to myself')")
-
-	pgtest.Execute(t, other, "select pg_advisory_lock(42)")
-	fold := start(t.Context(), folder, "set statement_timeout = '10s'; select headway.fold()")
-	fold.waits(t, other, folder)
-	pgtest.Execute(t, other, "delete from headway.completion where task_id = 1; select pg_advisory_unlock(42)")
-	if err := fold.wait(t); err != nil {
-		t.Fatal(err)
-	}
-	if n := value[int](t, other, "select done from headway.shared_progress where project_id = 2"); n != 1 {
-		t.Error("the other project is not folded")
-	}
-	exact(t, other, "while the channel is held")
-	pgtest.Execute(t, holder, "commit")
-	pgtest.Execute(t, other, "select headway.fold()")
-	exact(t, other, "in the end")
-	if n := value[int](t, other, "select count(*) from headway.message where channel = 'user_2' and kind = 'task_reopened'"); n != 1 {
-		t.Errorf("Bob was told %d times", n)
 	}
 }
 
