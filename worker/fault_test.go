@@ -99,9 +99,10 @@
 //	    worker/digest_test.go: TestWhatAServerPutsOffIsSentAgainByteForByte
 //	    sql/tests/digest_retry_sends_the_same_bytes.sql
 //	29  a connection that is used again after a refusal
-//	    worker/smtp/smtp_test.go: TestAMailAfterARefusedOneGoesOverTheSameConnection, TestAConnectionThatIsNoGoodAfterAnErrorIsGivenUp
+//	    worker/smtp/pool_test.go: TestAMailAfterARefusedOneGoesOverTheSameConnection, TestAConnectionThatIsNoGoodAfterAnErrorIsGivenUp
 //	30  codes taken for what they are not
-//	    worker/smtp/smtp_test.go: TestOutcomes, TestALostReplyIsUnknown
+//	    worker/smtp/error_test.go: TestOutcomes
+//	    worker/smtp/smtp_test.go: TestALostReplyIsUnknown
 //	    sql/tests/digest_failure_has_four_outcomes.sql
 //	31  a password sent in clear
 //	    worker/smtp/smtp_test.go: TestLoginNeedsTLSUnlessToldOtherwise, TestWithoutProperTLSNothingIsSent
@@ -127,7 +128,7 @@
 //	    sql/tests/digest_retry_is_dropped_when_all_is_read.sql
 //	39  a huge digest, a server that wants less
 //	    worker/mail/compose_test.go: TestTheBiggestDigestIsToldInFull, TestWhatDoesNotFitIsCounted
-//	    worker/smtp/smtp_test.go: TestBusyBeginsAPause, TestTheRateIsKept
+//	    worker/smtp/pool_test.go: TestBusyBeginsAPause, TestTheRateIsKept
 //	    worker/connections_test.go: TestAServerThatTakesFewerConnectionsTakesEverything
 //
 // The worker

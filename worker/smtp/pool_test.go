@@ -1,0 +1,329 @@
+package smtp_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"headway/internal/smtptest"
+	"headway/worker/smtp"
+)
+
+func TestAConnectionIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	pool := newPool(t, server.URL(), 3)
+	for range 3 {
+		if err := pool.Send(t.Context(), from, to, mail); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := server.Messages(); len(got) != 3 || got[0].Conn != got[1].Conn || got[1].Conn != got[2].Conn {
+		t.Errorf("it got %+v", got)
+	}
+}
+
+func TestThereAreNoMoreConnectionsThanAsked(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	both := make(chan struct{})
+	var mu sync.Mutex
+	inHand, most := 0, 0
+	server.Fail(func(step smtptest.Step) error {
+		switch step.Name {
+		case "MAIL":
+			mu.Lock()
+			inHand++
+			if most = max(most, inHand); inHand == 2 && most == 2 {
+				select {
+				case <-both:
+				default:
+					close(both)
+				}
+			}
+			mu.Unlock()
+			<-both
+		case "DATA":
+			mu.Lock()
+			inHand--
+			mu.Unlock()
+		}
+		return nil
+	})
+	pool := newPool(t, server.URL(), 2)
+	var senders sync.WaitGroup
+	for range 20 {
+		senders.Go(func() {
+			if err := pool.Send(t.Context(), from, to, mail); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	senders.Wait()
+	if most != 2 || len(server.Messages()) != 20 {
+		t.Errorf("%d at a time, %d mails", most, len(server.Messages()))
+	}
+}
+
+// TestAConnectionThatHasHadEnoughIsReplaced has a server take one mail on each, as 421 and 452 say of it.
+func TestAConnectionThatHasHadEnoughIsReplaced(t *testing.T) {
+	t.Parallel()
+	for _, enough := range []string{"421 4.7.0 too many messages in this connection", "452 4.5.3 too many messages in this connection"} {
+		server, address := play(t, func(l *line, _ int) {
+			mails := 0
+			l.serve(func(verb string) string {
+				if verb == "MAIL" {
+					if mails++; mails > 1 {
+						return enough
+					}
+				}
+				return ""
+			})
+		})
+		pool := newPool(t, address, 1)
+		for range 3 {
+			if err := pool.Send(t.Context(), from, to, mail); err != nil {
+				t.Errorf("%s: %v", enough, err)
+			}
+		}
+		if got := strings.Count(server.verbs(), "EHLO"); got != 3 {
+			t.Errorf("%s: %d connections for three mails", enough, got)
+		}
+	}
+}
+
+// TestALoginThatIsRefusedBeginsAPause has a server count logins, and take the fourth.
+func TestALoginThatIsRefusedBeginsAPause(t *testing.T) {
+	t.Parallel()
+	_, address := play(t, func(l *line, before int) {
+		l.serve(func(verb string) string {
+			if verb == "AUTH" && before < 3 {
+				return "535 5.7.8 bad"
+			}
+			return ""
+		})
+	})
+	pool := newPool(t, strings.Replace(strings.Replace(address, "smtp://", "smtp://abe:secret@", 1), "tls=none", "tls=none&auth=insecure", 1), 1)
+	pool.Pause = 20 * time.Millisecond
+	for refused := range 3 {
+		began := time.Now()
+		_, err := pool.Acquire(t.Context())
+		wantError(t, err, smtp.Retry, "AUTH")
+		if waited, pause := time.Since(began), pool.Pause<<refused/2; refused > 0 && waited < pause*2/3 {
+			t.Errorf("after %d refused logins the next one came after %v, want %v", refused, waited, pause)
+		}
+		if !pool.Paused() {
+			t.Error("there is no pause")
+		}
+	}
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Release()
+}
+
+// TestBusyEndsNoLongerPause has a server be busy for one connection while another waits since its login was refused.
+func TestBusyEndsNoLongerPause(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{User: "abe", Password: "secret", InsecureAuth: true})
+	pool := newPool(t, server.URL(), 2)
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	server.Fail(func(step smtptest.Step) error {
+		if step.Name == "AUTH" {
+			return smtptest.Reply(535, "5.7.8", "bad")
+		}
+		return smtptest.Reply(421, "4.3.2", "busy")
+	})
+	pool.Pause = time.Hour
+	_, err = pool.Acquire(t.Context())
+	wantError(t, err, smtp.Retry, "AUTH")
+	pool.Pause = time.Nanosecond
+	wantError(t, conn.Send(t.Context(), from, to, mail), smtp.Retry, "MAIL")
+	if !pool.Paused() {
+		t.Error("the pause has ended")
+	}
+}
+
+func TestAMailAfterARefusedOneGoesOverTheSameConnection(t *testing.T) {
+	t.Parallel()
+	recipients := 0
+	server, address := play(t, func(l *line, _ int) {
+		l.serve(func(verb string) string {
+			if verb == "RCPT" {
+				if recipients++; recipients == 1 {
+					return "550 5.1.1 unknown"
+				}
+			}
+			return ""
+		})
+	})
+	pool := newPool(t, address, 1)
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Refused, "RCPT")
+	if err := pool.Send(t.Context(), from, to, mail); err != nil {
+		t.Fatal(err)
+	}
+	pool.Close()
+	if got, want := server.verbs(), "EHLO MAIL RCPT RSET EHLO MAIL RCPT DATA QUIT"; got != want {
+		t.Errorf("it heard %s, want %s", got, want)
+	}
+}
+
+func TestAConnectionThatIsNoGoodAfterAnErrorIsGivenUp(t *testing.T) {
+	t.Parallel()
+	for reply, want := range map[string]string{
+		"450 4.2.0 later":        "EHLO MAIL RCPT RSET EHLO MAIL RCPT DATA",
+		"503 5.5.1 bad sequence": "EHLO MAIL RCPT EHLO MAIL RCPT DATA", // nobody knows where the two sides are
+	} {
+		server, address := play(t, func(l *line, before int) {
+			l.serve(func(verb string) string {
+				switch {
+				case verb == "RCPT" && before == 0:
+					return reply
+				case verb == "RSET":
+					return cut
+				}
+				return ""
+			})
+		})
+		pool := newPool(t, address, 1)
+		wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "RCPT")
+		if err := pool.Send(t.Context(), from, to, mail); err != nil {
+			t.Fatal(err)
+		}
+		if got := server.verbs(); got != want {
+			t.Errorf("after %s it heard %s, want %s", reply, got, want)
+		}
+	}
+}
+
+func TestBusyBeginsAPause(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	server.Fail(func(smtptest.Step) error { return smtptest.Reply(421, "4.3.2", "busy") })
+	pool := newPool(t, server.URL(), 1)
+	pool.Pause = time.Hour
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "MAIL")
+
+	server.Fail(nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := pool.Acquire(ctx)
+	if wantError(t, err, smtp.Retry, "wait"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+
+	server.Fail(func(smtptest.Step) error { return smtptest.Reply(421, "4.3.2", "busy") })
+	pool = newPool(t, server.URL(), 1)
+	pool.Pause = 30 * time.Millisecond
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "MAIL")
+	server.Fail(nil)
+	began := time.Now()
+	if err := pool.Send(t.Context(), from, to, mail); err != nil || time.Since(began) < pool.Pause/2 {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}
+
+func TestAConnectionThatTheServerHasClosedIsReplaced(t *testing.T) {
+	t.Parallel()
+	for _, farewell := range []string{"", "421 4.4.2 idle for too long"} {
+		closed := make(chan struct{})
+		_, address := play(t, func(l *line, before int) {
+			mails := 0
+			l.serve(func(verb string) string {
+				if verb == "body" && before == 0 {
+					mails++
+					l.say("250 taken")
+					if farewell != "" {
+						l.say(farewell)
+					}
+					l.conn.Close()
+					close(closed)
+					return cut
+				}
+				return ""
+			})
+		})
+		pool := newPool(t, address, 1)
+		for range 2 {
+			if err := pool.Send(t.Context(), from, to, mail); err != nil {
+				t.Errorf("%q: %v", farewell, err)
+			}
+			<-closed
+		}
+	}
+}
+
+func TestAnIdleConnectionIsClosedPolitely(t *testing.T) {
+	t.Parallel()
+	quit := make(chan struct{})
+	_, address := play(t, func(l *line, _ int) {
+		l.serve(func(verb string) string {
+			if verb == "QUIT" {
+				close(quit)
+			}
+			return ""
+		})
+	})
+	pool := newPool(t, address, 1)
+	pool.IdleTimeout = time.Millisecond
+	if err := pool.Send(t.Context(), from, to, mail); err != nil {
+		t.Fatal(err)
+	}
+	<-quit
+}
+
+func TestAClosedPoolSendsNothing(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	pool := newPool(t, server.URL(), 1)
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.Close()
+	if err := conn.Send(t.Context(), from, to, mail); err != nil {
+		t.Error("a mail in hand was dropped:", err)
+	}
+	conn.Release()
+	conn.Release()
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "wait")
+}
+
+func TestTheRateIsKept(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	pool := newPool(t, server.URL()+"&rate=50", 4)
+	began := time.Now()
+	var senders sync.WaitGroup
+	for range 4 {
+		senders.Go(func() {
+			if err := pool.Send(t.Context(), from, to, mail); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	senders.Wait()
+	if took := time.Since(began); took < 50*time.Millisecond {
+		t.Errorf("4 mails at 50 a second took %v", took)
+	}
+}
+
+func TestAcquireFailsWhereNothingCouldBeSent(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{User: "headway", Password: "right", InsecureAuth: true})
+	pool := newPool(t, strings.Replace(server.URL(), "right", "wrong", 1), 1)
+	_, err := pool.Acquire(t.Context())
+	if wantError(t, err, smtp.Retry, "AUTH"); asError(err).Code != 535 {
+		t.Error(err)
+	}
+	_, err = newPool(t, "smtp://localhost:1?tls=none", 1).Acquire(t.Context())
+	wantError(t, err, smtp.Retry, "connect")
+}
