@@ -55,8 +55,8 @@ type Error struct {
 	// Text is what the server said, or what went wrong, on one line.
 	Text string
 
-	guessed bool // Outcome is Refused for want of words that say otherwise
-	err     error
+	presumed bool // the Outcome Refused is only presumed
+	err      error
 }
 
 // Error implements error: "RCPT: 550 5.1.1 no such user".
@@ -95,8 +95,10 @@ func failure(step string, err error) *Error {
 		return &Error{Outcome: Retry, Step: step, Text: oneLine(err.Error()), err: err}
 	}
 	enhanced, text := enhancedCode(reply)
-	e := &Error{Step: step, Code: reply.Code, Text: oneLine(text), err: err}
-	e.Outcome, e.guessed = classify(step, reply.Code, enhanced, text)
+	e := &Error{Outcome: classify(step, reply.Code, enhanced, text), Step: step, Code: reply.Code, Text: oneLine(text), err: err}
+	if e.Outcome == presumed {
+		e.Outcome, e.presumed = Refused, true
+	}
 	if has(enhanced) {
 		e.Enhanced = fmt.Sprintf("%d.%d.%d", enhanced[0], enhanced[1], enhanced[2])
 	}
@@ -185,56 +187,58 @@ var (
 	anAddress = regexp.MustCompile(`<?[^\s<>@()]+@[^\s<>@():]+>?`)
 )
 
-// classify implements the table that [Outcome] explains. It also reports whether it goes by nothing but the lack of
-// words that it knows.
-func classify(step string, code int, enhanced smtp.EnhancedCode, text string) (outcome Outcome, guessed bool) {
+// presumed is Refused for want of words that say otherwise.
+const presumed Outcome = "presumed"
+
+// classify implements the table that [Outcome] explains.
+func classify(step string, code int, enhanced smtp.EnhancedCode, text string) Outcome {
 	subject, detail := enhanced[1], enhanced[2]
 	vague := !has(enhanced) || subject == 0 || subject == 1 && detail == 0
 	words := anAddress.ReplaceAllString(text, "") // whose parts say nothing
 	switch {
 	case code < 400 && step == stepReply:
-		return Unknown, false // a reply to something else
+		return Unknown // a reply to something else
 	case code < 500:
-		return Retry, false
+		return Retry
 	case !slices.Contains([]string{stepMail, stepRcpt, stepData, stepReply}, step):
-		return Retry, false // unrelated to this mail
+		return Retry // unrelated to this mail
 	case code == 503 || code == 530 || code == 534 || code == 535 || code == 538 || code == 502 && subject == 7:
-		return Retry, false // the two sides disagree on the state of the session, or on who is logged in
+		return Retry // the two sides disagree on the state of the session, or on who is logged in
 	case isSendersFault(enhanced):
-		return Retry, false
+		return Retry
 	case step == stepMail:
 		if code == 552 || enhanced == (smtp.EnhancedCode{5, 3, 4}) || enhanced == (smtp.EnhancedCode{5, 2, 3}) {
-			return Rejected, false // too big (RFC 1870, section 6.1)
+			return Rejected // too big (RFC 1870, section 6.1)
 		}
-		return Retry, false
+		return Retry
 	case slices.Contains(membersOnly, enhanced):
-		return Rejected, false
+		return Rejected
 	case step == stepRcpt && (vague || subject == 7):
 		return refusal(code, vague, words)
 	case step != stepRcpt && (vague || subject == 7 || detail == 0) && code != 552 && notOfMail.MatchString(words):
-		return Retry, false
+		return Retry
 	case !vague && subject == 1:
-		return Refused, false
+		return Refused
 	}
-	return Rejected, false
+	return Rejected
 }
 
 // refusal is classify for the answer to RCPT, if the words have to tell.
-func refusal(code int, vague bool, words string) (outcome Outcome, guessed bool) {
+func refusal(code int, vague bool, words string) Outcome {
 	aboutRecipient := vague && slices.Contains([]int{550, 551, 553, 556}, code)
 	switch {
 	case ofSender.MatchString(words):
-		return Retry, false
+		return Retry
 	case aboutRecipient && ofNobody.MatchString(words):
-		return Refused, false
+		return Refused
 	case ofMailbox.MatchString(words):
-		return Rejected, false
+		return Rejected
 	case ofTraffic.MatchString(words):
-		return Retry, false
+		return Retry
 	case aboutRecipient:
-		return Refused, true
+		return presumed
 	}
-	return Rejected, false
+	return Rejected
 }
 
 func has(code smtp.EnhancedCode) bool {

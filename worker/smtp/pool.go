@@ -48,7 +48,7 @@ type Pool struct {
 	idle   []*session
 	resume time.Time // after a pause
 	shut   int       // pauses in a row for a refused login
-	denied int       // recipients refused in a row by guess
+	denied int       // recipients presumed refused in a row
 	closed bool
 }
 
@@ -142,12 +142,12 @@ const (
 	// maxShut bounds how often in a row a pause doubles.
 	maxShut = 4
 
-	// maxDenied is how many recipients in a row are refused by guess.
+	// maxDenied is how many recipients in a row are presumed refused.
 	maxDenied = 3
 )
 
-// doubt has a recipient retried who is refused by guess, if the server has refused so many others like that in a row that
-// this can hardly be about each of them. No list of words can cover all that servers say about a sender.
+// doubt has a recipient retried who is only presumed to be refused, if so many others in a row were that this can hardly
+// be about each of them. No list of words can cover all that servers say about a sender.
 func (p *Pool) doubt(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,7 +155,7 @@ func (p *Pool) doubt(err error) {
 	switch {
 	case err == nil:
 		p.denied = 0
-	case errors.As(err, &e) && e.Outcome == Refused && e.guessed:
+	case errors.As(err, &e) && e.Outcome == Refused && e.presumed:
 		if p.denied++; p.denied > maxDenied {
 			e.Outcome = Retry
 		}
