@@ -284,6 +284,28 @@ begin
       from headway.pending_fact p
       where p.kind = 'completed' and p.task_id = any (array(select f.task_id from unnest(post_activity.facts) f))
     ),
+    done as (
+      -- By shared task, the fact of the completion that counts: the first one of those that stand, or 0 if one stood
+      -- before all of these facts. Null while none stands but what is still in the queue. Once for each task: a look at
+      -- its completions for each fact would compare each with every other.
+      select coalesce(jsonb_object_agg(t.id, case
+          when exists (
+            select from headway.completion c
+            where c.task_id = t.id
+              and not (select l.ids from later l) ? (c.task_id || ' ' || c.user_id)
+              and not (select w.ids from waiting w) ? (c.task_id || ' ' || c.user_id)
+          ) then 0
+          else (
+            select min(((select l.ids from later l) -> (c.task_id || ' ' || c.user_id))::bigint)
+            from headway.completion c
+            where c.task_id = t.id and not (select w.ids from waiting w) ? (c.task_id || ' ' || c.user_id)
+          )
+        end), '{}') as ids
+      from headway.task t
+      where t.shared and t.id = any (array(
+        select f.task_id from unnest(post_activity.facts) f where f.kind in ('completed', 'reopened')
+      ))
+    ),
     assigned as (
       select coalesce(jsonb_object_agg(f.task_id || ' ' || f.user_id, f.id), '{}') as ids
       from unnest(post_activity.facts) f
@@ -299,15 +321,12 @@ begin
       -- The actor may be gone, or a number that somebody made up. Deleting a person waits for this.
       left join headway.appuser u on u.id = f.actor_id
       cross join lateral (
+        select t.shared and coalesce(((select d.ids from done d) ->> f.task_id::text)::bigint, f.id) < f.id as already
+      ) d
+      cross join lateral (
         select 'project_' || f.project_id || '_staff' as channel
-        where f.kind = 'completed'
-          -- A shared task is completed once; in the order of the facts, whoever comes second changes nothing.
-          and not (t.shared and exists (
-            select from headway.completion c
-            where c.task_id = f.task_id and c.user_id <> f.user_id
-              and coalesce(((select l.ids from later l) -> (c.task_id || ' ' || c.user_id))::bigint, 0) < f.id
-              and not (select w.ids from waiting w) ? (c.task_id || ' ' || c.user_id)
-          ))
+        -- A shared task is completed once; in the order of the facts, whoever comes second changes nothing.
+        where f.kind = 'completed' and not d.already
         union all
         select r.channel
         from (
@@ -317,15 +336,8 @@ begin
           union all
           select 'user_' || f.user_id where f.actor_id is distinct from f.user_id
         ) r
-        where f.kind = 'reopened'
-          -- While anyone's completion stands, a shared task is not open; a later completion, among these facts or still
-          -- in the queue, does not count.
-          and not (t.shared and exists (
-            select from headway.completion c
-            where c.task_id = f.task_id
-              and coalesce(((select l.ids from later l) -> (c.task_id || ' ' || c.user_id))::bigint, 0) < f.id
-              and not (select w.ids from waiting w) ? (c.task_id || ' ' || c.user_id)
-          ))
+        -- While anyone's completion stands, a shared task is not open; a later one does not count.
+        where f.kind = 'reopened' and not d.already
         union all
         -- The case keeps the planner from checking first, for everyone, whether they are a customer.
         select 'user_' || f.user_id
