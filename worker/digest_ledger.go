@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"headway/internal/pause"
 	"headway/worker/mail"
 	"headway/worker/smtp"
 )
@@ -118,7 +119,7 @@ const (
 
 // insist runs a statement on the ledger until it succeeds or ctx is done.
 func (m *Mailer) insist(ctx context.Context, how durability, query string, args ...any) error {
-	trouble := backoff{first: 100 * time.Millisecond, max: 5 * time.Second}
+	trouble := pause.Backoff{First: 100 * time.Millisecond, Max: 5 * time.Second}
 	for {
 		var answer any // the ledger has what it says
 		err := m.quickly(ctx, &answer, how, query, args...)
@@ -126,7 +127,7 @@ func (m *Mailer) insist(ctx context.Context, how durability, query string, args 
 			return nil
 		}
 		m.Log.Error("the outcome of a digest could not be recorded, retrying", slog.Any("error", err))
-		if !pause(ctx, trouble.pause()) {
+		if !pause.For(ctx, trouble.Next()) {
 			return fmt.Errorf("record the outcome of a digest: %w", err)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"headway/internal/pause"
 )
 
 // The statements of the protocol that the package comment describes.
@@ -25,9 +27,9 @@ type doorbell struct {
 	*session
 	prober prober
 
-	refused  backoff // while a silent writer is at work
-	deferred backoff // while the queue holds something that cannot be folded
-	trouble  backoff // while folds fail
+	refused  pause.Backoff // while a silent writer is at work
+	deferred pause.Backoff // while the queue holds something that cannot be folded
+	trouble  pause.Backoff // while folds fail
 
 	rang     bool // the bell ended the last sleep
 	alarms   int  // how often in a row it did so for nothing
@@ -43,9 +45,9 @@ func (w *Worker) lead(ctx context.Context, s *session) error {
 		w:        w,
 		session:  s,
 		prober:   prober{w: w, s: s, due: s.echoed.Add(w.ProbeInterval)},
-		refused:  backoff{first: time.Millisecond, max: 20 * time.Millisecond},
-		deferred: backoff{first: time.Millisecond, max: 100 * time.Millisecond},
-		trouble:  backoff{first: 10 * time.Millisecond, max: 5 * time.Second},
+		refused:  pause.Backoff{First: time.Millisecond, Max: 20 * time.Millisecond},
+		deferred: pause.Backoff{First: time.Millisecond, Max: 100 * time.Millisecond},
+		trouble:  pause.Backoff{First: 10 * time.Millisecond, Max: 5 * time.Second},
 	}
 	for ctx.Err() == nil {
 		if err := d.round(ctx); err != nil {
@@ -65,13 +67,13 @@ func (d *doorbell) round(ctx context.Context) error {
 			return err
 		}
 		d.w.complain(err)
-		pause(ctx, d.trouble.pause())
+		pause.For(ctx, d.trouble.Next())
 		return nil
 	}
-	d.trouble.reset()
+	d.trouble.Reset()
 	if folded > 0 {
-		d.refused.reset()
-		d.deferred.reset()
+		d.refused.Reset()
+		d.deferred.Reset()
 	}
 	if folded >= busy {
 		d.gather(ctx, folded, time.Since(began))
@@ -88,13 +90,13 @@ func (d *doorbell) round(ctx context.Context) error {
 	case state == Asleep:
 		return d.sleep(ctx)
 	case state == Silenced:
-		pause(ctx, jitter(d.w.fastPoll()))
+		pause.For(ctx, pause.Jitter(d.w.fastPoll()))
 	case folded > 0:
 		// When something has just arrived, more is likely to follow.
 	case state == Refused:
-		pause(ctx, d.refused.pause())
+		pause.For(ctx, d.refused.Next())
 	case state == Deferred:
-		pause(ctx, d.deferred.pause())
+		pause.For(ctx, d.deferred.Next())
 	}
 	return nil
 }
@@ -111,7 +113,7 @@ const (
 // down the writers.
 func (d *doorbell) gather(ctx context.Context, folded int, took time.Duration) {
 	if folded < d.w.MaxFacts {
-		pause(ctx, min(took, maxGather))
+		pause.For(ctx, min(took, maxGather))
 	}
 }
 
@@ -126,7 +128,7 @@ func (d *doorbell) throttle(ctx context.Context, folded int) {
 	}
 	d.rang = false
 	if d.alarms > 10 {
-		pause(ctx, jitter(100*time.Millisecond)) // awake, so that real writers stay silent
+		pause.For(ctx, pause.Jitter(100*time.Millisecond)) // awake, so that real writers stay silent
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"headway/internal/pause"
 )
 
 const sqlTryLead = `select pg_try_advisory_lock(headway.lock_key('leader'))`
@@ -17,8 +19,8 @@ const steady = 10 * time.Second
 // progress is the loop that keeps progress folded, in whatever way works: leading, standing by, or polling. The first
 // session is the one that Run opened.
 func (w *Worker) progress(ctx context.Context, s *session) error {
-	reconnect := backoff{first: 50 * time.Millisecond, max: 5 * time.Second}
-	polling := &backoff{first: w.fastPoll(), max: 5 * time.Second}
+	reconnect := pause.Backoff{First: 50 * time.Millisecond, Max: 5 * time.Second}
+	polling := &pause.Backoff{First: w.fastPoll(), Max: 5 * time.Second}
 	wasDeaf := false
 	wait, slow := time.Duration(0), false
 	for {
@@ -29,7 +31,7 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 			w.observe(Deaf)
 			s, err = w.pollMeanwhile(ctx, w.RelistenInterval, polling)
 		case wait < time.Second && !slow:
-			if pause(ctx, wait) {
+			if pause.For(ctx, wait) {
 				s, err = w.hearing(ctx, s)
 			}
 		default:
@@ -63,9 +65,9 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 		}
 		wasDeaf = false
 		if time.Since(began) > steady {
-			reconnect.reset()
+			reconnect.Reset()
 		}
-		wait = reconnect.pause()
+		wait = reconnect.Next()
 		w.Log.Warn("the session that listens and folds was lost, reconnecting", slog.Any("error", err), slog.Duration("after", wait))
 		w.observe(Lost)
 		w.pool.Reset() // what ended this connection has probably ended the others
@@ -88,13 +90,13 @@ func (w *Worker) hearing(ctx context.Context, s *session) (*session, error) {
 }
 
 // pollMeanwhile waits and then opens a session that hears, polling all the while.
-func (w *Worker) pollMeanwhile(ctx context.Context, wait time.Duration, polling *backoff) (s *session, err error) {
+func (w *Worker) pollMeanwhile(ctx context.Context, wait time.Duration, polling *pause.Backoff) (s *session, err error) {
 	defer w.status.update(func(c *condition) { c.leader = false })
 	tried, done := context.WithCancel(ctx)
 	var trying sync.WaitGroup
 	trying.Go(func() {
 		defer done()
-		if pause(ctx, wait) {
+		if pause.For(ctx, wait) {
 			s, err = w.hearing(ctx, nil)
 		}
 	})
@@ -152,6 +154,6 @@ func (w *Worker) standBy(ctx context.Context, s *session) (leads bool, err error
 			}
 			poll = time.Now().Add(w.Config.PollInterval)
 		}
-		pause(ctx, jitter(w.StandbyInterval))
+		pause.For(ctx, pause.Jitter(w.StandbyInterval))
 	}
 }

@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"time"
+
+	"headway/internal/pause"
 )
 
 // fastPoll is how often the worker looks when nobody can ring.
@@ -13,7 +15,7 @@ func (w *Worker) fastPoll() time.Duration {
 // poll folds through the pool until either context ends; the end of until does not interrupt the fold in hand. It takes
 // no session lock and never KEY, so it works through any pooler, and any number of workers may do it. While folds fail,
 // it pauses as trouble says.
-func (w *Worker) poll(ctx, until context.Context, trouble *backoff) {
+func (w *Worker) poll(ctx, until context.Context, trouble *pause.Backoff) {
 	for until.Err() == nil {
 		w.metrics.polls.Inc()
 		w.observe(Polled)
@@ -22,12 +24,12 @@ func (w *Worker) poll(ctx, until context.Context, trouble *backoff) {
 		w.status.update(func(c *condition) { c.leader = err == nil })
 		if err != nil {
 			w.complain(err)
-			pause(until, trouble.pause())
+			pause.For(until, trouble.Next())
 			continue
 		}
-		trouble.reset()
+		trouble.Reset()
 		if folded == 0 {
-			pause(until, jitter(w.fastPoll()))
+			pause.For(until, pause.Jitter(w.fastPoll()))
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/robfig/cron/v3"
+
+	"headway/internal/pause"
 )
 
 // digests reserves digests when the schedule says so, and sends what is reserved. The schedule only says when to look.
@@ -73,7 +75,7 @@ func (r *runs) keepTime(ctx context.Context) {
 			r.owed.Store(&slot)
 			jobs.Go(run.Run)
 		}
-		if !pause(ctx, wait) {
+		if !pause.For(ctx, wait) {
 			return
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"headway/internal/pause"
 	"headway/sql"
 	"headway/worker/gateway"
 )
@@ -287,17 +288,17 @@ func (w *Worker) runLoops(ctx context.Context, loops []loop) error {
 // them leaves anything half done outside a transaction. A panic in the goroutines of the gateway, or in those that look
 // after a connection, ends the process, as anywhere in Go: whoever runs it restarts it, and shared state is intact.
 func (w *Worker) keepRunning(ctx context.Context, l loop) error {
-	again := backoff{first: time.Second, max: time.Minute}
+	again := pause.Backoff{First: time.Second, Max: time.Minute}
 	for {
 		began := time.Now()
 		panicked, err := w.catch(ctx, l)
 		if !panicked {
 			return err
 		}
-		if time.Since(began) > 2*again.max { // an occasional panic starts over with a short pause
-			again.reset()
+		if time.Since(began) > 2*again.Max { // an occasional panic starts over with a short pause
+			again.Reset()
 		}
-		if !pause(ctx, again.pause()) {
+		if !pause.For(ctx, again.Next()) {
 			return nil
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"headway/internal/bar"
+	"headway/internal/pause"
 	"headway/internal/smtptest"
 	digest "headway/worker/mail"
 )
@@ -93,9 +94,7 @@ func (d *demo) delivered(ctx context.Context) ([]byte, error) {
 		case trouble != "":
 			return nil, errors.New(trouble)
 		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
+		if !pause.For(ctx, 50*time.Millisecond) {
 			return nil, ctx.Err()
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"headway/internal/bar"
 	"headway/internal/live"
+	"headway/internal/pause"
 )
 
 const (
@@ -97,12 +98,8 @@ func (d *demo) pause(ctx context.Context, duration time.Duration) error {
 	if d.view.block == nil {
 		return ctx.Err()
 	}
-	select {
-	case <-time.After(duration):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	pause.For(ctx, duration)
+	return ctx.Err()
 }
 
 // complete completes a task and waits until everybody has been notified.

@@ -161,4 +161,4 @@ func deafAdvice(err error) string {
 }
 
 // oneLine joins an error's lines for the status: what went wrong is often on the last, below the place.
-func oneLine(err error) string { return bar.Clean(strings.Join(strings.Fields(err.Error()), " ")) }
+func oneLine(err error) string { return bar.Clean(strings.Join(strings.Fields(reason(err)), " ")) }

@@ -10,13 +10,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"headway/internal/listen"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pause"
 )
 
 // Channel is where everything is notified.
@@ -109,7 +110,7 @@ func (f *Follower) emit(e Event) {
 func (f *Follower) Run(ctx context.Context) error {
 	f.begin()
 	f.ReadInterval = cmp.Or(f.ReadInterval, 30*time.Second)
-	wait := time.Duration(0)
+	reconnect := pause.Backoff{First: 100 * time.Millisecond, Max: 10 * time.Second}
 	for {
 		began := time.Now()
 		err := f.session(ctx)
@@ -120,14 +121,11 @@ func (f *Follower) Run(ctx context.Context) error {
 			return err
 		}
 		if time.Since(began) > 10*time.Second {
-			wait = 0
+			reconnect.Reset()
 		}
-		wait = min(max(2*wait, 100*time.Millisecond), 10*time.Second)
-		pause := wait/2 + rand.N(wait)
-		f.emit(Event{Kind: Lost, Err: err, Wait: pause})
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		wait := reconnect.Next()
+		f.emit(Event{Kind: Lost, Err: err, Wait: wait})
+		if !pause.For(ctx, wait) {
 			return nil
 		}
 	}

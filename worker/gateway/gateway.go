@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"headway/internal/pause"
 )
 
 // Gateway serves browsers. [New] makes one with defaults; fields may be changed until it is used.
@@ -95,7 +96,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	beating.Go(func() { g.beat(ctx) })
 	defer beating.Wait()
 	deaf := false
-	for attempt := 0; ctx.Err() == nil; attempt++ {
+	reconnect := pause.Backoff{First: 100 * time.Millisecond, Max: 5 * time.Second}
+	for ctx.Err() == nil {
 		began := time.Now()
 		err := g.listen(ctx)
 		heard := g.hears.Swap(false)
@@ -108,16 +110,17 @@ func (g *Gateway) Run(ctx context.Context) error {
 					"Set HEADWAY_LISTEN_URL to a direct connection to the same database",
 					slog.Duration("look_interval", g.LookInterval), slog.Duration("tries_again_in", g.ProbeInterval))
 			}
-			deaf, attempt = true, 0
+			deaf = true
+			reconnect.Reset()
 			g.lookUntil(ctx, time.Now().Add(g.ProbeInterval))
 			continue
 		}
 		g.Log.Warn("the gateway receives no notifications, reconnecting", slog.Any("error", err))
 		deaf = false
 		if time.Since(began) > time.Minute {
-			attempt = 0
+			reconnect.Reset()
 		}
-		pause(ctx, min(100*time.Millisecond<<min(attempt, 10), 5*time.Second))
+		pause.For(ctx, reconnect.Next())
 	}
 	return nil
 }
@@ -136,15 +139,7 @@ func (g *Gateway) Connections() int {
 func (g *Gateway) lookUntil(ctx context.Context, end time.Time) {
 	for ctx.Err() == nil && time.Now().Before(end) {
 		g.hub.look()
-		pause(ctx, min(g.LookInterval, max(time.Until(end), time.Millisecond)))
-	}
-}
-
-// pause waits between half of d and one and a half times d, or until ctx is done.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d/2 + rand.N(d)):
-	case <-ctx.Done():
+		pause.For(ctx, pause.Jitter(min(g.LookInterval, time.Until(end))))
 	}
 }
 

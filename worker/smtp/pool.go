@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"headway/internal/pause"
 )
 
 // Timeouts limit how long things may take.
@@ -128,11 +130,7 @@ func (p *Pool) ready(ctx context.Context) error {
 		if wait <= 0 {
 			return p.limiter.Wait(ctx)
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause.For(ctx, wait) {
 			return context.Cause(ctx)
 		}
 	}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"headway/internal/bar"
+	"headway/internal/listen"
+	"headway/sql"
+	"headway/worker"
+)
+
+func (d *doctor) connection(ctx context.Context) finding {
+	conn, err := connect(ctx, d.env)
+	if err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	d.conn = conn
+	config := conn.Config()
+	through := ""
+	if d.pooled(ctx, conn) {
+		through = ", through a pooler"
+	}
+	return found(ok, "database %s at %s:%d as %s%s", config.Database, config.Host, config.Port, config.User, through)
+}
+
+// pooled reports whether something stands between us and the server: the process that answers is not the one announced
+// when connecting.
+func (d *doctor) pooled(ctx context.Context, conn *pgx.Conn) bool {
+	var pid uint32
+	err := conn.QueryRow(ctx, `select pg_backend_pid()`).Scan(&pid)
+	return err == nil && pid != conn.PgConn().PID()
+}
+
+// fixedIn maps each major release to the minor release since which the planner no longer exposes statistics of rows
+// that row-level security hides (CVE-2025-8713).
+var fixedIn = map[int]int{15: 14, 16: 10, 17: 6}
+
+func (d *doctor) server(ctx context.Context) finding {
+	if d.conn == nil {
+		return found(skipped, "there is no connection")
+	}
+	major, minor, err := sql.CheckServer(ctx, d.conn)
+	var standby, readOnly bool
+	var encoding string
+	if err == nil {
+		err = ask(ctx, d.conn, `select pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean, current_setting('server_encoding')`,
+			&standby, &readOnly, &encoding)
+	}
+	switch {
+	case err != nil:
+		return found(failed, "%s", bar.Clean(err.Error()))
+	case standby:
+		return found(failed, "PostgreSQL %d.%d, a standby, which is read-only: point DATABASE_URL at the primary, for example with ?target_session_attrs=read-write", major, minor)
+	case readOnly:
+		return found(failed, "PostgreSQL %d.%d, where transactions are read-only (default_transaction_read_only): nothing can be folded, posted or mailed until that is turned off", major, minor)
+	case minor < fixedIn[major]:
+		return found(warning, "PostgreSQL %d.%d has a known vulnerability in row-level security (CVE-2025-8713): update it to %d.%d or newer",
+			major, minor, major, fixedIn[major])
+	case encoding != "UTF8":
+		return found(warning, "PostgreSQL %d.%d; the database's encoding is %s, so it rejects any other characters: a database in UTF8 accepts them all", major, minor, encoding)
+	case major > sql.NewestServer:
+		return found(ok, "PostgreSQL %d.%d, newer than the versions that this headway was tested with, %d to %d",
+			major, minor, sql.OldestServer, sql.NewestServer)
+	}
+	return found(ok, "PostgreSQL %d.%d", major, minor)
+}
+
+// maxClockDifference is more than network delay can explain.
+const maxClockDifference = 2 * time.Second
+
+func (d *doctor) clock(ctx context.Context) finding {
+	if d.conn == nil {
+		return found(skipped, "there is no connection")
+	}
+	var there time.Time
+	before := time.Now()
+	if err := ask(ctx, d.conn, `select clock_timestamp()`, &there); err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	after := time.Now()
+	took := after.Sub(before)
+	difference := there.Sub(before.Add(took / 2)).Round(time.Millisecond)
+	if difference.Abs() > maxClockDifference+took {
+		which := "ahead of"
+		if difference < 0 {
+			which = "behind"
+		}
+		return found(warning, "the server's clock is %v %s this machine's: synchronize both with NTP, or times and tokens will not agree", difference.Abs(), which)
+	}
+	return found(ok, "the server's clock differs from this machine's by less than %v", max(difference.Abs(), took).Round(time.Millisecond)+time.Millisecond)
+}
+
+// sqlPolicies counts the policies of row-level security. Every version of the schema has some.
+const sqlPolicies = `select count(*) from pg_policies where schemaname = 'headway'`
+
+func (d *doctor) checkSchema(ctx context.Context) finding {
+	if d.conn == nil {
+		return found(skipped, "there is no connection")
+	}
+	if err := sql.Check(ctx, d.conn); err != nil {
+		var access *sql.AccessError
+		d.barred = errors.As(err, &access) && access.Granted
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	d.schema = true
+	var policies int
+	if err := ask(ctx, d.conn, sqlPolicies, &policies); err != nil {
+		return d.hidden(err)
+	}
+	if policies == 0 {
+		return found(failed, "it has no policies, as after a restore to a server without its roles: restore the roles first, then the dump again "+
+			"(docs/backup.md)")
+	}
+	return found(ok, "version %d, the one this headway needs", sql.Latest())
+}
+
+func (d *doctor) listen(ctx context.Context) finding {
+	if d.conn == nil {
+		return found(skipped, "there is no connection")
+	}
+	variable := "DATABASE_URL"
+	if d.getenv("HEADWAY_LISTEN_URL") != "" {
+		variable = "HEADWAY_LISTEN_URL"
+	}
+	listener, err := connectListen(ctx, d.env)
+	if err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	d.listener = listener
+
+	if err := worker.CheckSame(ctx, d.conn, listener); err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+
+	pooled := d.pooled(ctx, listener)
+	began := time.Now()
+	var pgErr *pgconn.PgError
+	switch err := listen.Hears(ctx, listener, d.conn, 3*time.Second); {
+	case errors.As(err, &pgErr) && pgErr.Code == "25006": // read_only_sql_transaction
+		return found(failed, "LISTEN does not work on a standby")
+	case errors.Is(err, listen.ErrDeaf) && pooled:
+		return found(failed, "%s goes through a pooler that does not deliver notifications, most likely one in transaction mode: "+
+			"set HEADWAY_LISTEN_URL to a direct connection to the same database; until then the worker polls", variable)
+	case errors.Is(err, listen.ErrDeaf):
+		return found(failed, "a test notification did not come back within 3s: "+
+			"set HEADWAY_LISTEN_URL to a direct connection to the same database; until then the worker polls")
+	case err != nil:
+		return found(failed, "%s", bar.Clean(err.Error()))
+	case pooled && variable == "DATABASE_URL":
+		return found(ok, "a notification came back in %v, through a pooler in session mode", time.Since(began).Round(100*time.Microsecond))
+	}
+	return found(ok, "a notification came back through %s in %v", variable, time.Since(began).Round(100*time.Microsecond))
+}
+
+func (d *doctor) notifications(ctx context.Context) finding {
+	if d.conn == nil {
+		return found(skipped, "there is no connection")
+	}
+	var usage float64
+	if err := ask(ctx, d.conn, `select pg_notification_queue_usage()`, &usage); err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	const advice = "a listening session is stuck in a transaction: end the one that `select pid, xact_start, query from pg_stat_activity order by xact_start` shows first"
+	switch {
+	case usage >= 0.5:
+		return found(failed, "the server's queue is %.0f%% full, so headway sends no notifications; %s", 100*usage, advice)
+	case usage >= 0.05:
+		return found(warning, "the server's queue is %.0f%% full; %s", 100*usage, advice)
+	}
+	if d.schema {
+		var mode string
+		if err := ask(ctx, d.conn, `select s.value from headway.setting s where s.name = 'notify_payload'`, &mode); err != nil {
+			return d.hidden(err)
+		}
+		if mode == "off" {
+			return found(warning, "the setting notify_payload is off, so nothing is pushed and clients must poll: `select headway.set_setting('notify_payload', 'row')`")
+		}
+	}
+	return found(ok, "the server's queue is practically empty")
+}

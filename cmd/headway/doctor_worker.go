@@ -1,0 +1,171 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"headway/internal/bar"
+	"headway/sql"
+	"headway/worker"
+)
+
+// rights examines the login that the worker would use.
+func (d *doctor) rights(ctx context.Context) finding {
+	if !d.schema && !d.barred {
+		return d.withoutSchema()
+	}
+	conns := []*pgx.Conn{d.conn}
+	if d.listener != nil && d.listener.Config().User != d.conn.Config().User {
+		conns = append(conns, d.listener)
+	}
+	all := finding{grade: ok}
+	for _, conn := range conns {
+		rights, err := worker.CheckRights(ctx, conn)
+		if err != nil {
+			return found(failed, "%s", bar.Clean(err.Error()))
+		}
+		f := d.rightsOf(rights)
+		all = finding{max(all.grade, f.grade), append(all.lines, f.lines...)}
+	}
+	if d.config.HasGateway() {
+		if err := worker.CheckGateway(ctx, d.conn); err != nil {
+			all = finding{failed, append(all.lines, bar.Clean(err.Error()))}
+		}
+	}
+	return all
+}
+
+func (d *doctor) rightsOf(rights worker.Rights) finding {
+	refusal := rights.Check(false)
+	switch {
+	case refusal == nil:
+		return found(ok, "%s has the rights that a worker needs, and no more", rights.Login)
+	case len(rights.Missing) > 0:
+		return finding{failed, strings.Split(refusal.Error(), "\n")}
+	case d.config.AllowMoreRights:
+		return found(ok, "%s has more rights than a worker should, which HEADWAY_ALLOW_MORE_RIGHTS allows", rights.Login)
+	}
+	return finding{warning, append(strings.Split(refusal.Error(), "\n"), "until then no worker will start as "+rights.Login)}
+}
+
+const sqlWorkers = `
+select count(*), coalesce(max(w.host || ' pid ' || w.pid) filter (where w.leader), ''), coalesce(string_agg(distinct w.version, ', '), '')
+from headway.worker w
+where w.last_seen_at > now() - interval '1 minute'`
+
+func (d *doctor) worker(ctx context.Context) finding {
+	if !d.schema {
+		return d.withoutSchema()
+	}
+	var leader, versions string
+	if err := ask(ctx, d.conn, sqlWorkers, &d.workers, &leader, &versions); err != nil {
+		return d.hidden(err)
+	}
+	switch {
+	case d.workers == 0:
+		return d.withHolders(ctx, found(warning, "no worker is running: what is read stays correct, but nothing is pushed and no mail is sent; start `headway worker`"))
+	case leader == "":
+		return d.withHolders(ctx, found(warning, "%s, but none is the leader: see the workers' logs", plural(d.workers, "worker running", "workers running")))
+	case strings.Contains(versions, ","):
+		return found(warning, "%d workers run different versions (%s): upgrade the older ones", d.workers, versions)
+	}
+	return found(ok, "%s, the leader is %s", plural(d.workers, "worker running", "workers running"), leader)
+}
+
+// sqlHolders finds the holders of the locks that workers take: the keys are those of headway.lock_key(), which not
+// every login may call. A prepared transaction has no process.
+const sqlHolders = `
+select format('the lock %s is held by %s, user %s, application %s', k.purpose, coalesce('pid ' || l.pid::text, 'a prepared transaction'),
+    coalesce(a.usename, '?'), coalesce(nullif(a.application_name, ''), '?'))
+  || coalesce(format(': if that is not a worker, run ` + "`select pg_terminate_backend(%s)`" + `', l.pid), '')
+from (values ('fold', 2), ('leader', 3), ('reserve', 5)) k (purpose, key)
+join pg_locks l on l.locktype = 'advisory' and l.granted and l.objsubid = 1
+  and l.classid = x'68656164'::bigint::oid and l.objid = (x'77617900'::bigint + k.key)::oid
+  and l.database = (select d.oid from pg_database d where d.datname = current_database())
+left join pg_stat_activity a on a.pid = l.pid
+order by k.purpose, l.pid`
+
+// withHolders adds who holds the workers' locks. Anybody who may connect could: PostgreSQL has no privilege for that.
+func (d *doctor) withHolders(ctx context.Context, f finding) finding {
+	err := sql.InCatalog(ctx, d.conn, func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, sqlHolders) // CollectRows returns its error
+		holders, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		for _, holder := range holders {
+			f.lines = append(f.lines, bar.Clean(holder))
+		}
+		return err
+	})
+	if err != nil {
+		f.lines = append(f.lines, "look up who holds the workers' locks: "+bar.Clean(err.Error()))
+	}
+	return f
+}
+
+const sqlQueue = `select count(*), coalesce(extract(epoch from clock_timestamp() - min(at)), 0)::float8 from headway.pending_fact`
+
+// staleAfter is how long a fact may wait: the worker's safety poll, plus a margin.
+const staleAfter = 15 * time.Second
+
+func (d *doctor) queue(ctx context.Context) finding {
+	if !d.schema {
+		return d.withoutSchema()
+	}
+	var facts int
+	var seconds float64
+	if err := ask(ctx, d.conn, sqlQueue, &facts, &seconds); err != nil {
+		return d.hidden(err)
+	}
+	age := time.Duration(seconds * float64(time.Second)).Round(time.Second)
+	waiting := plural(facts, "fact waiting", "facts waiting")
+	switch {
+	case facts == 0:
+		return found(ok, "nothing is waiting to be folded")
+	case age <= staleAfter:
+		return found(ok, "%s to be folded, none longer than %v", waiting, age+time.Second)
+	case d.workers == 0:
+		return found(warning, "%s to be folded, the oldest for %v: start `headway worker`, or `select headway.fold()`", waiting, age)
+	}
+	return d.withHolders(ctx,
+		found(failed, "%s to be folded, the oldest for %v, though a worker is running: its log says why, or try `select headway.fold()`", waiting, age))
+}
+
+// verifyTimeout is how long a full recount may take.
+const verifyTimeout = time.Minute
+
+func (d *doctor) numbers(ctx context.Context) finding {
+	if !d.schema {
+		return d.withoutSchema()
+	}
+	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	var differences, projects int
+	err := sql.InCatalog(ctx, d.conn, func(tx pgx.Tx) error {
+		// Compiling it takes longer than running it, unless there is a great deal of data.
+		if _, err := tx.Exec(ctx, `set local jit = off`); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `select count(*), count(distinct project_id) from headway.verify()`).
+			Scan(&differences, &projects)
+	})
+	var pgErr *pgconn.PgError
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return found(warning, "a full recount takes longer than %v here: run `select * from headway.verify()` when there is time", verifyTimeout)
+	case errors.As(err, &pgErr) && pgErr.Code == "42501": // insufficient_privilege
+		return found(skipped, "%s may not call headway.verify(): members of headway_admin may", d.conn.Config().User)
+	case errors.As(err, &pgErr):
+		return found(failed, "%s", bar.Clean(cmp.Or(pgErr.Message, err.Error())))
+	case err != nil:
+		return found(failed, "%s", bar.Clean(err.Error()))
+	case differences > 0:
+		return found(failed, "%s in %s differ from a recount: `select headway.repair()` fixes them, `select * from headway.verify()` shows them",
+			plural(differences, "number", "numbers"), plural(projects, "project", "projects"))
+	}
+	return found(ok, "headway.verify() finds no difference from a recount")
+}
