@@ -94,9 +94,10 @@
 //	    worker/smtp/smtp_test.go: TestAServerThatStopsReadingHoldsNobodyUp, TestNothingWaitsForEver, TestAMailHasABudgetInAll
 //	27  a crash between the server's reply and the record of it
 //	    cmd/headway/promise_test.go: TestThePromiseOfMail
-//	    worker/digest_test.go: TestWhenNobodyKnowsTheSettingDecides, TestWhatIsSentIsRecordedOnceTheDatabaseIsBack
+//	    worker/digest_refusal_test.go: TestWhenNobodyKnowsTheSettingDecides
+//	    worker/digest_test.go: TestWhatIsSentIsRecordedOnceTheDatabaseIsBack
 //	28  a retry that says something else
-//	    worker/digest_test.go: TestWhatAServerPutsOffIsSentAgainByteForByte
+//	    worker/digest_refusal_test.go: TestWhatAServerPutsOffIsSentAgainByteForByte
 //	    sql/tests/digest_retry_sends_the_same_bytes.sql
 //	29  a connection that is used again after a refusal
 //	    worker/smtp/pool_test.go: TestAMailAfterARefusedOneGoesOverTheSameConnection, TestAConnectionThatIsNoGoodAfterAnErrorIsGivenUp
@@ -154,7 +155,7 @@
 //	46  SIGTERM in the middle of something, and a database that is down for long
 //	    cmd/headway/worker_test.go: TestWorkerProcess
 //	    worker/http_test.go: TestTheFoldInHandIsFinished, TestHealthReadinessAndMetricsAreServed
-//	    worker/digest_test.go: TestTheMailInHandIsFinished
+//	    worker/digest_sender_test.go: TestTheMailInHandIsFinished
 //
 // The gateway
 //
