@@ -320,7 +320,7 @@ func TestBothPartsSayTheSame(t *testing.T) {
 			for _, b := range s.Blocks {
 				said = append(said, b.Name)
 				for _, i := range b.Items {
-					said = append(said, i.Sentence(), i.Quote, i.When)
+					said = append(append(said, i.Sentence(), i.When), i.Quote...)
 				}
 			}
 		}
@@ -428,6 +428,39 @@ func TestSomebodyUnknownIsNamedSo(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in %s", want, text)
 		}
+	}
+}
+
+func TestWhatIsSaidKeepsItsLines(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string][]string{
+		"":                                    nil,
+		" \n\u200b\n":                         nil,
+		"One\ntwo":                            {"One", "two"},
+		"\r\n One \r\n\r\n\ttwo\t ":           {"One", "two"},
+		"One\u2028two\u0085three\vfour\ffive": {"One", "two", "three", "four", "five"},
+		strings.Repeat("x\n", maxQuoted):      slices.Repeat([]string{"x"}, maxQuoted),
+		strings.Repeat("x\n", maxQuoted) + "\u200b\n": slices.Repeat([]string{"x"}, maxQuoted),
+		strings.Repeat("x\n", maxQuoted+1):            append(slices.Repeat([]string{"x"}, maxQuoted-1), "x…"),
+		strings.Repeat("x", 60) + "\ny":               {strings.Repeat("x", 60) + "…"},
+		strings.Repeat("x", 61) + "\ny":               {strings.Repeat("x", 60) + "…"},
+		strings.Repeat("x", 59) + "\nyz":              {strings.Repeat("x", 59), "y…"},
+		"One." + "\n" + "two.three":                   {"One.", "two.\u200bthree"},
+	} {
+		if got := excerpt(said, limit{excerpt: 60}); !slices.Equal(got, want) {
+			t.Errorf("%q becomes %q, want %q", said, got, want)
+		}
+	}
+
+	// Nobody's line looks like one of ours.
+	content := golden(t, "plain")
+	content.Projects[0].Lines[0].Content = "<b>One</b>\n- Dora (Mon 14 Jul, 17:00)\n-- "
+	mail := compose(t, composer(t), content)
+	if !strings.Contains(mail.Text, "\n  <b>One</b>\n  - Dora (Mon 14 Jul, 17:00)\n  --\n") {
+		t.Errorf("%s", mail.Text)
+	}
+	if !strings.Contains(mail.HTML, "&lt;b&gt;One&lt;/b&gt;<br>- Dora (Mon 14 Jul, 17:00)<br>--</p>") {
+		t.Errorf("%s", mail.HTML)
 	}
 }
 

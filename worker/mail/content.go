@@ -2,7 +2,7 @@
 // serves the page that an unsubscribe link opens.
 //
 // What people typed is hostile until shown otherwise. It reaches a mail in one way only, which removes what does not
-// show, keeps it on one line and defuses what a mail client would turn into a link; the templates escape the rest. When
+// show, keeps it on its line and defuses what a mail client would turn into a link; the templates escape the rest. When
 // a digest is due, who gets it and what it contains is the database's business; sending is package smtp's.
 package mail
 

@@ -51,6 +51,9 @@ func clean(s string, limit int) string {
 	return strings.TrimRight(b.String(), " \u200c\u200d")
 }
 
+// endsLine reports whether a new line begins after r (Unicode Standard Annex #14, class BK, CR, LF and NL).
+func endsLine(r rune) bool { return strings.ContainsRune("\n\v\f\r\u0085\u2028\u2029", r) }
+
 // joins reports whether r joins or separates letters without itself being visible.
 func joins(r rune) bool { return r == '\u200c' || r == '\u200d' }
 

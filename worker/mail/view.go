@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	_ "time/tzdata" // the readers' time zones, wherever the program runs
 )
@@ -42,7 +43,7 @@ type block struct {
 // item is one thing that happened, in one sentence: who, what (which may be empty), the rest.
 type item struct {
 	Who, What, Detail string
-	Quote             string // what was said, or the reason
+	Quote             []string // the lines of what was said, or of the reason
 	When              string
 }
 
@@ -150,8 +151,8 @@ func preheader(sections []section) string {
 		for _, b := range s.Blocks {
 			for _, i := range b.Items {
 				said := i.Sentence()
-				if i.Quote != "" {
-					said += ": " + i.Quote
+				if i.Quote != nil {
+					said += ": " + strings.Join(i.Quote, " ")
 				}
 				parts = append(parts, said)
 			}
@@ -249,13 +250,28 @@ func titles(line Line, limit limit) string {
 	}
 }
 
-// excerpt is the beginning of what somebody wrote.
-func excerpt(said string, limit limit) string {
-	text := clean(said, limit.excerpt)
-	if len([]rune(said)) > cutAt && !strings.HasSuffix(text, "…") {
-		text += "…"
+// maxQuoted is how many lines of a message are quoted.
+const maxQuoted = 12
+
+// excerpt returns the first lines of what somebody wrote, without the empty ones.
+func excerpt(said string, limit limit) (lines []string) {
+	left, more := limit.excerpt, len([]rune(said)) > cutAt
+	for line := range strings.FieldsFuncSeq(said, endsLine) {
+		if clean(line, 1) == "" {
+			continue
+		}
+		if left <= 0 || len(lines) == maxQuoted {
+			more = true
+			break
+		}
+		text := clean(line, left)
+		lines = append(lines, defuse(text))
+		left -= utf8.RuneCountInString(text)
 	}
-	return defuse(text)
+	if n := len(lines); more && n > 0 && !strings.HasSuffix(lines[n-1], "…") {
+		lines[n-1] += "…"
+	}
+	return lines
 }
 
 func newBar(from, to Progress) *bar {
