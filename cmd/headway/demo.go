@@ -404,8 +404,8 @@ func (d *demo) psql() (command string, missing bool) {
 	if d.cluster == nil {
 		return program + ` "$DATABASE_URL"`, missing
 	}
-	// Nothing in it is special to a shell, and psql and DATABASE_URL both accept it.
-	return fmt.Sprintf("%s postgres://postgres@127.0.0.1:%d/%s", program, d.cluster.Port(), demoDatabase), missing
+	// psql and DATABASE_URL both accept it.
+	return fmt.Sprintf("%s %q", program, d.cluster.URL(demoDatabase)), missing
 }
 
 // demoLog prints the worker's warnings where they do not disturb the bars.

@@ -100,7 +100,7 @@ func there(file string) func(*program) bool {
 	}
 }
 
-var psqlCommand = regexp.MustCompile(`(?m)^  psql (postgres://\S+)$`)
+var psqlCommand = regexp.MustCompile(`(?m)^  psql "(postgres://\S+)"$`)
 
 func TestTheDemoWaitsAndShowsWhatOneDoesAtPsql(t *testing.T) {
 	t.Parallel()
@@ -114,6 +114,7 @@ func TestTheDemoWaitsAndShowsWhatOneDoesAtPsql(t *testing.T) {
 	// What it says one may type, word for word, through real psql.
 	typed := invitation[strings.Index(invitation, "  listen headway_events"):]
 	psql := exec.CommandContext(t.Context(), pgtest.Client(t, "psql"), "-X", "-v", "ON_ERROR_STOP=1", match[1])
+	psql.Env = append(os.Environ(), "PGSSLMODE=require") // a habit that a private server has no use for
 	psql.Stdin = strings.NewReader(typed)
 	out, err := psql.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "Asynchronous notification") {
