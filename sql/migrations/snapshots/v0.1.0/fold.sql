@@ -284,7 +284,7 @@ begin
       from headway.pending_fact p
       where p.kind = 'completed' and p.task_id = any (array(select f.task_id from unnest(post_activity.facts) f))
     ),
-    done as (
+    done as materialized (
       -- By shared task, the fact of the completion that counts: the first one of those that stand, or 0 if one stood
       -- before all of these facts. Null while none stands but what is still in the queue. Once for each task: a look at
       -- its completions for each fact would compare each with every other.
