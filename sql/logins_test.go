@@ -93,7 +93,12 @@ func TestALoginThatMayOnlyCreateRolesMigrates(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Server(t, postgres.Options{})
 	do(t, server, "postgres", "create role deployer login createrole", "create database own owner deployer", "create database given")
-	do(t, server, "given", "grant create on database given to deployer", "grant create on schema public to deployer")
+	do(t, server, "given", "grant create on database given to deployer")
+	err := migrateAs(t, on(server, "given"), "deployer", sql.Latest())
+	if err == nil || !strings.Contains(err.Error(), "`grant create on schema public to \"deployer\"`") {
+		t.Errorf("where it may not create the table of versions, it says %v", err)
+	}
+	do(t, server, "given", `grant create on schema public to "deployer"`)
 
 	for _, db := range []*pgtest.DB{on(server, "own"), on(server, "given")} {
 		var described string

@@ -49,8 +49,8 @@ func Latest() int32 {
 	return int32(len(names))
 }
 
-// Check returns nil if the schema is the one this binary was built with; otherwise a [*VersionError], an [*AccessError]
-// or [*TableError] if that cannot be determined, or the error of the connection.
+// Check returns nil if the schema is the one this binary was built with, and may be used; otherwise a [*VersionError],
+// an [*UnprotectedError], an [*AccessError] or [*TableError] if that cannot be determined, or the error of the connection.
 func Check(ctx context.Context, conn *pgx.Conn) error {
 	version, err := Version(ctx, conn)
 	if err != nil {
@@ -59,7 +59,7 @@ func Check(ctx context.Context, conn *pgx.Conn) error {
 	if version != Latest() {
 		return &VersionError{Found: version, Want: Latest()}
 	}
-	return nil
+	return checkProtection(ctx, conn)
 }
 
 // VersionError says that a database's schema is not this binary's, and what to do.

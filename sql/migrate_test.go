@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -78,6 +79,27 @@ func tern(t *testing.T, db *pgtest.DB, destination string) {
 	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("tern: %v\n%s", err, &stderr)
+	}
+}
+
+// TestAnOldSettingForStringsChangesNothing migrates where backslashes in literals are escapes, as before PostgreSQL 9.1.
+func TestAnOldSettingForStringsChangesNothing(t *testing.T) {
+	t.Parallel()
+	ours, terns := pgtest.Empty(t), pgtest.Empty(t)
+	for _, db := range []*pgtest.DB{ours, terns} {
+		pgtest.Execute(t, db.Conn(t), "alter database "+db.Name+" set standard_conforming_strings = off")
+	}
+	if err := sql.Migrate(t.Context(), ours.Conn(t), sql.Latest(), nil); err != nil {
+		t.Fatal(err)
+	}
+	tern(t, terns, "last")
+	if _, err := ours.Conn(t).Exec(t.Context(), "select headway.set_setting('digest_after', ' 2 ')"); err == nil {
+		t.Error("two of something are a setting")
+	}
+	usual := describe(t, pgtest.New(t).Conn(t))
+	for name, db := range map[string]*pgtest.DB{"headway's": ours, "tern's": terns} {
+		pgtest.Execute(t, db.Conn(t), "alter database "+db.Name+" reset standard_conforming_strings") // by which sources are shown
+		same(t, name+" schema and the usual one", describe(t, db.Conn(t)), usual)
 	}
 }
 
@@ -367,6 +389,35 @@ func TestCheckTellsMissingOlderAndNewerApart(t *testing.T) {
 
 	if err := sql.Check(t.Context(), pgtest.Empty(t).Conn(t)); !errors.As(err, new(*sql.VersionError)) {
 		t.Errorf("an empty database: got %v", err)
+	}
+}
+
+// TestASchemaWithoutItsPoliciesIsNotUsed looks at what is there in the middle of a restore, when rows are, or once
+// somebody has turned row-level security off. Anybody's own tables in the schema do not matter.
+func TestASchemaWithoutItsPoliciesIsNotUsed(t *testing.T) {
+	t.Parallel()
+	conn := pgtest.New(t).Conn(t)
+	pgtest.Execute(t, conn, "create table headway.copy_of_message as table headway.message")
+	if err := sql.Check(t.Context(), conn); err != nil {
+		t.Error(err)
+	}
+	rows, _ := conn.Query(t.Context(), "select tablename from pg_tables where schemaname = 'headway' and rowsecurity order by tablename")
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(tables) < 10 {
+		t.Fatalf("%v, %v", tables, err)
+	}
+	for _, table := range tables {
+		pgtest.Execute(t, conn, "alter table headway."+table+" disable row level security")
+		var open *sql.UnprotectedError
+		if err := sql.Check(t.Context(), conn); !errors.As(err, &open) || !slices.Equal(open.Tables, []string{"headway." + table}) {
+			t.Errorf("%s: got %v", table, err)
+			continue
+		}
+		_, remedy, _ := strings.Cut(open.Error(), "`")
+		pgtest.Execute(t, conn, strings.TrimSuffix(remedy, "`"))
+	}
+	if err := sql.Check(t.Context(), conn); err != nil {
+		t.Error(err)
 	}
 }
 

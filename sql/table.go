@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // VersionTable is where tern keeps the number of the last migration. It is in public because it has to exist before the
@@ -19,12 +20,18 @@ type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
+// Unlimited lets the rest of a transaction take its time, whatever timeout is set for all sessions.
+const Unlimited = `
+select set_config('statement_timeout', '0', true),
+  case when current_setting('server_version_num')::integer >= 170000 then set_config('transaction_timeout', '0', true) end`
+
 // InCatalog calls do in a transaction in which unqualified names are PostgreSQL's. Otherwise, an operator or a function
 // that somebody created in a schema of the search_path, for exactly the types in use, would be called in place of
-// PostgreSQL's, with the caller's rights. No statement_timeout applies: ctx bounds it.
+// PostgreSQL's, with the caller's rights. Names are quoted only where they must be, and no timeout of the server applies:
+// ctx bounds it.
 func InCatalog(ctx context.Context, db Beginner, do func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "set local search_path = pg_catalog, pg_temp; set local statement_timeout = 0"); err != nil {
+		if _, err := tx.Exec(ctx, "set local search_path = pg_catalog, pg_temp; set local quote_all_identifiers = off;"+Unlimited); err != nil {
 			return err
 		}
 		return do(tx)
@@ -59,6 +66,19 @@ func (e *AccessError) Error() string {
 	return fmt.Sprintf("%s may not read %s: `grant headway_owner to %[1]s` lets it migrate, headway_worker run a worker, "+
 		"headway_admin watch", e.Login, VersionTable)
 }
+
+// roomError says that a login may not create [VersionTable], and what to do.
+type roomError struct {
+	login string
+	err   error
+}
+
+func (e *roomError) Error() string {
+	return fmt.Sprintf("make %s: %v: `grant create on schema public to %s`, or migrate as the owner of the database",
+		VersionTable, e.err, pgx.Identifier{e.login}.Sanitize())
+}
+
+func (e *roomError) Unwrap() error { return e.err }
 
 // sqlTable inspects the table without reading it, since reading could already call something. The database's owner, and
 // members of headway_owner, control the schema anyway.
@@ -146,7 +166,11 @@ func ensureTable(ctx context.Context, conn *pgx.Conn) (undo func(), err error) {
 		if exists, err = inspect(ctx, tx); err != nil || exists {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "create table "+VersionTable+" (version int4 not null)"); err != nil {
+		_, err := tx.Exec(ctx, "create table "+VersionTable+" (version int4 not null)")
+		if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "42501" { // insufficient_privilege
+			return &roomError{login: conn.Config().User, err: err}
+		}
+		if err != nil {
 			return fmt.Errorf("make %s: %w", VersionTable, err)
 		}
 		_, err = tx.Exec(ctx, "insert into "+VersionTable+" (version) values (0)")

@@ -780,8 +780,9 @@ func TestAnOldTransactionIsOpen(t *testing.T) {
 // Promised: a limit that somebody sets for all sessions ends neither folds nor what the ledger of mail does, which would
 // begin anew and end at the same place for ever; what bounds them is the worker.
 // Provoked: statement_timeout, and transaction_timeout where there is one, for all sessions of the database; a fold, a
-// reservation and a claim that take longer.
-// Left: that fold has succeeded, on the leader's session and on one of the pool, and the digest was sent.
+// reservation, a claim and a heartbeat that take longer.
+// Left: that fold has succeeded, on the leader's session and on one of the pool, the digest was sent, and the worker is
+// known to be alive.
 func TestAStatementTimeoutForAll(t *testing.T) {
 	t.Parallel()
 	limit := func(t *testing.T, db *pgtest.DB) {
@@ -849,6 +850,27 @@ func TestAStatementTimeoutForAll(t *testing.T) {
 			}
 		}
 		p.ledger(1, "d.state = 'sent' and d.attempts = 1")
+	})
+	t.Run("the heartbeat", func(t *testing.T) {
+		t.Parallel()
+		db := seeded(t)
+		brake := newBrake(t, db)
+		pgtest.Execute(t, db.Conn(t), "create trigger stop before insert or update on headway.worker for each statement execute function public.stop(0)")
+		limit(t, db)
+		brake.hold(0)
+		log := newLogbook(t, nil)
+		w := start(t, config(t, db.URL), func(w *worker.Worker) { w.Log = slog.New(log) })
+		brake.caught()
+		patient := db.Conn(t)
+		if _, err := patient.Exec(t.Context(), "select pg_sleep(60)"); err == nil {
+			t.Error("there is no timeout")
+		}
+		brake.release()
+		w.await(worker.Leading)
+		pgtest.Eventually(t, soon, func() bool { return value[int](t, db.Conn(t), "select count(*) from headway.worker") == 1 }, "it has no heartbeat")
+		if log.has("the heartbeat failed") {
+			t.Error("it failed once")
+		}
 	})
 }
 

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"headway/sql"
 )
 
@@ -48,20 +50,24 @@ func (w *Worker) beat(ctx context.Context) error {
 	defer conn.Release()
 
 	schema := sql.Check(ctx, conn.Conn())
-	if schema != nil && !errors.As(schema, new(*sql.VersionError)) && !errors.As(schema, new(*sql.AccessError)) {
+	if schema != nil && !errors.As(schema, new(*sql.VersionError)) && !errors.As(schema, new(*sql.AccessError)) &&
+		!errors.As(schema, new(*sql.UnprotectedError)) {
 		return fmt.Errorf("check the schema: %w", schema) // the error says nothing about the schema
 	}
 	before := w.status.update(func(c *condition) { c.schema = schema })
 	host, _ := os.Hostname() // a worker without a name is still alive
-	_, err = conn.Exec(ctx, sqlHeartbeat, w.id, host, os.Getpid(), w.Version, before.leader)
-	if err != nil {
+	if err := sql.InCatalog(ctx, conn, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, sqlHeartbeat, w.id, host, os.Getpid(), w.Version, before.leader)
+		return err
+	}); err != nil {
 		return fmt.Errorf("record the heartbeat: %w", err)
 	}
 
 	var queue queue
 	var digests map[string]float64
-	err = conn.QueryRow(ctx, sqlStatus).Scan(&queue.facts, &queue.age, &queue.notifications, &digests, &queue.digestAge)
-	if err != nil {
+	if err := sql.InCatalog(ctx, conn, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, sqlStatus).Scan(&queue.facts, &queue.age, &queue.notifications, &digests, &queue.digestAge)
+	}); err != nil {
 		return fmt.Errorf("read headway.status: %w", err)
 	}
 	w.metrics.ledger(digests)

@@ -239,6 +239,11 @@ from (
   from acting a
   where not a.is_worker and exists (select from lacking)
   union all
+  select 1, false, format('row_security is off for it, so what policies hide is an error: alter role %1$I reset row_security, or alter role %1$I in database %2$I reset row_security',
+    session_user, current_database())
+  from acting a
+  where current_setting('row_security') = 'off' and not (a.rolsuper or a.rolbypassrls)
+  union all
   -- Those who own the functions have to see all there is.
   select 5, false, format('row-level security hides rows of %s from %I, which the functions run as: alter table %1$s no force row level security, owner to %2$I',
     c.name, o.rolname)

@@ -169,17 +169,49 @@ func TestALoginThatBecomesAnotherIsToldSo(t *testing.T) {
 	fit(t, db, role)
 }
 
+// TestALoginForWhomPoliciesAreErrorsIsToldSo has everything that needs policies fail, for want of rows, not of rights.
+func TestALoginForWhomPoliciesAreErrorsIsToldSo(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	role := login(t, db)
+	conn := db.Conn(t)
+	pgtest.Execute(t, conn, "grant headway_worker to "+role+"; alter role "+role+" in database "+db.Name+" set row_security = off")
+	text := refuses(t, config(t, as(db, role))).Error()
+	remedy := "alter role " + role + " in database " + db.Name + " reset row_security"
+	if !strings.Contains(text, "row_security is off for it") || !strings.Contains(text, remedy) {
+		t.Error(text)
+	}
+	pgtest.Execute(t, conn, remedy)
+	fit(t, db, role)
+}
+
+// TestSettingsOfTheLoginDoNotHideItsRights has names be quoted that need not be.
+func TestSettingsOfTheLoginDoNotHideItsRights(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	role := login(t, db)
+	pgtest.Execute(t, db.Conn(t), "grant headway_worker to "+role+"; alter role "+role+" set quote_all_identifiers = on")
+	fit(t, db, role)
+}
+
 // TestWhatIsLookedAtFirstMayTakeItsTime has everybody's statements end after a while.
 func TestWhatIsLookedAtFirstMayTakeItsTime(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	pgtest.Execute(t, db.Conn(t), "alter database "+db.Name+" set statement_timeout = '1min'")
-	var timeout string
-	err := sql.InCatalog(t.Context(), db.Conn(t), func(tx pgx.Tx) error {
-		return tx.QueryRow(t.Context(), "show statement_timeout").Scan(&timeout)
-	})
-	if err != nil || timeout != "0" {
-		t.Errorf("%s, %v", timeout, err)
+	conn := db.Conn(t)
+	timeouts := []string{"statement_timeout"}
+	if value[int](t, conn, "select current_setting('server_version_num')::integer") >= 170000 {
+		timeouts = append(timeouts, "transaction_timeout")
+	}
+	for _, timeout := range timeouts {
+		pgtest.Execute(t, conn, "alter database "+db.Name+" set "+timeout+" = '1min'")
+		var limit string
+		err := sql.InCatalog(t.Context(), db.Conn(t), func(tx pgx.Tx) error {
+			return tx.QueryRow(t.Context(), "show "+timeout).Scan(&limit)
+		})
+		if err != nil || limit != "0" {
+			t.Errorf("%s: %s, %v", timeout, limit, err)
+		}
 	}
 }
 

@@ -1,6 +1,10 @@
 package worker
 
-import "github.com/jackc/pgx/v5"
+import (
+	"github.com/jackc/pgx/v5"
+
+	"headway/sql"
+)
 
 // durability says whether a commit waits until it is on disk.
 type durability bool
@@ -13,11 +17,6 @@ const (
 	lazily durability = false
 )
 
-// sqlUnlimited lets a transaction take its time, whatever timeout is set for all sessions.
-const sqlUnlimited = `
-select set_config('statement_timeout', '0', true),
-  case when current_setting('server_version_num')::integer >= 170000 then set_config('transaction_timeout', '0', true) end`
-
 // transaction returns a transaction that runs a query returning one value, for a session of a pool, which cannot be
 // settled. It is a single round trip: a client that vanishes after sending it leaves no open transaction or locks
 // behind.
@@ -28,7 +27,7 @@ select set_config('statement_timeout', '0', true),
 func transaction(into any, how durability, query string, args ...any) *pgx.Batch {
 	batch := new(pgx.Batch)
 	batch.Queue("begin isolation level read committed")
-	batch.Queue(sqlUnlimited)
+	batch.Queue(sql.Unlimited)
 	if how == lazily {
 		batch.Queue("set local synchronous_commit = off")
 	}

@@ -38,10 +38,14 @@ func logsJSON(e env, format string) bool {
 	return format == "json" || format == "" && terminal.Of(e.stderr, e.getenv) == nil
 }
 
-// reason returns the text of an error. For a connection that could not be made, pgx reports every attempt, by address,
-// with TLS and without, on a line of its own: repeated texts are given once, and that a server has no TLS only if there
-// is nothing else to report.
+// reason returns the text of an error. What a standby refuses is followed by what to do. For a connection that could not
+// be made, pgx reports every attempt, by address, with TLS and without, on a line of its own: repeated texts are given
+// once, and that a server has no TLS only if there is nothing else to report.
 func reason(err error) string {
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "25006" { // read_only_sql_transaction
+		return err.Error() + ": it is a standby, or default_transaction_read_only is on: " +
+			"connect to the primary, for example with ?target_session_attrs=read-write"
+	}
 	if !errors.As(err, new(*pgconn.ConnectError)) {
 		return err.Error()
 	}

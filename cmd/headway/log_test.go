@@ -4,11 +4,30 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"headway/internal/pgtest"
 )
+
+// TestALogSaysWhatToDoWithAStandby logs what PostgreSQL answers there.
+func TestALogSaysWhatToDoWithAStandby(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"text", "json"} {
+		var errs bytes.Buffer
+		log := newLogger(env{stderr: &errs}, format)
+		log.Warn("lost", slog.Any("error", fmt.Errorf("listen: %w", &pgconn.PgError{Code: "25006", Message: "cannot execute LISTEN during recovery"})))
+		log.Warn("lost", slog.Any("error", fmt.Errorf("listen: %w", &pgconn.PgError{Code: "57P01", Message: "terminating connection"})))
+		lines := strings.Split(errs.String(), "\n")
+		if !strings.Contains(lines[0], "LISTEN during recovery") || !strings.Contains(lines[0], "connect to the primary") || strings.Contains(lines[1], "primary") {
+			t.Errorf("%s: %s", format, errs.String())
+		}
+	}
+}
 
 // TestAWorkerThatCannotRunSaysSoAsItLogs names a database that is not there.
 func TestAWorkerThatCannotRunSaysSoAsItLogs(t *testing.T) {

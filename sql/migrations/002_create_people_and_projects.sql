@@ -5,7 +5,7 @@ set local lock_timeout = '3s';
 
 create schema headway;
 comment on schema headway is
-  'Live progress, chat and unread-mail digests. \dt+ headway.* and \df+ headway.* are the manual.';
+  E'Live progress, chat and unread-mail digests. \\dt+ headway.* and \\df+ headway.* are the manual.';
 
 create table headway.setting (
   name text collate "C" constraint setting_pkey primary key,
@@ -33,14 +33,14 @@ create table headway.appuser (
   -- Part of the name of a channel.
   constraint appuser_id_positive check (id > 0),
   -- A blank name would show nothing.
-  constraint appuser_fullname_not_blank check (fullname ~ '\S'),
+  constraint appuser_fullname_not_blank check (fullname ~ '[^[:space:]]'),
   -- One plain address: no spaces, control characters or other invisible characters, and nothing that could open a
   -- second recipient, a parameter or a header. The same rule as internal/address, which composes no mail for any other
   -- address.
   constraint appuser_email_one_address check (
-    email !~ '[\u0001-\u0020\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000]'
-    and email !~ '[\ue000-\uf8ff\ufeff\ufff9-\ufffb\U000e0000-\U0010ffff<>()\[\]\\,;:"]'
-    and email ~ '^[^@]+@[^@.]+(\.[^@.]+)*$' and octet_length(email) <= 254
+    email !~ E'[\\u0001-\\u0020\\u007f-\\u00a0\\u00ad\\u061c\\u1680\\u180e\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u3000]'
+    and email !~ E'[\\ue000-\\uf8ff\\ufeff\\ufff9-\\ufffb\\U000e0000-\\U0010ffff<>()\\[\\]\\\\,;:"]'
+    and email ~ '^[^@]+@[^@.]+([.][^@.]+)*$' and octet_length(email) <= 254
   ),
   -- A delay is a length of time, not a moment in the past, and ends before the calendar does. PostgreSQL compares
   -- intervals by the sum of their parts but adds them part by part: parts of opposite signs could go out of range.
@@ -80,7 +80,7 @@ create table headway.project (
   -- Part of the names of two channels.
   constraint project_id_positive check (id > 0),
   -- A blank name would show nothing.
-  constraint project_name_not_blank check (name ~ '\S')
+  constraint project_name_not_blank check (name ~ '[^[:space:]]')
 );
 comment on table headway.project is
   'What customers complete and staff look after. Inserting one opens its channels project_<id> and project_<id>_staff; deleting one deletes their messages, but not what people''s own channels say about it.';

@@ -14,7 +14,7 @@ create table headway.task (
   created_by bigint constraint task_created_by_fkey references headway.appuser on delete set null,
   created_at timestamptz not null default now(),
   -- A blank title would show nothing.
-  constraint task_title_not_blank check (title ~ '\S'),
+  constraint task_title_not_blank check (title ~ '[^[:space:]]'),
   -- A task with no weight could be completed without moving the bar.
   constraint task_weight_positive check (weight >= 1),
   -- Either all customers of the project or those assigned.

@@ -33,6 +33,12 @@ begin
   update headway.digest set state = 'sent', created_at = now() - interval '3 hours', sent_at = now() - interval '10 minutes';
   assert not exists (select from headway.due_digests(now() + interval '49 minutes')), 'it was sent late: the person has just got it';
   assert exists (select from headway.due_digests(now() + interval '50 minutes'));
+  update headway.digest set created_at = now() + interval '5 hours', sent_at = null, state = 'failed';
+  assert exists (select from headway.due_digests()), 'a clock that was wrong keeps nobody from getting mail';
+  update headway.digest set created_at = now() - interval '3 hours', sent_at = now() + interval '5 hours', state = 'sent';
+  assert exists (select from headway.due_digests());
+  update headway.digest set sent_at = now() + interval '1 second';
+  assert not exists (select from headway.due_digests(now() + interval '59 minutes')), 'it was sent after this transaction began';
   perform headway.set_setting('digest_min_gap', '0');
   assert headway.reserve_digests() = 1;
 end

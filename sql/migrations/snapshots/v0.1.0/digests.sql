@@ -109,6 +109,9 @@ select u.id as user_id,
     select max(greatest(d.created_at, d.sent_at))
     from headway.digest d
     where d.user_id = u.id and (d.state not in ('read_before_sending', 'cancelled') or d.unknown_at is not null)
+      -- One from a time that is yet to come, by a clock that was wrong, says nothing. A minute is more than a transaction
+      -- that began earlier can be behind.
+      and greatest(d.created_at, d.sent_at) <= now() + interval '1 minute'
   ) + (select headway.setting('digest_min_gap')::interval) as not_before,
   u.email is not null and u.mail_suspended_at is null as takes_mail
 from headway.appuser u;

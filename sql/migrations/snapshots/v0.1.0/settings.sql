@@ -26,7 +26,7 @@ begin
       v_span := new.value::interval;
       -- A century is longer than anybody waits, and a moment that far away is still a valid timestamp. Parts of
       -- opposite signs are compared by their sum but added one by one, which could go out of range.
-      v_takes := new.value !~ '^\s*[+-]?[0-9.]*[1-9][0-9.]*\s*$' -- two of what?
+      v_takes := new.value !~ '^[[:space:]]*[+-]?[0-9.]*[1-9][0-9.]*[[:space:]]*$' -- two of what?
         and v_span <= interval '100 years' and (v_span > interval '0' or new.name = 'digest_min_gap')
         and least(
           extract(year from v_span), extract(month from v_span), extract(day from v_span),
