@@ -2,6 +2,7 @@ package smtp_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"headway/internal/smtptest"
@@ -58,10 +59,26 @@ func TestOutcomes(t *testing.T) {
 		{"RCPT", "5.7.1", 550, smtp.Rejected},
 		{"RCPT", "5.7.1", 553, smtp.Rejected},
 		{"RCPT", "5.5.1", 503, smtp.Retry},
+		{"RCPT", "5.5.1", 502, smtp.Rejected},
+		{"RCPT", "5.7.0", 502, smtp.Retry},
+		{"RCPT", "5.7.0", 530, smtp.Retry},
+		{"RCPT", "5.7.9", 534, smtp.Retry},
+		{"RCPT", "5.7.8", 535, smtp.Retry},
+		{"RCPT", "5.7.11", 538, smtp.Retry},
 		{"DATA", "4.3.0", 451, smtp.Retry},
 		{"DATA", "4.3.2", 421, smtp.Retry},
+		{"DATA", "5.2.252", 554, smtp.Retry},
 		{"DATA", "5.4.5", 550, smtp.Retry},
+		{"DATA", "5.4.6", 550, smtp.Retry},
+		{"DATA", "5.7.8", 535, smtp.Retry},
+		{"DATA", "5.7.19", 550, smtp.Rejected},
+		{"DATA", "5.7.20", 550, smtp.Retry},
 		{"DATA", "5.7.28", 550, smtp.Retry},
+		{"DATA", "5.7.32", 550, smtp.Retry},
+		{"DATA", "5.7.33", 550, smtp.Rejected},
+		{"DATA", "5.7.60", 550, smtp.Retry},
+		{"DATA", "5.7.501", 550, smtp.Retry},
+		{"DATA", "5.7.708", 550, smtp.Retry},
 		{"DATA", "5.6.0", 554, smtp.Rejected},
 		{"DATA", "", 554, smtp.Rejected},
 		{"DATA", "", 550, smtp.Rejected},
@@ -116,6 +133,7 @@ func TestARefusalIsReadForWhomItIsAbout(t *testing.T) {
 		"550 5.1.8 <headway@example.com>: Sender address rejected":                smtp.Retry,
 		"550 Requested action not taken: mailbox unavailable":                     smtp.Refused,
 		"550 <client@example.com>: no such user here":                             smtp.Refused,
+		"550 <sender@example.com>: no such user here":                             smtp.Refused,
 		"550 rejected because 203.0.113.7 is in a black list at zen.spamhaus.org": smtp.Retry,
 		"550 Administrative prohibition":                                          smtp.Retry,
 		"550 Domain example.com has exceeded the max emails per hour (250/200 (125%)) allowed.  Message discarded.":     smtp.Retry,
@@ -151,6 +169,7 @@ func TestARefusalIsReadForWhomItIsAbout(t *testing.T) {
 		"550 Mailbox full":                 smtp.Rejected,
 		"550 user is over quota":           smtp.Rejected,
 		"550 rejected by our local policy": smtp.Rejected,
+		"550 #5.2.1 no":                    smtp.Rejected,
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
@@ -224,6 +243,23 @@ func TestWhoMayNotSendLosesNoMail(t *testing.T) {
 			t.Parallel()
 			wantError(t, newPool(t, says(t, "body", text), 1).Send(t.Context(), from, to, mail), want, "reply")
 		})
+	}
+}
+
+// TestWhatAServerSaysIsFitForALogAndATable has one speak at length, and in an encoding of its own: the database takes no
+// text that is not UTF-8, and the outcome of the mail would be lost with it.
+func TestWhatAServerSaysIsFitForALogAndATable(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		"550 5.1.1 Empf\xe4nger unbekannt":         "Empf?nger unbekannt",
+		"550-5.1.1 no\ttabs\r\n550 5.1.1 \x1b[31m": "no tabs [31m",
+		"550 5.1.1 " + strings.Repeat("ä", 500):    strings.Repeat("ä", 500),
+		"550 5.1.1 " + strings.Repeat("ä", 501):    strings.Repeat("ä", 500) + "…",
+	} {
+		err := newPool(t, says(t, "RCPT", said), 1).Send(t.Context(), from, to, mail)
+		if wantError(t, err, smtp.Refused, "RCPT"); asError(err).Text != want {
+			t.Errorf("%q is %q, want %q", said, asError(err).Text, want)
+		}
 	}
 }
 

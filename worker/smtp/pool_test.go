@@ -126,6 +126,94 @@ func TestALoginThatIsRefusedBeginsAPause(t *testing.T) {
 	conn.Release()
 }
 
+// TestAPauseDoublesUpToALimitAndStartsOver has a server refuse a login for so long that, without a limit, nobody could wait
+// for the end of the pause, and once more after it has taken one.
+func TestAPauseDoublesUpToALimitAndStartsOver(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{User: "abe", Password: "secret", InsecureAuth: true})
+	refuse := func(step smtptest.Step) error {
+		if step.Name == "AUTH" {
+			return smtptest.Reply(535, "5.7.8", "bad")
+		}
+		return nil
+	}
+	pool := newPool(t, server.URL(), 1)
+	login := func(step string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		conn, err := pool.Acquire(ctx)
+		if step != "" {
+			wantError(t, err, smtp.Retry, step)
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		server.Fail(func(smtptest.Step) error { return smtptest.Reply(421, "4.3.2", "bye") }) // the next one logs in again
+		pool.Pause = 0
+		wantError(t, conn.Send(ctx, from, to, mail), smtp.Retry, "MAIL")
+		conn.Release()
+	}
+	server.Fail(refuse)
+	pool.Pause = time.Nanosecond
+	for range 40 {
+		login("AUTH")
+	}
+	server.Fail(nil)
+	login("")
+	server.Fail(refuse)
+	pool.Pause = time.Second
+	login("AUTH")
+	server.Fail(nil)
+	login("")
+}
+
+// TestConnectionsThatAreRefusedAtOnceBeginOnePause: that there are several makes the pause no longer.
+func TestConnectionsThatAreRefusedAtOnceBeginOnePause(t *testing.T) {
+	t.Parallel()
+	const connections = 5
+	server := catch(t, smtptest.Options{User: "abe", Password: "secret", InsecureAuth: true})
+	var all sync.WaitGroup
+	all.Add(connections)
+	server.Fail(func(smtptest.Step) error {
+		all.Done()
+		all.Wait()
+		return smtptest.Reply(535, "5.7.8", "bad")
+	})
+	pool := newPool(t, server.URL(), connections)
+	pool.Pause = time.Second
+	var logins sync.WaitGroup
+	for range connections {
+		logins.Go(func() {
+			if _, err := pool.Acquire(t.Context()); asError(err).Step != "AUTH" {
+				t.Error(err)
+			}
+		})
+	}
+	logins.Wait()
+	server.Fail(nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Release()
+}
+
+// TestALoginThatFailsForNowBeginsNoPause has a server in trouble: it has refused nobody.
+func TestALoginThatFailsForNowBeginsNoPause(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{User: "abe", Password: "secret", InsecureAuth: true})
+	server.Fail(func(smtptest.Step) error { return smtptest.Reply(454, "4.7.0", "try again") })
+	pool := newPool(t, server.URL(), 1)
+	pool.Pause = time.Hour
+	_, err := pool.Acquire(t.Context())
+	if wantError(t, err, smtp.Retry, "AUTH"); pool.Paused() {
+		t.Error("there is a pause")
+	}
+}
+
 // TestBusyEndsNoLongerPause has a server be busy for one connection while another waits since its login was refused.
 func TestBusyEndsNoLongerPause(t *testing.T) {
 	t.Parallel()
@@ -261,6 +349,39 @@ func TestAConnectionThatTheServerHasClosedIsReplaced(t *testing.T) {
 	}
 }
 
+// TestAMailThatMayHaveArrivedIsNotSentAgain has a server cut a connection that was used before, wherever more than MAIL was
+// said on it.
+func TestAMailThatMayHaveArrivedIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	for verb, want := range map[string]struct {
+		step, heard string
+		outcome     smtp.Outcome
+	}{
+		"RCPT": {"RCPT", "EHLO MAIL RCPT DATA MAIL RCPT", smtp.Retry},
+		"body": {"reply", "EHLO MAIL RCPT DATA MAIL RCPT DATA", smtp.Unknown},
+	} {
+		server, address := play(t, func(l *line, _ int) {
+			times := 0
+			l.serve(func(heard string) string {
+				if heard == verb {
+					if times++; times == 2 {
+						return cut
+					}
+				}
+				return ""
+			})
+		})
+		pool := newPool(t, address, 1)
+		if err := pool.Send(t.Context(), from, to, mail); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, pool.Send(t.Context(), from, to, mail), want.outcome, want.step)
+		if got := server.verbs(); got != want.heard {
+			t.Errorf("it heard %s, want %s", got, want.heard)
+		}
+	}
+}
+
 func TestAnIdleConnectionIsClosedPolitely(t *testing.T) {
 	t.Parallel()
 	quit := make(chan struct{})
@@ -297,6 +418,21 @@ func TestAClosedPoolSendsNothing(t *testing.T) {
 	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "wait")
 }
 
+func TestAConnectionInHandIsClosedPolitelyAfterThePool(t *testing.T) {
+	t.Parallel()
+	server, address := play(t, func(l *line, _ int) { l.serve(func(string) string { return "" }) })
+	pool := newPool(t, address, 1)
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.Close()
+	conn.Release()
+	if got := server.verbs(); got != "EHLO QUIT" {
+		t.Errorf("it heard %s", got)
+	}
+}
+
 func TestTheRateIsKept(t *testing.T) {
 	t.Parallel()
 	server := catch(t, smtptest.Options{})
@@ -314,6 +450,24 @@ func TestTheRateIsKept(t *testing.T) {
 	if took := time.Since(began); took < 50*time.Millisecond {
 		t.Errorf("4 mails at 50 a second took %v", took)
 	}
+}
+
+func TestWhoNoLongerWaitsKeepsNoConnection(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, catch(t, smtptest.Options{}).URL(), 1)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 { // some get as far as the end of the pause, and some not even that far
+		_, err := pool.Acquire(ended)
+		wantError(t, err, smtp.Retry, "wait")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Release()
 }
 
 func TestAcquireFailsWhereNothingCouldBeSent(t *testing.T) {

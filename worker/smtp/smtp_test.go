@@ -3,8 +3,10 @@ package smtp_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -129,6 +131,41 @@ func TestAServerThatStopsReadingHoldsNobodyUp(t *testing.T) {
 	wantError(t, pool.Send(t.Context(), from, to, big), smtp.Retry, "body")
 }
 
+// TestAServerMayTakeItsTimeWithAMail: more than for a command, as where it looks for viruses first. A mail that nobody waits
+// for any longer may have arrived all the same.
+func TestAServerMayTakeItsTimeWithAMail(t *testing.T) {
+	t.Parallel()
+	_, address := play(t, func(l *line, _ int) {
+		l.serve(func(verb string) string {
+			if verb == "body" {
+				<-time.After(short.Command * 3 / 2)
+			}
+			return ""
+		})
+	})
+	pool := newPool(t, address, 1)
+	pool.Timeouts.Command = short.Command
+	if err := pool.Send(t.Context(), from, to, mail); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAServerThatDoesNotSayGoodbyeHoldsNobodyUp: whoever is told to stop has less time than a command.
+func TestAServerThatDoesNotSayGoodbyeHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, says(t, "QUIT", hang), 1)
+	if err := pool.Send(t.Context(), from, to, mail); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan struct{})
+	go func() { pool.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second):
+		t.Error("it is still waiting")
+	}
+}
+
 func TestAMailHasABudgetInAll(t *testing.T) {
 	t.Parallel()
 	_, address := play(t, func(l *line, _ int) {
@@ -162,6 +199,8 @@ func TestALostReplyIsUnknown(t *testing.T) {
 			t.Errorf("%v: %d mails", cut, got)
 		}
 	}
+	// So is one to something else.
+	wantError(t, newPool(t, says(t, "body", "354 go on"), 1).Send(t.Context(), from, to, mail), smtp.Unknown, "reply")
 }
 
 func TestLoginNeedsTLSUnlessToldOtherwise(t *testing.T) {
@@ -255,6 +294,19 @@ func TestWithoutProperTLSNothingIsSent(t *testing.T) {
 	}
 }
 
+func TestAnOldVersionOfTLSIsNotEnough(t *testing.T) {
+	t.Parallel()
+	config, roots, err := smtptest.TLS(time.Now().Add(time.Hour), "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	server := catch(t, smtptest.Options{TLS: config})
+	pool := newPool(t, server.URL(), 1)
+	pool.RootCAs = roots
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "STARTTLS")
+}
+
 // TestADomainThatIsNotASCIINeedsNothing sends to one that every server takes in its other form.
 func TestADomainThatIsNotASCIINeedsNothing(t *testing.T) {
 	t.Parallel()
@@ -316,6 +368,10 @@ func TestAMailThatIsTooBigIsNotBegun(t *testing.T) {
 	if wantError(t, err, smtp.Rejected, "check"); len(server.Steps()) != 0 || !strings.Contains(err.Error(), "SIZE") {
 		t.Error(err, server.Steps())
 	}
+	fits := says(t, "EHLO", fmt.Sprintf("250-hello\r\n250 SIZE %d", len(mail)))
+	if err := newPool(t, fits, 1).Send(t.Context(), from, to, mail); err != nil {
+		t.Error("one that just fits:", err)
+	}
 }
 
 func TestWhatNoServerShouldSeeIsNotSent(t *testing.T) {
@@ -375,6 +431,13 @@ func TestProbeFindsOutWithoutSending(t *testing.T) {
 				t.Error("it sent a mail")
 			}
 		})
+	}
+}
+
+func TestProbeLogsInNowhereWithoutAUser(t *testing.T) {
+	t.Parallel()
+	if got, err := newPool(t, catch(t, smtptest.Options{}).URL(), 1).Probe(t.Context()); err != nil || got.LoggedIn {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
