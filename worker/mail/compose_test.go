@@ -212,7 +212,7 @@ func checkTags(t testing.TB, page string) {
 }
 
 // linked is what mail clients make links of by themselves.
-var linked = regexp.MustCompile(`(?i)[\pL\d]\.[\pL]|[\pL\d]@[\pL\d]|:/|//|\\\\|[a-z]:[a-z]`)
+var linked = regexp.MustCompile(`(?i)[\pL\d][.。．｡][\pL]|[\pL\d][@＠][\pL\d]|:/|//|\\\\|[a-z]:[a-z]`)
 
 // checkLinks: every link, and everything that a client could make one of, leads to the application.
 func checkLinks(t testing.TB, mail Mail) {
@@ -339,7 +339,7 @@ func TestTheSameContentGivesTheSameBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := composer(t).Compose(content, now)
+	two, err := composer(t).Compose(content, now.In(time.FixedZone("", 3600))) // on a machine in another time zone
 	if err != nil || !bytes.Equal(one, two) {
 		t.Errorf("twice the same content gave different mails, %v", err)
 	}
@@ -388,8 +388,22 @@ func TestTheBarShowsFromAndTo(t *testing.T) {
 			t.Errorf("from %d to %d the parts are %d in all", test.from, test.to, sum)
 		}
 	}
-	if newBar(Progress{}, Progress{}) != nil {
+	if newBar(Progress{}, Progress{}) != nil || newBar(Progress{Total: 9, Percent: 50}, Progress{}) != nil {
 		t.Error("a bar of nothing")
+	}
+	if b := newBar(Progress{}, Progress{Total: 9}); b == nil || b.Label != "0 %" {
+		t.Errorf("where there was nothing to do before: %+v", b)
+	}
+}
+
+// TestWhatTheDatabaseHasCutOffEndsInDots: it cuts by characters, however many bytes they have.
+func TestWhatTheDatabaseHasCutOffEndsInDots(t *testing.T) {
+	t.Parallel()
+	whole := strings.Repeat("é", cutAt)
+	for said, want := range map[string]string{whole: whole, whole + "é": whole + "…"} {
+		if got := excerpt(said, limit{excerpt: cutAt}); !slices.Equal(got, []string{want}) {
+			t.Errorf("%d characters become %q", utf8.RuneCountInString(said), got)
+		}
 	}
 }
 
@@ -549,10 +563,10 @@ var payloads = []string{
 	"<img src=x onerror=alert(1)>", "</style><script>alert(1)</script>", "</title><b>", "<a href='javascript:alert(1)'>x</a>",
 	"javascript:alert(1)", "data:text/html;base64,PHNjcmlwdD4=", "https://evil.example/?q=1#x", "//evil.example", "www.evil.example",
 	"evil.example", "mail evil@evil.example now", "mailto:evil@evil.example", `\\evil\share`, "file:///etc/passwd", "tel:+123456",
-	"http://127.0.0.1:8080/", "evil。example", "例え.テスト",
+	"http://127.0.0.1:8080/", "evil。example", "evil．example", "evil｡example", "evil＠evil。example", "例え.テスト",
 	"Abe\r\nBcc: bob@example.com", "Abe\nX-Evil: 1\n\n<b>body</b>", "Abe\rBcc: bob@example.com", "x\r\n.\r\nMAIL FROM:<evil@example.com>",
 	"=?utf-8?q?=0D=0ABcc:_bob@example.com?=", `"Abe" <evil@example.com>, Bob`, "Abe <evil@example.com>", "Abe (comment", `Abe\`, `"`,
-	"\u202egnp.exe\u202c", "\u2066a\u2069", "a\u200b\u200cb\u200d\ufeff", "\u0000\u0007\u001b[31mred\u009b0m", "\u2028\u2029\u0085",
+	"\u202egnp.exe\u202c", "\u2066a\u2069", "a\u200b\u200cb\u200d\ufeff", "\u0000\u0007\u001b[31mred\u009b0m", "\u2028\u2029\u0085", " \t indented",
 	"\U000e0041\U000e007f", "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033d\u034f\u0334\u0319\u0324\u031e\u0349", "\u3164", "\u115f",
 	"👩‍👩‍👧‍👦 🏴󠁧󠁢󠁥󠁮󠁧󠁿", "می\u200cخواهم", "שלום עולם", "𝕏𝕐ℤ", "\xff\xfe\x80", "--=_6542525093a5906b8b4c2abc41a0823dfd5c2855d235fc50d62d9269426f80cd--",
 	"Перенос сайта и магазина на новую платформу", "{{.Unsubscribe}}", "{{template \"x\"}}", "&lt;b&gt;&#60;", "%0d%0aBcc:x", strings.Repeat("a", 3000), strings.Repeat("a b ", 900),

@@ -80,6 +80,10 @@ func TestOnlyAPostUnsubscribes(t *testing.T) {
 		if policy := w.Header().Get("Content-Security-Policy"); test.status != 405 && !strings.HasPrefix(policy, "default-src 'none'; style-src 'sha256-") {
 			t.Errorf("%s: policy %q", name, policy)
 		}
+		// The token is in the address: no cache keeps it, and no other page is told.
+		if header := w.Header(); test.status != 405 && (header.Get("Cache-Control") != "no-store" || header.Get("Referrer-Policy") != "no-referrer") {
+			t.Errorf("%s: %v", name, header)
+		}
 	}
 }
 
