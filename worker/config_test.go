@@ -139,6 +139,23 @@ func TestAWrongValueIsNamedWithWhatWouldBeRight(t *testing.T) {
 	}
 }
 
+func TestWhatIsWantedIsTaken(t *testing.T) {
+	t.Parallel()
+	for name, values := range map[string][]string{
+		"HEADWAY_POLL_INTERVAL":      {"10ms", "24h"},
+		"HEADWAY_DIGEST_CONCURRENCY": {"1", "100"},
+		"HEADWAY_DIGEST_SCHEDULE":    {"@every 1s"},
+		"HEADWAY_HTTP_ADDR":          {":0", ":65535"},
+		"HEADWAY_ALLOWED_ORIGINS":    {"http://[::1]:8080"},
+	} {
+		for _, value := range values {
+			if _, err := load(name, value); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 func TestAKeySetNeedsAnAddress(t *testing.T) {
 	t.Parallel()
 	if _, err := load("HEADWAY_TOKEN_JWKS", "/nowhere.json"); err == nil || !strings.Contains(err.Error(), "HEADWAY_HTTP_ADDR") {
@@ -181,6 +198,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		{"DATABASE_URL", "host=db password=" + secret + " sslmode=perhaps"},
 		{"DATABASE_URL", "host=db password = " + secret + " port=x"},
 		{"DATABASE_URL", "host=db password='a " + secret},
+		{"DATABASE_URL", "host=db password=a " + secret + " port=5432"},
 		{"DATABASE_URL", "postgres://me:" + secret + "/db"},
 		{"DATABASE_URL", secret},
 		{"HEADWAY_LISTEN_URL", "postgres://me:" + secret + "@host:5432/db?sslmode=perhaps"},

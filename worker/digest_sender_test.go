@@ -10,6 +10,7 @@ import (
 
 	"headway/internal/pgtest"
 	"headway/internal/smtptest"
+	"headway/worker/smtp"
 )
 
 func TestTheNextIsPreparedMeanwhileAndGivenBackIfItCannotBeSent(t *testing.T) {
@@ -39,6 +40,38 @@ func TestTheNextIsPreparedMeanwhileAndGivenBackIfItCannotBeSent(t *testing.T) {
 				p.ledger(id, `d.state = 'reserved' and d.attempts = 0 and d.claimed_by is null and d.error is null and d.next_attempt_at <= now()`)
 			}
 		})
+	}
+}
+
+// TestWhatNoMoreMayBeSentIsGivenBack has the address of somebody change while the mail to them is prepared: where it were
+// kept, a new one would wait for the end of the lease.
+func TestWhatNoMoreMayBeSentIsGivenBack(t *testing.T) {
+	t.Parallel()
+	p := correspond(t, 2, smtptest.Options{})
+	p.server.Fail(func(s smtptest.Step) error {
+		if s.Name == "DATA" {
+			pgtest.Eventually(t, soon, func() bool { return p.claimed() == 2 }, "nothing is prepared")
+			pgtest.Execute(t, p.db.Conn(t), `update headway.appuser set email = 'another@example.com' where id = 2`)
+			p.server.Fail(nil)
+		}
+		return nil
+	})
+	p.send(2)
+	p.ledger(2, `d.state = 'sent' and d.attempts = 1`)
+}
+
+// TestWhatBecameOfAMailIsOnDisk: if PostgreSQL crashed right after the last mail, it would be sent again.
+func TestWhatBecameOfAMailIsOnDisk(t *testing.T) {
+	t.Parallel()
+	p := correspond(t, 1, smtptest.Options{})
+	pgtest.Execute(t, p.conn, `
+		create table public.committed (state text, how text);
+		create function public.commits() returns trigger language plpgsql security definer as $$
+			begin insert into public.committed values (new.state, current_setting('synchronous_commit')); return null; end $$;
+		create trigger commits after update on headway.digest for each row when (new.attempts > 0) execute function public.commits()`)
+	p.send(1)
+	if got := value[string](t, p.conn, `select string_agg(state || ' ' || how, ', ') from public.committed`); got != "sending on, sent on" {
+		t.Errorf("%s", got)
 	}
 }
 
@@ -116,11 +149,13 @@ func TestTheMailInHandIsFinished(t *testing.T) {
 	p.ledger(2, `d.state = 'reserved' and d.attempts = 0 and d.claimed_by is null`)
 }
 
-// TestToBeToldToStopIsNoTrouble stops a mailer that could use more connections, for a reason, with a mail in hand.
+// TestToBeToldToStopIsNoTrouble stops a mailer for a reason, with a mail in hand and another that waits for the connection.
 func TestToBeToldToStopIsNoTrouble(t *testing.T) {
 	t.Parallel()
-	p := correspond(t, 1, smtptest.Options{})
-	p.Concurrency = 4
+	p := correspond(t, 2, smtptest.Options{})
+	p.Sender = smtp.NewPool(p.Sender.Server, 1)
+	t.Cleanup(p.Sender.Close)
+	p.Concurrency = 2
 	ctx, stop := context.WithCancelCause(t.Context())
 	p.server.Fail(func(s smtptest.Step) error {
 		if s.Name == "DATA" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -172,7 +173,12 @@ func TestADigestThatCannotBeComposedDelaysNoOther(t *testing.T) {
 		select headway.post(3, 'broadcast', 'A second one.');
 		select headway.mark_read(2, 'broadcast', 1);
 		update headway.digest_item set through_seq = 2`)
+	var outcomes []string
+	p.Observe = func(id int64, outcome string, _ error) { outcomes = append(outcomes, fmt.Sprint(id, " ", outcome)) }
 	p.send(1)
+	if want := []string{"1 rejected", "2 sent"}; !slices.Equal(outcomes, want) {
+		t.Errorf("it tells of %q, want %q", outcomes, want)
+	}
 	p.ledger(1, `d.state = 'failed' and d.error like 'compose: %' and d.mail is null and d.attempts = 0`+notSuspended)
 	p.ledger(2, `d.state = 'sent'`)
 	p.again()

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -28,14 +29,15 @@ func (s *ticks) Next(after time.Time) time.Time {
 	return after.Add(s.interval)
 }
 
-// once is a schedule with one time, which is soon.
-type once struct{ asked atomic.Bool }
+// once is a schedule with one time that is soon; the next one is far away.
+type once struct{ at atomic.Pointer[time.Time] }
 
 func (s *once) Next(after time.Time) time.Time {
-	if s.asked.Swap(true) {
-		return time.Time{}
+	at := after.Add(20 * time.Millisecond).Truncate(time.Millisecond) // as the database keeps it
+	if !s.at.CompareAndSwap(nil, &at) {
+		return after.AddDate(1, 0, 0)
 	}
-	return after.Add(20 * time.Millisecond)
+	return at
 }
 
 // scheduled is a database with somebody who is due, a mail server, and what a worker needs to know of both.
@@ -82,6 +84,17 @@ func TestTheScheduleSendsWhatIsDueOnce(t *testing.T) {
 	}
 }
 
+func TestARunPrunesTheLedger(t *testing.T) {
+	t.Parallel()
+	config, conn, _ := scheduled(t)
+	config.DigestSchedule.Schedule = &once{}
+	pgtest.Execute(t, conn, `insert into headway.digest_run (slot, finished_at) values (now() - interval '1 year', now() - interval '1 year')`)
+	start(t, config)
+	pgtest.Eventually(t, soon, func() bool {
+		return value[bool](t, conn, `select min(slot) > now() - interval '1 hour' from headway.digest_run`)
+	}, "what is old is still there")
+}
+
 // TestTheScheduleGoesOnThoughTheClockIsPutBack: of a clock that is ahead, or shows another year, for a while only.
 func TestTheScheduleGoesOnThoughTheClockIsPutBack(t *testing.T) {
 	t.Parallel()
@@ -104,11 +117,19 @@ func TestARunInTheFutureCountsForNone(t *testing.T) {
 	t.Parallel()
 	config, conn, server := scheduled(t)
 	config.DigestSchedule.Schedule = &once{}
-	log := newLogbook(t, nil)
+	var failed atomic.Int64
+	log := newLogbook(t, func(message string) {
+		if message == "digests could not be reserved, retrying" {
+			failed.Add(1)
+		}
+	})
 	pgtest.Execute(t, conn, breakdown)
 	start(t, config, func(w *worker.Worker) { w.Log, w.SweepInterval = slog.New(log), 50*time.Millisecond })
-	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, retrying") }, "no run fails")
-	pgtest.Execute(t, conn, `insert into headway.digest_run (slot) values (now() + interval '1 hour');`+mend)
+	pgtest.Eventually(t, soon, func() bool { return failed.Load() > 0 }, "no run fails")
+	pgtest.Execute(t, conn, `insert into headway.digest_run (slot) values (now() + interval '1 hour')`)
+	before := failed.Load()
+	pgtest.Eventually(t, soon, func() bool { return failed.Load() > before+1 }, "it is not tried again")
+	pgtest.Execute(t, conn, mend)
 	awaitMails(t, server, 1)
 }
 
@@ -206,13 +227,14 @@ func TestARunThatFailsIsTriedAgain(t *testing.T) {
 func TestARunThatFailsIsLeftToAWorkerThatHasDoneIt(t *testing.T) {
 	t.Parallel()
 	config, conn, _ := scheduled(t)
-	config.DigestSchedule.Schedule = &once{}
+	schedule := &once{}
+	config.DigestSchedule.Schedule = schedule
 	log := newLogbook(t, nil)
 	pgtest.Execute(t, conn, breakdown)
 	w := start(t, config, func(w *worker.Worker) { w.Log, w.SweepInterval = slog.New(log), time.Second })
 	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, retrying") }, "no run fails")
 	// Somebody is due again by now, but not before the next time of the schedule.
-	pgtest.Execute(t, conn, `begin; `+mend+`; select headway.digest_run_finished(now()); commit`)
+	pgtest.Execute(t, conn, fmt.Sprintf(`begin; %s; select headway.digest_run_finished('%s'); commit`, mend, schedule.at.Load().Format(time.RFC3339Nano)))
 	pgtest.Eventually(t, soon, func() bool { return log.has("the digest run has already been done") }, "nobody looks")
 	w.stop()
 	if n := value[int](t, conn, `select count(*) from headway.due_digests()`); n != 1 || runs(t, conn) != 1 {
