@@ -113,6 +113,9 @@ func TestAPreviewWithoutASenderShowsAnother(t *testing.T) {
 	if raw, err := os.ReadFile(whole); err != nil || !bytes.Contains(raw, []byte("<headway@example.com>")) {
 		t.Errorf("%v\n%s", err, raw)
 	}
+	if _, stderr, err := digestCommand(t, map[string]string{"DATABASE_URL": db.URL}, "preview", "2"); err != nil || stderr != "" {
+		t.Errorf("where nothing shows the sender: %v, %q", err, stderr)
+	}
 }
 
 func TestAPreviewThatCannotBeSaysWhy(t *testing.T) {

@@ -231,6 +231,8 @@ func TestDoctorFindsWhatIsWrongInside(t *testing.T) {
 select headway.complete_task(1, 3);
 update headway.pending_fact set at = now() - interval '1 hour';
 select headway.set_setting('notify_payload', 'off');
+select headway.heartbeat('00000000-0000-0000-0000-000000000001', 'gone', 9, 'old', true);
+update headway.worker set last_seen_at = now() - interval '2 minutes';
 set session_replication_role = replica;
 update headway.shared_progress set done = 7;
 reset session_replication_role`)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -25,6 +26,17 @@ func TestALogSaysWhatToDoWithAStandby(t *testing.T) {
 		lines := strings.Split(errs.String(), "\n")
 		if !strings.Contains(lines[0], "LISTEN during recovery") || !strings.Contains(lines[0], "connect to the primary") || strings.Contains(lines[1], "primary") {
 			t.Errorf("%s: %s", format, errs.String())
+		}
+	}
+}
+
+func TestDurationsAreLoggedForPeople(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"json", "text"} {
+		var out bytes.Buffer
+		newLogger(env{stderr: &out}, format).Info("retrying", slog.Duration("after", 90*time.Second))
+		if !strings.Contains(out.String(), "1m30s") {
+			t.Errorf("%s: %s", format, &out)
 		}
 	}
 }

@@ -80,6 +80,13 @@ func TestAMistakeOnTheCommandLineIsAUsageError(t *testing.T) {
 	}
 }
 
+// TestAScriptTellsAMistakeFromAFailure by the exit code.
+func TestAScriptTellsAMistakeFromAFailure(t *testing.T) {
+	t.Parallel()
+	start(t, nil, "migrate", "--to", "many").exit(2)
+	start(t, []string{"DATABASE_URL=postgres://nobody@127.0.0.1:1/nothing"}, "migrate").exit(1)
+}
+
 func TestMigrateSaysWhatItDid(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Empty(t)
@@ -91,7 +98,7 @@ func TestMigrateSaysWhatItDid(t *testing.T) {
 	}
 
 	stdout, _, err = headway(t, db.URL, "migrate")
-	if err != nil || !strings.HasPrefix(stdout, "up   001_") || !strings.HasSuffix(stdout, fmt.Sprintf("\nschema version %d of %[1]d\n", latest)) {
+	if err != nil || !strings.HasPrefix(stdout, "up   001_") || strings.Contains(stdout, "attempt") || !strings.HasSuffix(stdout, fmt.Sprintf("\nschema version %d of %[1]d\n", latest)) {
 		t.Errorf("migrate: %v, %q", err, stdout)
 	}
 	for _, args := range [][]string{{"migrate"}, {"migrate", "--status"}} {
