@@ -135,16 +135,17 @@ func TestAServerThatStopsReadingHoldsNobodyUp(t *testing.T) {
 // for any longer may have arrived all the same.
 func TestAServerMayTakeItsTimeWithAMail(t *testing.T) {
 	t.Parallel()
+	const command = 3 * time.Second
 	_, address := play(t, func(l *line, _ int) {
 		l.serve(func(verb string) string {
 			if verb == "body" {
-				<-time.After(short.Command * 3 / 2)
+				<-time.After(command * 3 / 2)
 			}
 			return ""
 		})
 	})
 	pool := newPool(t, address, 1)
-	pool.Timeouts.Command = short.Command
+	pool.Timeouts.Command = command
 	if err := pool.Send(t.Context(), from, to, mail); err != nil {
 		t.Error(err)
 	}
@@ -180,7 +181,7 @@ func TestAMailHasABudgetInAll(t *testing.T) {
 		})
 	})
 	pool := newPool(t, address, 1)
-	pool.Timeouts.Total = time.Second
+	pool.Timeouts.Total = 4 * time.Second
 	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Unknown, "reply")
 }
 
