@@ -123,8 +123,13 @@ begin
       )
     end
   from headway.subscription s
-  left join headway.unread r on r.user_id = s.user_id and r.channel = s.channel
-  left join headway.unmailed n on n.user_id = s.user_id and n.channel = s.channel
+  -- Offset 0: each is looked up by itself, rather than all of them compared with all subscriptions.
+  left join lateral (
+    select r.channel, r.messages from headway.unread r where r.user_id = s.user_id and r.channel = s.channel offset 0
+  ) r on true
+  left join lateral (
+    select n.channel, n.oldest_at from headway.unmailed n where n.user_id = s.user_id and n.channel = s.channel offset 0
+  ) n on true
   left join lateral (
     select headway.describe_digest(d, v_user) as words, d.id = max(d.id) over () as newest
     from headway.digest_item i

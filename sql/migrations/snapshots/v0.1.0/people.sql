@@ -298,9 +298,16 @@ begin
   end if;
 
   delete from headway.subscription s
-  using unnest(v_projects, v_users, v_roles) d (project_id, user_id, role), headway.channel c
-  where c.project_id = d.project_id and s.channel = c.name and s.user_id = d.user_id
-    and (d.role is null or d.role <> 'staff' and c.name = 'project_' || d.project_id || '_staff');
+  using (
+    -- Offset 0: both columns of the subscription's key are known before it is looked up. A plan made for few of them would
+    -- look through all of a channel's for each person.
+    select c.name, d.user_id
+    from unnest(v_projects, v_users, v_roles) d (project_id, user_id, role)
+    join headway.channel c on c.project_id = d.project_id
+    where d.role is null or d.role <> 'staff' and c.name = 'project_' || d.project_id || '_staff'
+    offset 0
+  ) d
+  where s.channel = d.name and s.user_id = d.user_id;
 
   insert into headway.subscription (channel, user_id, read_seq, mailed_seq)
   select c.name, d.user_id, c.last_seq, c.last_seq

@@ -150,17 +150,22 @@ declare
 begin
   for v_channel in
     -- In a fixed order, so that two calls never deadlock.
-    select s.channel, s.read_seq
-    from headway.subscription s
-    where s.user_id = mark_seen.user_id
-      and s.channel in (select m.channel from headway.message m where m.id = any (mark_seen.message_ids))
+    select s.channel, s.read_seq, m.seqs
+    from (
+      -- Each message is looked up once, whatever its channel and their number.
+      select m.channel, array_agg(m.seq) as seqs
+      from unnest(mark_seen.message_ids) i (id)
+      cross join lateral (select m.channel, m.seq from headway.message m where m.id = i.id offset 0) m
+      group by m.channel
+    ) m
+    join headway.subscription s on s.channel = m.channel and s.user_id = mark_seen.user_id
     order by s.channel
-    for no key update
+    for no key update of s
   loop
     insert into headway.seen (channel, user_id, seq)
-    select m.channel, mark_seen.user_id, m.seq
-    from headway.message m
-    where m.id = any (mark_seen.message_ids) and m.channel = v_channel.channel and m.seq > v_channel.read_seq
+    select v_channel.channel, mark_seen.user_id, q.seq
+    from unnest(v_channel.seqs) q (seq)
+    where q.seq > v_channel.read_seq
     on conflict do nothing;
     get diagnostics v_new = row_count;
     v_marked := v_marked + v_new;
@@ -254,12 +259,12 @@ begin
           'project_id', c.project_id,
           'last_seq', c.last_seq,
           'read_seq', s.read_seq,
-          'unread', coalesce(n.messages, 0),
+          -- Not joined: all of them would be compared with all subscriptions.
+          'unread', coalesce((select n.messages from headway.unread n where n.user_id = s.user_id and n.channel = s.channel), 0),
           'muted', s.muted
         ) order by c.name), '[]')
         from headway.subscription s
         join headway.channel c on c.name = s.channel
-        left join headway.unread n on n.user_id = s.user_id and n.channel = s.channel
         where s.user_id = u.id
       )
     )

@@ -263,100 +263,125 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
+  v_waiting refcursor;
   v_digest headway.digest;
-  v_user headway.appuser;
-  v_channels text[];
-  v_projects bigint[];
-  v_content json;
+  v_claimed json;
+  v_ended integer;
 begin
   if claim_digest.worker_id is null or not coalesce(claim_digest.lease > interval '0', false) then
     raise exception 'worker % cannot claim a digest for %', coalesce(claim_digest.worker_id::text, 'null'), coalesce(claim_digest.lease::text, 'null') using
       errcode = 'invalid_parameter_value',
       hint = 'Say who claims it and for how long, more than zero: select headway.claim_digest(gen_random_uuid(), ''5 minutes'').';
   end if;
+  -- A hundred at a time: a query for each one would step over all those that this call has ended, and a query for all of
+  -- them would sort them first.
   loop
-    select d.* into v_digest
-    from headway.digest d
-    where d.state = 'reserved' and d.next_attempt_at <= now() and (d.lease_until is null or d.lease_until < now())
-      or d.state = 'sending' and d.lease_until < now()
-    order by d.next_attempt_at, d.id
-    limit 1
-    for update skip locked;
-    if not found then
-      return null;
-    end if;
-
-    select u.* into v_user from headway.appuser u where u.id = v_digest.user_id;
-    if v_digest.state = 'sending' then
-      -- Its worker vanished while sending.
-      update headway.digest d set unknown_at = now() where d.id = v_digest.id;
-    end if;
-    if v_digest.state = 'sending' and headway.setting('digest_when_unknown') = 'hold' then
-      -- At most once means that nobody retries.
-      perform headway.close_digest(v_digest.id, 'held', 'the worker vanished while sending');
-    elsif not exists (select from headway.mail_preference p where p.user_id = v_digest.user_id and p.takes_mail) then
-      perform headway.close_digest(v_digest.id, 'cancelled', 'the person gets no mail any more');
-    elsif not exists (select from headway.digest_message m where m.digest_id = v_digest.id) then
-      perform headway.close_digest(v_digest.id, 'read_before_sending', null);
-    elsif v_digest.attempts >= headway.setting('digest_max_attempts')::integer then
-      perform headway.close_digest(v_digest.id, 'failed', concat_ws(': ', format('given up after %s attempts', v_digest.attempts), v_digest.error));
-    elsif not v_digest.by_hand and headway.is_quiet(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, now()) then
-      -- Quiet hours began before it was sent.
-      update headway.digest d
-      set state = 'reserved', claimed_by = null, lease_until = null,
-        next_attempt_at = headway.quiet_end(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, now())
-      where d.id = v_digest.id;
-    elsif v_digest.mail is null or v_digest.state = 'reserved' and v_digest.unknown_at is null and (
-      -- No server has taken it: it need not go to an outdated address, nor report what no longer concerns the person or
-      -- is now muted.
-      v_digest.recipient <> v_user.email or not headway.still_told(v_digest)
-    ) then
-      -- One digest that cannot be rendered must not hold up all the others.
-      begin
-        -- Read before the content: what the person loses access to in the meantime is not sent to them.
-        v_channels := array(
-          select i.channel
-          from headway.digest_item i
-          join headway.subscription s on s.channel = i.channel and s.user_id = v_digest.user_id and not s.muted
-          where i.digest_id = v_digest.id
-        );
-        v_projects := array(select b.project_id from headway.member b where b.user_id = v_digest.user_id);
-        v_content := headway.digest_content(v_digest.id);
-        if json_array_length(v_content -> 'projects') > 0 then
-          update headway.digest d
-          set claimed_by = claim_digest.worker_id, lease_until = now() + claim_digest.lease, recipient = null, mail = null,
-            channels = v_channels,
-            projects = array(
-              select b.project_id
-              from json_array_elements(v_content -> 'projects') p (project)
-              join unnest(v_projects) b (project_id) on b.project_id = (p.project ->> 'project_id')::bigint
-            )
-          where d.id = v_digest.id;
-          return v_content;
-        end if;
-        -- The last of it was read between the check above and this one.
-        perform headway.close_digest(v_digest.id, 'read_before_sending', null);
-      exception
-        when transaction_rollback or lock_not_available or operator_intervention or system_error then
-          raise; -- it is retried, and nothing is wrong with the digest
-        when insufficient_resources then
-          -- This passes too. Until then, this digest alone may need too many resources: the others go first.
-          update headway.digest d set next_attempt_at = now() + interval '1 minute', error = sqlerrm where d.id = v_digest.id;
-        when others then
-          perform headway.close_digest(v_digest.id, 'failed', sqlerrm);
-      end;
-    else
-      -- A retry: the bytes stay the same.
-      update headway.digest d
-      set state = 'reserved', claimed_by = claim_digest.worker_id, lease_until = now() + claim_digest.lease
-      where d.id = v_digest.id;
-      return json_build_object('digest_id', v_digest.id, 'email', v_digest.recipient, 'mail', encode(v_digest.mail, 'base64'));
+    open v_waiting for
+      select d.*
+      from headway.digest d
+      where d.state = 'reserved' and d.next_attempt_at <= now() and (d.lease_until is null or d.lease_until < now())
+        or d.state = 'sending' and d.lease_until < now()
+      order by d.next_attempt_at, d.id
+      limit 100
+      for update skip locked;
+    v_ended := 0;
+    loop
+      fetch v_waiting into v_digest;
+      exit when not found;
+      v_claimed := headway.try_claim(v_digest, claim_digest.worker_id, claim_digest.lease);
+      exit when v_claimed is not null;
+      v_ended := v_ended + 1;
+    end loop;
+    close v_waiting;
+    if v_claimed is not null or v_ended = 0 then
+      return v_claimed;
     end if;
   end loop;
 end
 $$;
 comment on function headway.claim_digest(uuid, interval) is
   'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze or, with "mail" (base64), the bytes frozen before; these are dropped if no server has taken them and the address has changed or the person has left or muted a channel, or left a project. No attempt is begun yet: headway.freeze_digest() does that, and headway.release_digest() gives the digest back. What was read since it was reserved is left out, and the digest dropped if nothing remains. Null: there is nothing to send now. Errors: invalid_parameter_value.';
+
+create function headway.try_claim(digest headway.digest, worker_id uuid, lease interval) returns json
+language plpgsql
+as $$
+declare
+  v_user headway.appuser;
+  v_channels text[];
+  v_projects bigint[];
+  v_content json;
+begin
+  select u.* into v_user from headway.appuser u where u.id = try_claim.digest.user_id;
+  if try_claim.digest.state = 'sending' then
+    -- Its worker vanished while sending.
+    update headway.digest d set unknown_at = now() where d.id = try_claim.digest.id;
+  end if;
+  if try_claim.digest.state = 'sending' and headway.setting('digest_when_unknown') = 'hold' then
+    -- At most once means that nobody retries.
+    perform headway.close_digest(try_claim.digest.id, 'held', 'the worker vanished while sending');
+  elsif not exists (select from headway.mail_preference p where p.user_id = try_claim.digest.user_id and p.takes_mail) then
+    perform headway.close_digest(try_claim.digest.id, 'cancelled', 'the person gets no mail any more');
+  elsif not exists (select from headway.digest_message m where m.digest_id = try_claim.digest.id) then
+    perform headway.close_digest(try_claim.digest.id, 'read_before_sending', null);
+  elsif try_claim.digest.attempts >= headway.setting('digest_max_attempts')::integer then
+    perform headway.close_digest(try_claim.digest.id, 'failed', concat_ws(': ', format('given up after %s attempts', try_claim.digest.attempts), try_claim.digest.error));
+  elsif not try_claim.digest.by_hand and headway.is_quiet(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, now()) then
+    -- Quiet hours began before it was sent.
+    update headway.digest d
+    set state = 'reserved', claimed_by = null, lease_until = null,
+      next_attempt_at = headway.quiet_end(v_user.quiet_from, v_user.quiet_until, v_user.time_zone, now())
+    where d.id = try_claim.digest.id;
+  elsif try_claim.digest.mail is null or try_claim.digest.state = 'reserved' and try_claim.digest.unknown_at is null and (
+    -- No server has taken it: it need not go to an outdated address, nor report what no longer concerns the person or
+    -- is now muted.
+    try_claim.digest.recipient <> v_user.email or not headway.still_told(try_claim.digest)
+  ) then
+    -- One digest that cannot be rendered must not hold up all the others.
+    begin
+      -- Read before the content: what the person loses access to in the meantime is not sent to them.
+      v_channels := array(
+        select i.channel
+        from headway.digest_item i
+        join headway.subscription s on s.channel = i.channel and s.user_id = try_claim.digest.user_id and not s.muted
+        where i.digest_id = try_claim.digest.id
+      );
+      v_projects := array(select b.project_id from headway.member b where b.user_id = try_claim.digest.user_id);
+      v_content := headway.digest_content(try_claim.digest.id);
+      if json_array_length(v_content -> 'projects') > 0 then
+        update headway.digest d
+        set claimed_by = try_claim.worker_id, lease_until = now() + try_claim.lease, recipient = null, mail = null,
+          channels = v_channels,
+          projects = array(
+            select b.project_id
+            from json_array_elements(v_content -> 'projects') p (project)
+            join unnest(v_projects) b (project_id) on b.project_id = (p.project ->> 'project_id')::bigint
+          )
+        where d.id = try_claim.digest.id;
+        return v_content;
+      end if;
+      -- The last of it was read between the check above and this one.
+      perform headway.close_digest(try_claim.digest.id, 'read_before_sending', null);
+    exception
+      when transaction_rollback or lock_not_available or operator_intervention or system_error then
+        raise; -- it is retried, and nothing is wrong with the digest
+      when insufficient_resources then
+        -- This passes too. Until then, this digest alone may need too many resources: the others go first.
+        update headway.digest d set next_attempt_at = now() + interval '1 minute', error = sqlerrm where d.id = try_claim.digest.id;
+      when others then
+        perform headway.close_digest(try_claim.digest.id, 'failed', sqlerrm);
+    end;
+  else
+    -- A retry: the bytes stay the same.
+    update headway.digest d
+    set state = 'reserved', claimed_by = try_claim.worker_id, lease_until = now() + try_claim.lease
+    where d.id = try_claim.digest.id;
+    return json_build_object('digest_id', try_claim.digest.id, 'email', try_claim.digest.recipient, 'mail', encode(try_claim.digest.mail, 'base64'));
+  end if;
+  return null;
+end
+$$;
+comment on function headway.try_claim(headway.digest, uuid, interval) is
+  'Claims this digest as headway.claim_digest() does, or ends or postpones it and returns null if there is nothing to send now. The caller holds its row lock.';
 
 create function headway.close_digest(digest_id bigint, state text, error text) returns void
 language plpgsql

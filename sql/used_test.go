@@ -1,0 +1,89 @@
+package sql_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"headway/internal/pgtest"
+)
+
+// use does a little of everything, in a project of its own, :n.
+const use = `
+insert into headway.appuser (id, fullname, email, digest_after) select :n + i, 'Person', 'p@example.com', '1 microsecond' from generate_series(0, 2) i;
+insert into headway.project (id, name) values (:n, 'Project');
+insert into headway.member (project_id, user_id, role) select :n, :n + i, case i when 0 then 'staff' else 'customer' end from generate_series(0, 2) i;
+update headway.member set role = 'staff' where project_id = :n and user_id = :n + 1;
+update headway.member set role = 'customer' where project_id = :n and user_id = :n + 1;
+insert into headway.task (id, project_id, title, shared, audience) values
+	(:n, :n, 'Task', true, 'everyone'), (:n + 1, :n, 'Task', false, 'everyone'), (:n + 2, :n, 'Task', false, 'assigned');
+insert into headway.assignment (task_id, user_id) values (:n + 2, :n + 1);
+insert into headway.prerequisite (task_id, requires_id) values (:n + 1, :n);
+select headway.fold();
+select headway.complete_task(:n, :n + 1), headway.complete_task(:n + 1, :n + 1);
+select headway.snapshot(:n + 1);
+select headway.fold();
+select headway.reopen_task(:n + 1, :n + 1, :n);
+select headway.fold();
+select headway.open_channel('room:n', :n, array[:n, :n + 1]);
+insert into headway.message (sender, channel, content) select :n, 'room:n', 'Hello' from generate_series(1, 5);
+select headway.mark_seen(:n + 1, array(select id from headway.message where channel = 'room:n' and seq in (2, 4)));
+select headway.mark_read(:n + 1, 'room:n');
+select headway.reserve_digests();
+select headway.claim_digest(gen_random_uuid());
+select count(*) from headway.explain_digest(:n + 1);
+insert into headway.subscription (channel, user_id) values ('project_:n', 1);
+delete from headway.subscription where channel = 'project_:n' and user_id = 1;
+delete from headway.member where project_id = :n and user_id = :n + 2;
+delete from headway.appuser where id = :n + 2;
+delete from headway.task where id = :n + 1;
+select headway.fold();
+delete from headway.project where id = :n;
+select count(*) from headway.verify()`
+
+// TestASessionThatHasSeenLittleManagesMuch has one session do a little of everything until it keeps its plans, and then much
+// in one statement, before any table was analyzed: by plans for few rows, each row would be compared with every other, which
+// takes dozens of times as long.
+func TestASessionThatHasSeenLittleManagesMuch(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ before, does string }{
+		"members leave": {`
+insert into headway.appuser (id, fullname) select i, 'Person' from generate_series(4001, 10000) i;
+insert into headway.member (project_id, user_id, role) select 1, i, 'customer' from generate_series(1, 10000) i;
+select headway.fold(1000000)`, "delete from headway.member where project_id = 1; select headway.fold(1000000)"},
+		"a channel is read, every other message": {`
+insert into headway.member (project_id, user_id, role) select 1, i, 'customer' from generate_series(1, 2) i;
+insert into headway.message (sender, channel, content) select 1, 'project_1', 'Hello' from generate_series(1, 40000)`,
+			"select headway.mark_seen(2, array(select id from headway.message where channel = 'project_1' and seq % 2 = 0))"},
+		"somebody is in many channels": {`
+insert into headway.channel (name) select 'room' || i from generate_series(1, 8000) i;
+insert into headway.subscription (channel, user_id) select 'room' || i, u from generate_series(1, 8000) i, generate_series(1, 2) u;
+insert into headway.message (sender, channel, content) select 1, 'room' || i, 'Hello' from generate_series(1, 8000) i`,
+			"select headway.snapshot(2)"},
+		"all digests are due, and nobody has an address any more": {`
+insert into headway.member (project_id, user_id, role) select 1, i, 'customer' from generate_series(1, 4000) i;
+insert into headway.message (sender, channel, content) select 1, 'project_1', 'Hello' from generate_series(1, 3);
+update headway.appuser set email = 'p@example.com', digest_after = '1 microsecond'`,
+			"select headway.reserve_digests(1000000); update headway.appuser set email = null; select headway.claim_digest(gen_random_uuid())"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn := pgtest.New(t).Conn(t)
+			took := func(statements string) time.Duration {
+				began := time.Now()
+				pgtest.Execute(t, conn, statements)
+				return time.Since(began)
+			}
+			pgtest.Execute(t, conn, "insert into headway.project (id, name) values (1, 'Project'); insert into headway.appuser (id, fullname) values (1, 'Person')")
+			for i := range 8 {
+				pgtest.Execute(t, conn, strings.ReplaceAll(use, ":n", fmt.Sprint(100_000+10*i)))
+			}
+			joined := took("insert into headway.appuser (id, fullname) select i, 'Person' from generate_series(2, 4000) i")
+			pgtest.Execute(t, conn, test.before)
+			if does := took(test.does); does > 8*joined {
+				t.Errorf("it takes %v; that four thousand people join, %v", does, joined)
+			}
+		})
+	}
+}
