@@ -146,7 +146,7 @@ func TestWhatIsLostWhileAMailIsComposedIsNotSent(t *testing.T) {
 			db := pgtest.New(t)
 			worker, other := db.Conn(t), db.Conn(t)
 			pgtest.Execute(t, other, unmailed+"select headway.reserve_digests()")
-			redefine(t, other, "headway.claim_digest(uuid, interval)", `(v_content := headway\.digest_content\(v_digest\.id\);)`, "$1 perform pg_advisory_xact_lock(42);")
+			redefine(t, other, "headway.try_claim(headway.digest, uuid, interval)", `(v_content := headway\.digest_content\(try_claim\.digest\.id\);)`, "$1 perform pg_advisory_xact_lock(42);")
 			pgtest.Execute(t, other, "select pg_advisory_lock(42)")
 			claimed := start(t.Context(), worker, "select headway.claim_digest('"+claimant+"')")
 			claimed.waits(t, other, worker)

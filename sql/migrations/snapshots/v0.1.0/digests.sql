@@ -133,24 +133,32 @@ as $$
   -- lookup. If that message is the person's own, or has a time in the future, it says nothing about those after it.
   -- Only for these is it worthwhile to find out what is really unread.
   where u.id = any (array(
-      select s.user_id
-      from headway.subscription s
-      join headway.channel c on c.name = s.channel and c.last_seq > greatest(s.read_seq, s.mailed_seq)
-      join headway.appuser w on w.id = s.user_id
-      cross join lateral (
-        select m.sender, m.sent_at
-        from headway.message m
-        where m.channel = s.channel and m.seq = greatest(s.read_seq, s.mailed_seq) + 1
-        offset 0
+      select m.user_id
+      from (
+        select s.user_id, m.sender, m.sent_at
+        from headway.subscription s
+        join headway.channel c on c.name = s.channel and c.last_seq > greatest(s.read_seq, s.mailed_seq)
+        cross join lateral (
+          select m.sender, m.sent_at
+          from headway.message m
+          where m.channel = s.channel and m.seq = greatest(s.read_seq, s.mailed_seq) + 1
+          offset 0
+        ) m
+        where not s.muted
+        offset 0 -- or the planner would not remember what it has looked up
       ) m
-      where not s.muted
+      join headway.appuser w on w.id = m.user_id
+      -- Nobody has a shorter delay than this; nine tenths of it, since months differ in length. A condition of its own,
+      -- checked before anyone's own delay is looked up.
+      where (
+          m.sender = m.user_id or m.sent_at > now()
+          or m.sent_at <= (
+            select due_digests.at - 0.9 * least(min(i.digest_after), headway.setting('digest_after')::interval) from headway.appuser i
+          )
+        )
         and (
-          m.sender = s.user_id or m.sent_at > now()
-          -- Nobody has a shorter delay than this; nine tenths of it, since months differ in length.
-          or m.sent_at + (
-            select 0.9 * least(min(i.digest_after), headway.setting('digest_after')::interval) from headway.appuser i
-          ) <= due_digests.at
-          and m.sent_at + coalesce(w.digest_after, (select headway.setting('digest_after')::interval)) <= due_digests.at
+          m.sender = m.user_id or m.sent_at > now()
+          or m.sent_at + coalesce(w.digest_after, (select headway.setting('digest_after')::interval)) <= due_digests.at
         )
     ))
     and p.takes_mail

@@ -89,7 +89,7 @@ begin
         union
         select f.project_id, 'user_' || a.user_id
         from headway.pending_fact f
-        join headway.assignment a on a.task_id = f.task_id
+        cross join lateral (select a.user_id from headway.assignment a where a.task_id = f.task_id offset 0) a
         where f.project_id = any (v_recount) and f.kind = 'assigned' and f.user_id is null
       ),
       free as (
@@ -142,11 +142,6 @@ declare
   v_mode text := headway.notify_mode();
   v_notified bigint; -- never read, but a select in a with clause runs only if its result is used
 begin
-  if consume.recount <> '{}' then
-    -- A recount may read a whole project: planning for it pays off.
-    perform set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'on', true);
-  end if;
-
   -- One statement, hence one snapshot: the facts deleted from the queue, what they are worth and the tables that are
   -- counted belong together, whatever commits in the meantime.
   with
@@ -253,13 +248,10 @@ begin
     -- A task that becomes assigned is news to each person it is assigned to.
     select jsonb_populate_record(c.fact, jsonb_build_object('user_id', a.user_id))
     from consumed c
-    join headway.assignment a on a.task_id = (c.fact).task_id
+    -- One task at a time, even where most assignments are of one task: a join would compare each of them with each fact.
+    cross join lateral (select a.user_id from headway.assignment a where a.task_id = (c.fact).task_id offset 0) a
     where (c.fact).kind = 'assigned' and (c.fact).user_id is null
   ) t;
-
-  if consume.recount <> '{}' then
-    perform set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true);
-  end if;
 end
 $$;
 comment on function headway.consume(bigint[], bigint[]) is

@@ -32,36 +32,37 @@ as $$
   union all
   select p.project_id, p.user_id, sum(p.done)::bigint, sum(p.total)::bigint
   from (
-    select i.project_id, m.user_id, i.done, 0 as total
-    from (
-      -- Summed before checking who is a customer: there are many times as many completions as people.
-      select t.project_id, c.user_id, sum(t.weight) as done
-      from headway.task t
-      join headway.completion c on c.task_id = t.id and c.completed_at <= recount_at.at
-      where t.audience = 'everyone' and not t.shared
-      group by t.project_id, c.user_id
-    ) i
-    join headway.member m on m.project_id = i.project_id and m.user_id = i.user_id and m.role = 'customer'
+    -- Summed before checking who is a customer: there are many times as many completions as people, and a plan may
+    -- otherwise look up an assignment for each pair of a task and a customer.
+    select t.project_id, c.user_id, sum(t.weight) as done, 0 as total
+    from headway.task t
+    join headway.completion c on c.task_id = t.id and c.completed_at <= recount_at.at
+    where t.audience = 'everyone' and not t.shared
+    group by t.project_id, c.user_id
     union all
-    select t.project_id, m.user_id,
-      case
+    select t.project_id, a.user_id,
+      sum(case
         when case
           when t.shared then (
             select true from headway.completion c where c.task_id = t.id and c.completed_at <= recount_at.at order by c.user_id limit 1
           )
           else (
             select true from headway.completion c
-            where c.task_id = t.id and c.user_id = m.user_id and c.completed_at <= recount_at.at
+            where c.task_id = t.id and c.user_id = a.user_id and c.completed_at <= recount_at.at
           )
         end then t.weight
         else 0
-      end,
-      t.weight
+      end),
+      sum(t.weight)
     from headway.task t
     join headway.assignment a on a.task_id = t.id
-    join headway.member m on m.project_id = t.project_id and m.user_id = a.user_id and m.role = 'customer'
     where t.audience = 'assigned'
+    group by t.project_id, a.user_id
   ) p
+  -- Looked up for each: a join may sum all of it again for every customer.
+  cross join lateral (
+    select from headway.member m where m.project_id = p.project_id and m.user_id = p.user_id and m.role = 'customer' offset 0
+  ) m
   group by p.project_id, p.user_id
 $$;
 comment on function headway.recount_at(timestamptz) is
@@ -96,8 +97,12 @@ cross join lateral (
     union all
     select a.user_id
     from headway.assignment a
-    join headway.member m on m.project_id = f.project_id and m.user_id = a.user_id and m.role = 'customer'
-    where f.audience = 'assigned' and a.task_id = f.task_id
+    -- Looked up for each: a join may read all of the project's customers for every task.
+    cross join lateral (
+      select from headway.member m where m.project_id = f.project_id and m.user_id = a.user_id and m.role = 'customer' offset 0
+    ) m
+    -- Between, rather than equal: where most assignments are of one task, the planner may read all of them for every task.
+    where f.audience = 'assigned' and a.task_id between f.task_id and f.task_id
   ) b
   where f.shared
   union all
@@ -134,6 +139,9 @@ language plpgsql
 stable
 rows 100
 set jit = off
+-- It may read a whole project: planning for it pays off, even in a fold, which plans for few rows.
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = on
 as $$
 begin
   return query
