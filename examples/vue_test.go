@@ -16,6 +16,22 @@ import (
 	"headway/internal/webtest"
 )
 
+// TestVueComesBackToTheConversation opens the announcements and the project in turn, from the inbox.
+func TestVueComesBackToTheConversation(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	pgtest.Execute(t, conn, gatewaytest.People+"; select headway.post(4, 'broadcast', 'Closed on Sunday'), headway.post(1, 'project_1', 'Hello Bob')")
+	bob := webtest.Open(t, webtest.Chromium(t), serveVue(t, webtest.Gateway(t, db).URL)+"/#2")
+	bob.Shows("chat", "Hello Bob")
+	said := map[string]string{"broadcast": "Closed on Sunday", "project_1": "Hello Bob"}
+	for _, channel := range []string{"broadcast", "project_1", "broadcast", "project_1"} {
+		bob.Click(webtest.In("inbox", ".open"))
+		bob.Click(webtest.In("inbox", "[data-channel="+channel+"]"))
+		bob.Shows("chat", said[channel])
+	}
+}
+
 func TestVueSeesTheBarMove(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -41,6 +41,7 @@
 // Why a WebSocket ended: the gateway's codes, and the one for no reason given (RFC 6455, section 7.1.5).
 const UNAUTHORIZED = 4401;
 const RESYNC = 4409;
+const TOO_MANY = 4429;
 const ABNORMAL = 1006;
 
 // How many new tokens in a row may be refused.
@@ -54,6 +55,9 @@ const STALE = 15_000;
 
 // How long the backend may take to supply a token, in milliseconds.
 const TOKEN_TIMEOUT = 30_000;
+
+// How long a request may take, in milliseconds: a network may swallow it and never say so. The gateway takes at most 10 s.
+const REQUEST_TIMEOUT = 30_000;
 
 // How long to wait, in milliseconds, before reading a snapshot again that events have overtaken.
 const PAUSE = 250;
@@ -218,6 +222,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
       if (socket !== this.#line) return;
       if (event.code !== ABNORMAL) this.#through = true;
       if (event.code === RESYNC) this.#position = null;
+      if (event.code === TOO_MANY) this.#attempts = Math.max(this.#attempts, 6); // the longest delay
       if (event.code === UNAUTHORIZED) this.#unwelcome();
       else this.#lose();
     };
@@ -283,13 +288,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** The token in use, or a new one. @returns {Promise<?string>} */
   #current() {
     if (!this.#token) {
-      /** @type {ReturnType<typeof setTimeout>} */ let late;
-      const asked = Promise.race([
-        (async () => this.#ask())(), // it may throw, too
-        /** @type {Promise<never>} */ (new Promise((_, reject) => {
-          late = setTimeout(() => reject(new Error("no token came")), TOKEN_TIMEOUT);
-        })),
-      ]).finally(() => clearTimeout(late));
+      const asked = this.#supply();
       this.#token = asked;
       asked.catch(() => {
         if (this.#token === asked) this.#token = null;
@@ -298,19 +297,34 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     return this.#token;
   }
 
+  /** A new token. @returns {Promise<?string>} */
+  #supply() {
+    /** @type {ReturnType<typeof setTimeout>} */ let late;
+    return Promise.race([
+      (async () => this.#ask())(), // it may throw, too
+      /** @type {Promise<never>} */ (new Promise((_, reject) => {
+        late = setTimeout(() => reject(new Error("no token came")), TOKEN_TIMEOUT);
+      })),
+    ]).finally(() => clearTimeout(late));
+  }
+
   // A connection outlives its first token: the gateway accepts the next one before the current one expires.
-  /** @param {WebSocket} socket @param {string} token */
-  #renewLater(socket, token) {
+  /** @param {WebSocket} socket @param {string} token @param {number} [least] how long to wait at least, in milliseconds */
+  #renewLater(socket, token, least = 5_000) {
     const left = remaining(token);
     if (Number.isNaN(left)) return; // then the gateway says when
-    const delay = Math.min(Math.max(left * 0.8, 5_000), 2 ** 31 - 1);
+    const delay = Math.min(Math.max(left * 0.8, least), 2 ** 31 - 1);
+    // By a clock that is wrong, each new token seems to have expired: they are asked for less and less often.
+    const patience = left * 0.8 < least ? Math.min(2 * least, 120_000) : undefined;
     this.#renewal = setTimeout(async () => {
-      this.#token = null;
-      const next = await this.#current().catch(() => undefined);
+      const next = await this.#supply().catch(() => undefined); // the current one is good until then
       if (socket !== this.#line) return;
       if (next === null) return this.#refuse();
-      if (next) socket.send(JSON.stringify({ token: next }));
-      this.#renewLater(socket, next ?? token);
+      if (next) {
+        this.#token = Promise.resolve(next);
+        socket.send(JSON.stringify({ token: next }));
+      }
+      this.#renewLater(socket, next ?? token, patience);
     }, delay);
   }
 
@@ -493,13 +507,14 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
         method,
         headers: { authorization: `Bearer ${await token}`, ...(body && { "content-type": "application/json" }) },
         body: body && JSON.stringify(body),
+        signal: AbortSignal.timeout(REQUEST_TIMEOUT),
       });
       if (response.status === 401 && attempt === 0) {
         if (this.#token === token) this.#token = null; // it has expired: once more with a new one
         continue;
       }
-      const answer = await response.json().catch(() => ({}));
-      if (!response.ok) throw new HeadwayError(response.status, answer);
+      if (!response.ok) throw new HeadwayError(response.status, (await response.json().catch(() => null)) ?? {});
+      const answer = await response.json(); // fails if it is cut off, or some proxy's page instead
       if (this.state === "waiting") this.#wake(); // the gateway is back
       return answer;
     }

@@ -9,6 +9,28 @@ import { languages } from "./page-words.js";
 /** Where a pasted token is kept, for this tab only. */
 const TOKEN = "headway-token";
 
+/** The token, where the browser keeps nothing: one that blocks all cookies throws. @type {?string} */
+let pasted = null;
+
+function kept() {
+  try {
+    return sessionStorage.getItem(TOKEN) ?? pasted;
+  } catch {
+    return pasted;
+  }
+}
+
+/** @param {?string} text */
+function keep(text) {
+  pasted = text;
+  try {
+    if (text === null) sessionStorage.removeItem(TOKEN);
+    else sessionStorage.setItem(TOKEN, text);
+  } catch {
+    // until the page is loaded again
+  }
+}
+
 /** @type {<T extends HTMLElement>(id: string) => T} */
 const by = (id) => /** @type {any} */ (document.getElementById(id));
 
@@ -43,7 +65,7 @@ function person() {
 /** Returns a token, or null if nobody is signed in. */
 async function token() {
   const chosen = person();
-  if (!config.people || !config.token_url) return sessionStorage.getItem(TOKEN);
+  if (!config.people || !config.token_url) return kept();
   if (!chosen) return null;
   const response = await fetch(config.token_url, {
     method: "POST",
@@ -90,7 +112,7 @@ function start() {
   headway = null;
   use(null);
   project = 0;
-  if (config.people ? !person() : !sessionStorage.getItem(TOKEN)) return signIn();
+  if (config.people ? !person() : !kept()) return signIn();
   show("");
   const client = new Headway({ token });
   headway = client;
@@ -106,7 +128,7 @@ function start() {
 function tell(client) {
   clearTimeout(worry);
   if (client.state === "unauthorized") {
-    sessionStorage.removeItem(TOKEN);
+    keep(null);
     client.close();
     use(null);
     signIn(say(config.people ? "choose_again" : "paste_again"));
@@ -204,14 +226,14 @@ by("leave").addEventListener("click", () => {
   if (config.people) {
     location.hash = "";
   } else {
-    sessionStorage.removeItem(TOKEN);
+    keep(null);
     start();
   }
 });
 by("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const field = /** @type {HTMLTextAreaElement} */ (by("token"));
-  sessionStorage.setItem(TOKEN, field.value.trim());
+  keep(field.value.trim());
   field.value = "";
   start();
 });

@@ -36,9 +36,10 @@ type site struct {
 	conns  map[net.Conn]struct{}
 	mint   func(userID int64) string
 	minted int
-	opened int  // WebSockets
-	closed bool // lets no WebSocket through
-	events int  // streams of Server-Sent Events
+	opened int                                               // WebSockets
+	closed bool                                              // lets no WebSocket through
+	meddle func(w http.ResponseWriter, r *http.Request) bool // answers some requests itself, and says which
+	events int                                               // streams of Server-Sent Events
 }
 
 func newSite(t *testing.T, change ...func(*gateway.Gateway)) *site {
@@ -102,7 +103,15 @@ func (s *site) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.address = listener.Addr().String()
-	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: webtest.Soon, ConnState: func(c net.Conn, state http.ConnState) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		meddle := s.meddle
+		s.mu.Unlock()
+		if meddle == nil || !meddle(w, r) {
+			s.handler.ServeHTTP(w, r)
+		}
+	})
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: webtest.Soon, ConnState: func(c net.Conn, state http.ConnState) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if state == http.StateClosed {
@@ -118,12 +127,24 @@ func (s *site) start(t *testing.T) {
 // stop closes everything, WebSockets too, as a machine does that goes away.
 func (s *site) stop() {
 	_ = s.server.Close()
+	s.cut()
+}
+
+// cut closes all connections.
+func (s *site) cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
 		_ = c.Close()
 	}
 	clear(s.conns)
+}
+
+// between has something between the browser and the site answer requests; nil: nothing.
+func (s *site) between(meddle func(w http.ResponseWriter, r *http.Request) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.meddle = meddle
 }
 
 // open shows the site to somebody.

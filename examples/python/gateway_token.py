@@ -10,7 +10,8 @@ def token(user_id, secret, lasts=3600):
     def part(data):
         return base64.urlsafe_b64encode(data).rstrip(b"=")
 
-    claims = {"sub": str(user_id), "aud": "headway", "exp": int(time.time()) + lasts}
+    now = int(time.time())
+    claims = {"sub": str(user_id), "aud": "headway", "iat": now, "exp": now + lasts}
     text = part(b'{"alg": "HS256", "typ": "JWT"}') + b"." + part(json.dumps(claims).encode())
     return (text + b"." + part(hmac.new(secret.encode(), text, hashlib.sha256).digest())).decode()
 

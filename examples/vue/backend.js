@@ -6,7 +6,8 @@ import { createHmac } from "node:crypto";
 /** Returns a token for a person, good for some seconds. @param {number} userId @param {string} secret */
 export function token(userId, secret, lasts = 3600) {
   const part = (data) => Buffer.from(JSON.stringify(data)).toString("base64url");
-  const claims = { sub: String(userId), aud: "headway", exp: Math.floor(Date.now() / 1000) + lasts };
+  const now = Math.floor(Date.now() / 1000);
+  const claims = { sub: String(userId), aud: "headway", iat: now, exp: now + lasts };
   const text = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;
   return `${text}.${createHmac("sha256", secret).update(text).digest("base64url")}`;
 }

@@ -136,7 +136,8 @@ export function reader(signal, read) {
       try {
         await read();
       } catch (error) {
-        const refused = error instanceof Error && "status" in error && Number(error.status) < 500;
+        const status = error instanceof Error && "status" in error ? Number(error.status) : 500;
+        const refused = status < 500 && status !== 408 && status !== 429; // some proxy may want it later
         again ||= !refused;
         pause = PAUSE_AFTER_FAILURE;
       }

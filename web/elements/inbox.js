@@ -1,4 +1,4 @@
-import { HeadwayElement, make, sheet } from "./base.js";
+import { HeadwayElement, arrange, make, sheet } from "./base.js";
 
 /**
  * `<headway-inbox>`: how much is unread, and where. Choosing a channel dispatches `headway-open` with the detail
@@ -40,6 +40,14 @@ export class HeadwayInbox extends HeadwayElement {
       panel.hidden = !open;
       button.setAttribute("aria-expanded", String(open));
     };
+    /** @type {Map<string, ReturnType<HeadwayInbox["row"]>>} */ const rows = new Map();
+    /** @param {string} name */
+    const choose = (name) => {
+      toggle(false);
+      button.focus();
+      const project_id = headway.channels.get(name)?.project_id ?? null;
+      this.dispatchEvent(new CustomEvent("headway-open", { bubbles: true, composed: true, detail: { channel: name, project_id } }));
+    };
     const unread = () => [...headway.channels.values()].filter((c) => c.unread > 0);
     const draw = () => {
       const count = unread().reduce((sum, c) => sum + c.unread, 0);
@@ -50,15 +58,18 @@ export class HeadwayInbox extends HeadwayElement {
       all.textContent = this.say(count ? "mark_all_read" : "all_read");
       if (panel.hidden) return;
       const focused = /** @type {?HTMLElement} */ (this.root.activeElement)?.dataset.channel;
-      list.replaceChildren(...[...headway.channels.values()].map((channel) => this.#row(channel, () => {
-        toggle(false);
-        button.focus();
-        this.dispatchEvent(new CustomEvent("headway-open", { bubbles: true, composed: true, detail: { channel: channel.channel, project_id: channel.project_id } }));
-      })));
+      for (const name of rows.keys()) if (!headway.channels.has(name)) rows.delete(name);
+      for (const channel of headway.channels.values()) {
+        let row = rows.get(channel.channel);
+        if (!row) rows.set(channel.channel, (row = this.row(channel.channel, () => choose(channel.channel))));
+        row.draw(channel);
+      }
+      // Rows stay: a button that is replaced while it is pressed is never clicked.
+      arrange(list, [...headway.channels.keys()].map((name) => /** @type {any} */ (rows.get(name)).item));
       panel.classList.remove("start");
       const { left, right } = panel.getBoundingClientRect();
       panel.classList.toggle("start", left < 0 || right > document.documentElement.clientWidth);
-      if (focused) /** @type {?HTMLElement} */ (list.querySelector(`[data-channel="${CSS.escape(focused)}"]`))?.focus();
+      if (focused && this.root.activeElement !== rows.get(focused)?.button) rows.get(focused)?.button.focus(); // others have moved around it
     };
     button.addEventListener("click", () => {
       toggle(Boolean(panel.hidden));
@@ -84,21 +95,32 @@ export class HeadwayInbox extends HeadwayElement {
     draw();
   }
 
-  /** @param {import("../headway.js").Channel} channel @param {() => void} open */
-  #row(channel, open) {
-    const name = make("span", { class: channel.unread ? "name unread" : "name" }, this.nameOf(channel));
-    const row = make("button", { type: "button", class: "channel", onclick: open }, name);
-    row.dataset.channel = channel.channel;
-    /** @type {string[]} */ const said = [this.nameOf(channel)];
-    if (channel.muted) {
-      row.append(make("span", { class: "quiet" }, this.say("muted")));
-      said.push(this.say("muted"));
-    }
-    if (channel.unread) {
-      row.append(make("span", { class: "count" }, new Intl.NumberFormat(this.language).format(channel.unread)));
-      said.push(this.say("unread", { count: channel.unread }));
-    }
-    row.setAttribute("aria-label", said.join(", "));
-    return make("li", {}, row);
+  /** A channel in the list. @param {string} channel @param {() => void} open */
+  row(channel, open) {
+    const name = make("span");
+    const muted = make("span", { class: "quiet" });
+    const count = make("span", { class: "count" });
+    const button = make("button", { type: "button", class: "channel", onclick: open }, name, muted, count);
+    button.dataset.channel = channel;
+    const item = make("li", {}, button);
+    let drawn = "";
+
+    /** @param {import("../headway.js").Channel} shown */
+    const draw = (shown) => {
+      const said = [this.nameOf(shown)];
+      const now = [said[0], shown.unread, shown.muted].join();
+      if (now === drawn) return; // of hundreds, one has changed, and formatting takes time
+      drawn = now;
+      name.className = shown.unread ? "name unread" : "name";
+      name.textContent = said[0];
+      muted.hidden = !shown.muted;
+      muted.textContent = this.say("muted");
+      if (shown.muted) said.push(this.say("muted"));
+      count.hidden = !shown.unread;
+      count.textContent = new Intl.NumberFormat(this.language).format(shown.unread);
+      if (shown.unread) said.push(this.say("unread", { count: shown.unread }));
+      button.setAttribute("aria-label", said.join(", "));
+    };
+    return { item, button, draw };
   }
 }

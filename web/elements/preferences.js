@@ -55,7 +55,8 @@ export class HeadwayPreferences extends HeadwayElement {
       if (signal.aborted || changes !== before) return;
       about.textContent = this.#address(account);
       after.replaceChildren(...this.#intervals(account.digest_after));
-      if (!from.value === !until.value) { // nobody is about to enter the other one
+      // Nobody is about to enter the other one, or the rest of one.
+      if (!from.value === !until.value && !from.validity.badInput && !until.validity.badInput) {
         from.value = account.quiet_from?.slice(0, 5) ?? "";
         until.value = account.quiet_until?.slice(0, 5) ?? "";
       }

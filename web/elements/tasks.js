@@ -131,13 +131,16 @@ export class HeadwayTasks extends HeadwayElement {
     /** @param {import("../headway.js").Task} task @param {boolean} complete */
     const change = async (task, complete) => {
       alert.textContent = "";
+      let done = true;
       try {
         await (complete ? headway.complete(task.id, user) : headway.reopen(task.id, undefined, user));
         status.textContent = complete ? this.say("now_done", { title: task.title, count: Math.max(0, left - 1) }) : this.say("now_open", { title: task.title });
       } catch (error) {
         alert.textContent = this.failure(error);
+        done = false;
       }
       read();
+      return done;
     };
     return read;
   }
@@ -145,7 +148,7 @@ export class HeadwayTasks extends HeadwayElement {
   /**
    * A task in a list.
    * @param {string} id
-   * @param {(task: import("../headway.js").Task, complete: boolean) => Promise<void>} change
+   * @param {(task: import("../headway.js").Task, complete: boolean) => Promise<boolean>} change returns whether it was changed
    */
   row(id, change) {
     const box = make("input", { type: "checkbox" });
@@ -157,11 +160,19 @@ export class HeadwayTasks extends HeadwayElement {
     box.setAttribute("aria-labelledby", title.id);
     box.setAttribute("aria-describedby", about.id);
     /** @type {?import("../headway.js").Task} */ let shown = null;
+    let noted = "";
     let busy = false;
+    /** What the user wants it to be, until that has been sent. @type {?boolean} */ let wanted = null;
     box.addEventListener("change", async () => {
-      if (!shown || busy) return;
+      wanted = box.checked;
+      if (busy) return;
       busy = true;
-      await change(shown, box.checked);
+      while (shown && wanted !== null) {
+        const complete = wanted;
+        wanted = null;
+        // Reading it again may take long.
+        if (!(await change(shown, complete)) && wanted === null) box.checked = shown.complete;
+      }
       busy = false;
     });
 
@@ -186,7 +197,10 @@ export class HeadwayTasks extends HeadwayElement {
       }
       if (task.shared && !task.complete) said.push(make("span", {}, this.say("shared_task")));
       if (task.weight > 1) said.push(make("span", {}, this.say("counts_as", { weight: task.weight })));
-      notes.replaceChildren(...said.flatMap((part, i) => (i ? [" ", part] : [part])));
+      // Only if something has changed: what is replaced while it is pressed is never clicked.
+      const now = said.map((part) => part.outerHTML).join();
+      if (now !== noted) notes.replaceChildren(...said.flatMap((part, i) => (i ? [" ", part] : [part])));
+      noted = now;
     };
     return { item, draw };
   }

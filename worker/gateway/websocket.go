@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -40,6 +41,7 @@ var (
 	errBadToken = errors.New("the token is not valid")
 	errProtocol = errors.New("not a client's frame")
 	errTooLong  = errors.New("the message is too long")
+	errLate     = errors.New("no token came in time")
 	errGoodbye  = errors.New("goodbye") // the client closed it
 )
 
@@ -58,6 +60,8 @@ func farewell(reason error) (ws.StatusCode, string) {
 		return ws.StatusProtocolError, reason.Error()
 	case errors.Is(reason, errTooLong):
 		return ws.StatusMessageTooBig, reason.Error()
+	case errors.Is(reason, errLate):
+		return statusTryAgain, reason.Error()
 	case errors.Is(reason, errGoodbye):
 		return ws.StatusNormalClosure, ""
 	default:
@@ -100,6 +104,8 @@ func (g *Gateway) greet(s *socket) error {
 	switch {
 	case errors.Is(err, errTooLong), errors.Is(err, errProtocol):
 		return err
+	case errors.Is(err, os.ErrDeadlineExceeded): // a slow network is no bad token
+		return errLate
 	case err != nil:
 		return errNoToken
 	}
@@ -162,6 +168,9 @@ func (s *socket) hear() (hello, error) {
 	text, err := s.read()
 	if err == nil {
 		err = json.Unmarshal(text, &said)
+	}
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && strings.HasPrefix(wrong.Field, "position") {
+		said.Position, err = &Positions{}, nil // what cannot be parsed is no position
 	}
 	return said, err
 }

@@ -194,6 +194,42 @@ func TestANewTokenKeepsTheConnection(t *testing.T) {
 	}
 }
 
+// TestWhoIsSlowIsNoStranger: a client that is told that its token is not valid may sign its user out.
+func TestWhoIsSlowIsNoStranger(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.HelloTimeout = time.Millisecond })
+	ws, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", nil) //nolint:bodyclose // the library closes it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ws.CloseNow() })
+	bob := &client{t: t, ws: ws}
+	if e, err := bob.next(); websocket.CloseStatus(err) != websocket.StatusCode(statusTryAgain) {
+		t.Errorf("told %+v, %v", e, err)
+	}
+}
+
+// TestAPositionThatCannotBeReadIsNotResumed has Bob come with a good token and something that is no position.
+func TestAPositionThatCannotBeReadIsNotResumed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, position := range []string{`1`, `"x"`, `[]`, `{"channels": {"broadcast": "3"}}`, `{"projects": {"one": 1}}`, `{"channels": {"broadcast": 1e30}}`} {
+		ws, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", nil) //nolint:bodyclose // the library closes it
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = ws.CloseNow() })
+		text := fmt.Sprintf(`{"token": %q, "position": %s}`, gatewaytest.Token(t, 2, time.Now().Add(time.Hour)), position)
+		if err := ws.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		bob := &client{t: t, ws: ws}
+		if e, err := bob.next(); err != nil || e.Type != "resync" {
+			t.Errorf("with the position %s told %+v, %v", position, e, err)
+		}
+	}
+}
+
 // TestAClientThatSaysGoodbyeIsAnswered closes as browsers do, which wait for the answer.
 func TestAClientThatSaysGoodbyeIsAnswered(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,208 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"headway/internal/gatewaytest"
+	"headway/internal/pgtest"
+	"headway/internal/webtest"
+)
+
+// portal answers everything as those who want a sign-in to a Wi-Fi first.
+func portal(w http.ResponseWriter, r *http.Request) bool {
+	if !strings.HasPrefix(r.URL.Path, "/api/") {
+		return false
+	}
+	w.Header().Set("Content-Type", "text/html")
+	_, _ = w.Write([]byte("<!doctype html><title>Sign in to the Wi-Fi</title>"))
+	return true
+}
+
+// hasty makes a tenth of a second of three seconds that a request may take.
+const hasty = `const timeout = AbortSignal.timeout; AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms / 30);`
+
+// recorded has the page keep the delays it sets, in milliseconds.
+const recorded = `window.delays = []; const later = setTimeout; window.setTimeout = (act, delay, ...more) => (delays.push(delay), later(act, delay, ...more));`
+
+func TestAPageOfSomebodyElseIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.open(t, webtest.Chromium(t), "#2", "WebSocket connection to", "ERR_", "200")
+	bob.Shows("title", "Website")
+	s.between(portal)
+	bob.write("important")
+	bob.until("it is taken for sent", webtest.In("chat", "textarea")+`.value.trim() === "important"`)
+	bob.Shows("chat", "cannot be reached")
+	bob.complete("Domain")
+	bob.Shows("tasks", "cannot be reached")
+	if told := webtest.Evaluate[string](bob.Tab, webtest.In("tasks", "[role=status]")+`.textContent`); told != "" {
+		t.Errorf("a screen reader hears %q", told)
+	}
+}
+
+func TestAPageOfSomebodyElseIsNoTicket(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), "", "", "WebSocket connection to", "ERR_", "200")
+	s.between(portal)
+	s.cut()
+	bob.until("it goes on without a pause", `client.state === "waiting"`)
+}
+
+func TestWhatIsSwallowedIsGivenUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks><headway-chat id="chat" channel="project_1"></headway-chat>`, hasty, "ERR_")
+	bob.Shows("tasks", "Domain")
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	var read, sent atomic.Bool
+	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
+		read.Store(read.Load() || r.Method == http.MethodGet)
+		sent.Store(sent.Load() || r.Method == http.MethodPost)
+		select {
+		case <-r.Context().Done():
+		case <-over:
+		}
+		return true
+	})
+	bob.write("important")
+	pgtest.Execute(t, s.conn, "select headway.complete_task(1, 1); select headway.fold()")
+	bob.Until("nothing is asked for", func() bool { return read.Load() && sent.Load() })
+	s.between(nil)
+	bob.Shows("tasks", "Done")
+	bob.until("it is being sent for ever", webtest.In("chat", ".send")+`.ariaDisabled === "false"`)
+}
+
+func TestATicketThatNeverComesIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, hasty, "WebSocket connection to", "ERR_", "502")
+	over := make(chan struct{})
+	var asked atomic.Bool
+	t.Cleanup(func() { close(over) })
+	s.between(func(w http.ResponseWriter, r *http.Request) bool {
+		switch r.URL.Path {
+		case "/api/ws":
+			http.Error(w, "no", http.StatusBadGateway)
+			return true
+		case "/api/ticket":
+			asked.Store(true)
+			select {
+			case <-r.Context().Done():
+			case <-over:
+			}
+			return true
+		}
+		return false
+	})
+	s.cut()
+	bob.Until("no ticket is asked for", asked.Load)
+	s.between(nil)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'back')")
+	bob.Shows("chat", "back")
+}
+
+func TestWhatIsTooMuchForNowIsReadLater(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	refused := map[string]bool{}
+	s.meddle = func(w http.ResponseWriter, r *http.Request) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if r.Method != http.MethodGet || !strings.HasPrefix(r.URL.Path, "/api/") || r.URL.Path == "/api/ws" || refused[r.URL.Path] {
+			return false
+		}
+		refused[r.URL.Path] = true
+		http.Error(w, "slow down", http.StatusTooManyRequests)
+		return true
+	}
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'Hello')")
+	bob := s.open(t, webtest.Chromium(t), "#2", "429")
+	bob.Shows("tasks", "Domain")
+	bob.Shows("chat", "Hello")
+}
+
+// TestATokenIsUsedForAsLongAsItIsGood has the backend be away when the next one is due.
+func TestATokenIsUsedForAsLongAsItIsGood(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.mint = func(userID int64) string { return gatewaytest.Token(t, userID, time.Now().Add(25*time.Second)) }
+	bob := s.open(t, webtest.Chromium(t), "#2", "503")
+	bob.Shows("title", "Website")
+	var asked atomic.Bool
+	s.between(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/token" {
+			return false
+		}
+		http.Error(w, `{"title":"away"}`, http.StatusServiceUnavailable)
+		asked.Store(true)
+		return true
+	})
+	bob.Until("no other token is asked for", asked.Load)
+	bob.write("important")
+	s.does(t, bob, "it is not sent", "exists (select from headway.message where content = 'important')")
+}
+
+// TestWhoIsOneTooManyComesBackLater has connections end for several reasons, and looks at the pause.
+func TestWhoIsOneTooManyComesBackLater(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	got := clientTold(s.open(t, webtest.Chromium(t), ""), `
+		const later = setTimeout;
+		const pause = (code) => new Promise((resolve) => {
+			let closed = false;
+			globalThis.setTimeout = (act, delay) => (closed && resolve(delay), later(act, delay));
+			globalThis.WebSocket = class {
+				constructor() { queueMicrotask(() => { this.onopen(); closed = true; this.onclose({ code }); }); }
+				close() {}
+				send() {}
+			};
+			new Headway({ token: async () => "token" }).connect();
+		}).finally(() => { globalThis.setTimeout = later; });
+		const stopping = await pause(1012), tooMany = await pause(4429);
+		return [stopping < 5_000, tooMany >= 15_000 && tooMany < 45_000];`)
+	if got != "[true,true]" {
+		t.Errorf("the pauses are right: %s", got)
+	}
+}
+
+// TestAClockThatIsAheadAsksForFewTokens has each seem to have expired.
+func TestAClockThatIsAheadAsksForFewTokens(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), "", recorded+`const now = Date.now; Date.now = () => now() + 2 * 3600_000;`)
+	bob.until("the pause is always the same", "delays.includes(5_000) && delays.includes(10_000)")
+}
+
+func TestAPageWorksWithoutStorage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.config = "{}"
+	s.meddle = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/page.js" {
+			return false
+		}
+		content, err := files.ReadFile("page.js")
+		if err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Content-Type", "text/javascript")
+		// What Chromium does where all cookies are blocked.
+		_, _ = fmt.Fprintf(w, `Object.defineProperty(globalThis, "sessionStorage", { get() { throw new DOMException("Access is denied for this document.", "SecurityError"); } });%s`, content)
+		return true
+	}
+	bob := s.open(t, webtest.Chromium(t), "")
+	bob.until("nobody can sign in", `!document.getElementById("sign-in").hidden`)
+	webtest.Evaluate[any](bob.Tab, fmt.Sprintf(`(document.getElementById("token").value = %q, document.getElementById("token-form").requestSubmit())`,
+		gatewaytest.Token(t, 2, time.Now().Add(time.Hour))))
+	bob.Shows("title", "Website")
+	bob.Click(`document.getElementById("who")`)
+	bob.Click(`document.getElementById("leave")`)
+	bob.until("nobody can leave", `!document.getElementById("sign-in").hidden`)
+}

@@ -1,0 +1,116 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+
+	"headway/internal/pgtest"
+	"headway/internal/webtest"
+)
+
+// press holds the mouse down on an element while something happens.
+func (v *tab) press(element string, meanwhile func()) {
+	at := webtest.Evaluate[struct{ X, Y float64 }](v.Tab, fmt.Sprintf(`(() => {
+		const box = %s.getBoundingClientRect();
+		return { X: box.x + box.width / 2, Y: box.y + box.height / 2 };
+	})()`, element))
+	mouse := func(does string) {
+		webtest.Call(v.Tab, input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventType(does), X: at.X, Y: at.Y, Button: "left", ClickCount: 1})
+	}
+	mouse("mousePressed")
+	meanwhile()
+	mouse("mouseReleased")
+}
+
+// task is the element of a task in headway-tasks.
+func task(title, selector string) string {
+	return fmt.Sprintf(`[...document.getElementById("tasks").shadowRoot.querySelectorAll("li")].find((li) => li.innerText.includes(%q)).querySelector(%q)`, title, selector)
+}
+
+func TestAChannelCanBeClickedWhileMessagesCome(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-inbox id="inbox"></headway-inbox>`, `
+		window.opened = "";
+		document.addEventListener("headway-open", (e) => { opened += e.detail.channel; });`)
+	bob.Click(webtest.In("inbox", ".open"))
+	bob.until("there is no list", webtest.In("inbox", ".channel")+" !== null")
+	bob.press(webtest.In("inbox", `[data-channel="project_1"]`), func() {
+		pgtest.Execute(t, s.conn, "select headway.post(1, 'broadcast', 'News')")
+		bob.Shows("inbox", "1")
+	})
+	bob.until("the click is lost", `opened === "project_1"`)
+}
+
+func TestATaskCanBeClickedWhileBarsMove(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "update headway.task set weight = 3; select headway.fold()")
+	bob := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, "")
+	bob.Shows("tasks", "Profile")
+	bob.press(task("Profile", ".notes span"), func() {
+		pgtest.Execute(t, s.conn, "select headway.complete_task(1, 1); select headway.fold()")
+		bob.Shows("tasks", "Done")
+	})
+	s.does(t, bob, "the click is lost", "exists (select from headway.completion where task_id = 2 and user_id = 2)")
+}
+
+// TestATickIsTakenBackAtOnce unticks before the server has answered.
+func TestATickIsTakenBackAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("tasks", "Profile")
+	asked, unticked := make(chan string, 10), make(chan struct{})
+	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/api/tasks/") {
+			asked <- r.URL.Path
+			<-unticked
+		}
+		return false
+	})
+	bob.Click(task("Profile", "input"))
+	bob.Until("it is not asked for", func() bool { return len(asked) == 1 })
+	bob.Click(task("Profile", "input"))
+	close(unticked)
+	s.does(t, bob, "it stays done", "not exists (select from headway.completion where task_id = 2)")
+	bob.until("it stays ticked", "!"+task("Profile", "input")+".checked")
+}
+
+func TestATickThatFailedIsTakenBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.open(t, webtest.Chromium(t), "#2", "WebSocket connection to", "ERR_")
+	bob.Shows("tasks", "Domain")
+	s.stop()
+	bob.complete("Domain")
+	bob.Shows("tasks", "cannot be reached")
+	bob.until("what is not done stays ticked", "!"+task("Domain", "input")+".checked")
+}
+
+// TestAnHourThatIsBeingTypedIsKept has what was changed before be saved meanwhile.
+func TestAnHourThatIsBeingTypedIsKept(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-preferences id="preferences"></headway-preferences>`, "")
+	bob.Shows("preferences", "Lisbon")
+	typed := make(chan struct{})
+	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/api/account") {
+			<-typed
+		}
+		return false
+	})
+	bob.Type(webtest.In("preferences", "#after"), "4")
+	from := webtest.In("preferences", "input[type=time]")
+	bob.Type(from, "10")
+	close(typed)
+	bob.Shows("preferences", "Saved.")
+	bob.Do(chromedp.KeyEvent("30"), chromedp.KeyEvent("p"))
+	bob.until("what was typed is gone", from+`.value === "22:30"`)
+}
