@@ -57,9 +57,9 @@ insert into headway.member (project_id, user_id, role) select 1, i, 'customer' f
 insert into headway.message (sender, channel, content) select 1, 'project_1', 'Hello' from generate_series(1, 40000)`,
 			"select headway.mark_seen(2, array(select id from headway.message where channel = 'project_1' and seq % 2 = 0))"},
 		"somebody is in many channels": {`
-insert into headway.channel (name) select 'room' || i from generate_series(1, 8000) i;
-insert into headway.subscription (channel, user_id) select 'room' || i, u from generate_series(1, 8000) i, generate_series(1, 2) u;
-insert into headway.message (sender, channel, content) select 1, 'room' || i, 'Hello' from generate_series(1, 8000) i`,
+insert into headway.channel (name) select 'room' || i from generate_series(1, 12000) i;
+insert into headway.subscription (channel, user_id) select 'room' || i, u from generate_series(1, 12000) i, generate_series(1, 2) u;
+insert into headway.message (sender, channel, content) select 1, 'room' || i, 'Hello' from generate_series(1, 12000) i`,
 			"select headway.snapshot(2)"},
 		"all digests are due, and nobody has an address any more": {`
 insert into headway.member (project_id, user_id, role) select 1, i, 'customer' from generate_series(1, 4000) i;
@@ -111,7 +111,7 @@ insert into headway.completion (task_id, user_id) select i, i from generate_seri
 			}
 			joined := took("insert into headway.appuser (id, fullname) select i, 'Person' from generate_series(2, 4000) i")
 			pgtest.Execute(t, conn, test.before)
-			if does := took(test.does); does > 8*joined {
+			if does := took(test.does); does > 12*joined {
 				t.Errorf("it takes %v; that four thousand people join, %v", does, joined)
 			}
 		})
