@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -593,5 +594,41 @@ func TestExplainAgreesWithWhoIsDue(t *testing.T) {
 		if said[what] == 0 {
 			t.Errorf("nobody was told %q: that proves little", what)
 		}
+	}
+}
+
+// TestAClockThatWasWrongIsMadeUpFor runs what docs/operations.md has an operator run.
+func TestAClockThatWasWrongIsMadeUpFor(t *testing.T) {
+	t.Parallel()
+	manual, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(manual), "\n## A clock that was wrong\n")
+	_, block, _ := strings.Cut(section, "```sql\n")
+	statements, _, found := strings.Cut(block, "```")
+	if !found {
+		t.Fatal("there are no statements")
+	}
+
+	conn := pgtest.New(t).Conn(t)
+	pgtest.Execute(t, conn, `
+		insert into headway.appuser (id, fullname, email) select n, 'Person', 'person@example.com' from generate_series(1, 4) n;
+		insert into headway.project (id, name) values (1, 'Project');
+		insert into headway.member (project_id, user_id, role) select 1, n, 'customer' from generate_series(1, 4) n;
+		select headway.post(1, 'project_1', 'Hello');
+		select headway.reserve_digest(2), headway.reserve_digest(3);
+		select headway.post(1, 'project_1', 'Hello again');
+		set session_replication_role = replica;
+		update headway.message set sent_at = now() + interval '7 hours';
+		update headway.digest set next_attempt_at = now() + interval '1 year' where user_id = 3;
+		reset session_replication_role;
+		set role headway_owner`)
+	pgtest.Execute(t, conn, statements)
+	if n := value[int](t, conn, "select headway.digests_to_send()"); n != 2 { // one of them is new
+		t.Errorf("%d digests can be sent now", n)
+	}
+	if !value[bool](t, conn, "select max(next_attempt_at) <= now() + interval '5 hours' from headway.digest") {
+		t.Error("one is put off for a year")
 	}
 }

@@ -13,10 +13,9 @@ import (
 	"sync"
 	"time"
 
-	"headway/internal/listen"
-
 	"github.com/jackc/pgx/v5"
 
+	"headway/internal/listen"
 	"headway/internal/pause"
 )
 

@@ -170,7 +170,7 @@ export class HeadwayTasks extends HeadwayElement {
       while (shown && wanted !== null) {
         const complete = wanted;
         wanted = null;
-        // Reading it again may take long.
+        // It failed, and the next reading, which shows what it still is, may take long.
         if (!(await change(shown, complete)) && wanted === null) box.checked = shown.complete;
       }
       busy = false;

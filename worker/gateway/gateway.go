@@ -11,11 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"headway/internal/listen"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"headway/internal/listen"
 	"headway/internal/pause"
 )
 

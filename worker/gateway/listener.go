@@ -6,10 +6,9 @@ import (
 	"log/slog"
 	"time"
 
-	"headway/internal/listen"
-
 	"github.com/jackc/pgx/v5"
 
+	"headway/internal/listen"
 	"headway/internal/pause"
 )
 

@@ -131,8 +131,8 @@ func TestAServerThatStopsReadingHoldsNobodyUp(t *testing.T) {
 	wantError(t, pool.Send(t.Context(), from, to, big), smtp.Retry, "body")
 }
 
-// TestAServerMayTakeItsTimeWithAMail: more than for a command, as where it looks for viruses first. A mail that nobody waits
-// for any longer may have arrived all the same.
+// TestAServerMayTakeItsTimeWithAMail: more than for a command, as where it looks for viruses first. A mail that was given up
+// may have arrived all the same.
 func TestAServerMayTakeItsTimeWithAMail(t *testing.T) {
 	t.Parallel()
 	const command = 3 * time.Second
