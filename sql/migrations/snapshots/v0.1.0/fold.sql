@@ -313,7 +313,12 @@ begin
       -- The actor may be gone, or a number that somebody made up. Deleting a person waits for this.
       left join headway.appuser u on u.id = f.actor_id
       cross join lateral (
-        select t.shared and coalesce(((select d.ids from done d) ->> f.task_id::text)::bigint, f.id) < f.id as already
+        -- Mostly nobody else has completed it, and nothing needs to be counted.
+        select t.shared
+          and (
+            select true from headway.completion c where c.task_id = f.task_id and c.user_id <> f.user_id order by c.user_id limit 1
+          ) is true
+          and coalesce(((select d.ids from done d) ->> f.task_id::text)::bigint, f.id) < f.id as already
       ) d
       cross join lateral (
         select 'project_' || f.project_id || '_staff' as channel
