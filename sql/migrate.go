@@ -13,13 +13,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"regexp"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/tern/v2/migrate"
+
+	"headway/internal/pause"
 )
 
 // migrateLock is the key of the advisory lock that allows one migration at a time: "headway" followed by a 4.
@@ -148,7 +149,7 @@ func migrateTo(
 		return &VersionError{Found: current, Want: known}
 	}
 
-	pause := 250 * time.Millisecond
+	again := pause.Backoff{First: 250 * time.Millisecond, Max: 4 * time.Second}
 	for attempt := 1; ; attempt++ {
 		err := migrator.MigrateTo(ctx, target)
 		switch {
@@ -158,10 +159,9 @@ func migrateTo(
 			return fmt.Errorf("%w\nsomebody holds a lock that it needs, at each of %d attempts: docs/operations.md lists the oldest transactions; "+
 				"end the one that holds it, and migrate again", explain(err, migrations), attempt)
 		}
-		if err := wait(ctx, pause); err != nil {
-			return fmt.Errorf("wait for a table lock: %w", err)
+		if !pause.For(ctx, again.Next()) {
+			return fmt.Errorf("wait for a table lock: %w", ctx.Err())
 		}
-		pause *= 2
 	}
 }
 
@@ -191,8 +191,8 @@ func acquire(ctx context.Context, conn *pgx.Conn) (release func(), err error) {
 		if acquired {
 			break
 		}
-		if err := wait(ctx, 100*time.Millisecond); err != nil {
-			return nil, fmt.Errorf("wait for another migration: %w", err)
+		if !pause.For(ctx, pause.Jitter(100*time.Millisecond)) {
+			return nil, fmt.Errorf("wait for another migration: %w", ctx.Err())
 		}
 	}
 	return func() {
@@ -201,16 +201,6 @@ func acquire(ctx context.Context, conn *pgx.Conn) (release func(), err error) {
 		// It fails only if the connection is gone, and the lock with it.
 		_, _ = conn.Exec(ctx, "select pg_advisory_unlock($1)", migrateLock)
 	}, nil
-}
-
-// wait waits between half of d and one and a half times d.
-func wait(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d/2 + rand.N(d)):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func isLockTimeout(err error) bool {

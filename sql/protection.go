@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -47,8 +48,8 @@ func checkProtection(ctx context.Context, conn *pgx.Conn) error {
 
 var createTable = regexp.MustCompile(`(?m)^create table headway\.(\w+)`)
 
-// tables returns the names of headway's tables.
-func tables() (names []string) {
+// tables returns the names of headway's tables. Workers ask at every heartbeat.
+var tables = sync.OnceValue(func() (names []string) {
 	files, _ := fs.Glob(Migrations(), "*.sql") // the pattern is well formed
 	for _, file := range files {
 		text, _ := fs.ReadFile(Migrations(), file) // embedded
@@ -57,4 +58,4 @@ func tables() (names []string) {
 		}
 	}
 	return names
-}
+})

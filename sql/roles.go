@@ -96,8 +96,6 @@ func forWantOfRoles(ctx context.Context, conn *pgx.Conn, failure error) error {
 	var pgErr *pgconn.PgError
 	var access *AccessError
 	switch {
-	case errors.As(failure, new(*roomError)):
-		return failure
 	case errors.As(failure, &pgErr) && pgErr.Code == "42501": // insufficient_privilege
 	case errors.As(failure, &access) && access.Granted:
 	default:

@@ -67,19 +67,6 @@ func (e *AccessError) Error() string {
 		"headway_admin watch", e.Login, VersionTable)
 }
 
-// roomError says that a login may not create [VersionTable], and what to do.
-type roomError struct {
-	login string
-	err   error
-}
-
-func (e *roomError) Error() string {
-	return fmt.Sprintf("make %s: %v: `grant create on schema public to %s`, or migrate as the owner of the database",
-		VersionTable, e.err, pgx.Identifier{e.login}.Sanitize())
-}
-
-func (e *roomError) Unwrap() error { return e.err }
-
 // sqlTable inspects the table without reading it, since reading could already call something. The database's owner, and
 // members of headway_owner, control the schema anyway.
 const sqlTable = `
@@ -168,7 +155,9 @@ func ensureTable(ctx context.Context, conn *pgx.Conn) (undo func(), err error) {
 		}
 		_, err := tx.Exec(ctx, "create table "+VersionTable+" (version int4 not null)")
 		if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "42501" { // insufficient_privilege
-			return &roomError{login: conn.Config().User, err: err}
+			// The error is not passed on: it is about this one grant, not about roles, which would be looked for.
+			return fmt.Errorf("make %s: %s: `grant create on schema public to %s`, or migrate as the owner of the database",
+				VersionTable, pgErr.Error(), pgx.Identifier{conn.Config().User}.Sanitize())
 		}
 		if err != nil {
 			return fmt.Errorf("make %s: %w", VersionTable, err)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
+
+	"headway/internal/pause"
 )
 
 // goroutines completes tasks with a goroutine for each connection.
@@ -52,7 +54,7 @@ func (g *goroutines) drive(ctx context.Context, t *turn) error {
 			for ctx.Err() == nil && !t.over(time.Now()) {
 				if t.pace.rate > 0 {
 					i := int(arrived.Add(1)) - 1
-					if i >= len(due) || !waitUntil(ctx, t.began.Add(due[i])) {
+					if i >= len(due) || !pause.For(ctx, time.Until(t.began.Add(due[i]))) {
 						return nil
 					}
 				}

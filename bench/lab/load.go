@@ -114,15 +114,3 @@ func (t *turn) commit(project int64, now time.Time) {
 		t.watched(c)
 	}
 }
-
-// waitUntil returns false if ctx ends first.
-func waitUntil(ctx context.Context, at time.Time) bool {
-	timer := time.NewTimer(time.Until(at))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

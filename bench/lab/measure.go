@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/internal/pause"
 )
 
 // Plan is how long and how hard a rival is measured.
@@ -165,7 +167,7 @@ func (m *measurement) phase(ctx context.Context, p pace) (Phase, int, error) {
 			ended = time.Time{}
 			break
 		}
-		if !waitUntil(ctx, time.Now().Add(20*time.Millisecond)) {
+		if !pause.For(ctx, 20*time.Millisecond) {
 			return Phase{}, 0, ctx.Err()
 		}
 		if left, err = m.left(ctx); err != nil {
@@ -178,7 +180,7 @@ func (m *measurement) phase(ctx context.Context, p pace) (Phase, int, error) {
 		phase.Behind = time.Since(ended)
 	}
 	for last := time.Now().Add(grace); !m.observer.done() && time.Now().Before(last); {
-		if !waitUntil(ctx, time.Now().Add(time.Millisecond)) {
+		if !pause.For(ctx, time.Millisecond) {
 			return Phase{}, 0, ctx.Err()
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"headway/bench/report"
+	"headway/internal/pause"
 )
 
 // hold leaves a transaction open in the middle of the run, and returns from when till when.
@@ -20,7 +21,7 @@ func (r *run) hold(ctx context.Context) (report.Span, error) {
 	defer conn.Close(doing)
 
 	length := float64(r.options.Duration)
-	if !waitUntil(ctx, r.began.Add(time.Duration(holdFrom*length))) {
+	if !pause.For(ctx, time.Until(r.began.Add(time.Duration(holdFrom*length)))) {
 		return span, nil
 	}
 	span.From = time.Since(r.began)
@@ -37,7 +38,7 @@ func (r *run) hold(ctx context.Context) (report.Span, error) {
 			return span, err
 		}
 	}
-	waitUntil(ctx, r.began.Add(time.Duration(holdTill*length)))
+	pause.For(ctx, time.Until(r.began.Add(time.Duration(holdTill*length))))
 	span.Till = time.Since(r.began)
 	return span, tx.Commit(doing)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"headway/bench/report"
+	"headway/internal/pause"
 )
 
 // Result is how it went.
@@ -40,7 +41,7 @@ func (r *run) inspect(ctx context.Context, result *Result) error {
 		if err := conn.QueryRow(ctx, `select s.pending_facts from headway.status s`).Scan(&result.Left); err != nil {
 			return err
 		}
-		if result.Left == 0 || time.Now().After(deadline) || !waitUntil(ctx, time.Now().Add(20*time.Millisecond)) {
+		if result.Left == 0 || time.Now().After(deadline) || !pause.For(ctx, 20*time.Millisecond) {
 			break
 		}
 	}

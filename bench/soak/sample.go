@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"headway/internal/pause"
 )
 
 // Sample is how it was going at a time of the run. What is of a length of time is since the sample before.
@@ -49,7 +51,7 @@ func (r *run) sample(ctx context.Context, w *writers) ([]Sample, error) {
 	}
 	var samples []Sample
 	completed, last := w.done.Load(), r.began
-	for n := 1; waitUntil(ctx, r.began.Add(time.Duration(n)*interval)); n++ {
+	for n := 1; pause.For(ctx, time.Until(r.began.Add(time.Duration(n)*interval))); n++ {
 		var s Sample
 		var oldest float64
 		err := conn.QueryRow(asking, sqlSample).Scan(

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
+
+	"headway/internal/pause"
 )
 
 // writers complete tasks, each once, in order.
@@ -103,24 +105,12 @@ func every(ctx context.Context, rate float64, seed uint64, do func(ctx context.C
 	random := rand.New(rand.NewPCG(seed, 0))
 	for next := time.Now(); ; {
 		next = next.Add(time.Duration(random.ExpFloat64() / rate * float64(time.Second)))
-		if !waitUntil(ctx, next) {
+		if !pause.For(ctx, time.Until(next)) {
 			return nil
 		}
 		// What has begun is finished.
 		if err := do(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
-	}
-}
-
-// waitUntil returns false if ctx ends first.
-func waitUntil(ctx context.Context, at time.Time) bool {
-	timer := time.NewTimer(time.Until(at))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -17,10 +17,10 @@ export class HeadwayPreferences extends HeadwayElement {
       label, legend { font-weight: 500; padding: 0; }
       fieldset { border: 0; margin: 0; min-inline-size: 0; padding: 0; }
       select, input[type="time"] { background: var(--surface); border: 1px solid var(--field); border-radius: var(--radius); inline-size: 100%; min-block-size: 2.75rem; min-inline-size: 0; padding-inline: 0.75rem; }
-      .hours, .hours span { align-items: center; display: flex; flex-wrap: wrap; gap: 0.625rem; }
-      .hours { margin-block-start: 0.375rem; }
+      .hours, .hours span { align-items: center; display: flex; gap: 0.625rem; }
+      .hours { flex-wrap: wrap; margin-block-start: 0.375rem; }
       .hours input { flex: 1 1 6.5rem; inline-size: auto; }
-      .hours span { flex: 1 1 9rem; flex-wrap: nowrap; white-space: nowrap; }
+      .hours span { flex: 1 1 9rem; white-space: nowrap; }
       .link { color: var(--accent); font-size: 0.875em; margin-block-start: 0.375rem; padding-block: 0.25rem; }
       .link:hover { text-decoration: underline; }
       li label { align-items: center; cursor: pointer; display: flex; font-weight: 400; gap: 0.75rem; min-block-size: 2.5rem; }

@@ -168,6 +168,18 @@ func TestAPauseDoublesUpToALimitAndStartsOver(t *testing.T) {
 	login("")
 }
 
+// usable gets a connection within ten seconds, or fails the test.
+func usable(t *testing.T, pool *smtp.Pool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Release()
+}
+
 // TestConnectionsThatAreRefusedAtOnceBeginOnePause: that there are several makes the pause no longer.
 func TestConnectionsThatAreRefusedAtOnceBeginOnePause(t *testing.T) {
 	t.Parallel()
@@ -192,13 +204,7 @@ func TestConnectionsThatAreRefusedAtOnceBeginOnePause(t *testing.T) {
 	}
 	logins.Wait()
 	server.Fail(nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Release()
+	usable(t, pool)
 }
 
 // TestALoginThatFailsForNowBeginsNoPause has a server in trouble: it has refused nobody.
@@ -461,13 +467,7 @@ func TestWhoNoLongerWaitsKeepsNoConnection(t *testing.T) {
 		_, err := pool.Acquire(ended)
 		wantError(t, err, smtp.Retry, "wait")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Release()
+	usable(t, pool)
 }
 
 func TestAcquireFailsWhereNothingCouldBeSent(t *testing.T) {
