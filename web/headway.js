@@ -62,6 +62,19 @@ const REQUEST_TIMEOUT = 30_000;
 // How long to wait, in milliseconds, before reading a snapshot again that events have overtaken.
 const PAUSE = 250;
 
+// How long to wait for the first of the Server-Sent Events, in milliseconds: some proxies pass nothing on until a
+// response has ended.
+const FIRST_EVENT = 10_000;
+
+// Where no events come through: how often to ask, and when to try again, after an error and after silence, in
+// milliseconds.
+const POLL = 10_000;
+const AFTER_ERROR = 60_000;
+const AFTER_SILENCE = 600_000;
+
+// How many messages of a channel are fetched at once, if that many were missed.
+const MOST = 500;
+
 // A position longer than this many characters is not put into a URL: proxies accept about 8,000.
 const MAX_POSITION = 6_000;
 
@@ -98,10 +111,11 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   #ask;
   /** @type {?Promise<?string>} */ #token = null;
   /** @type {?(WebSocket | EventSource)} */ #line = null;
-  /** Whether anything came through the last WebSocket. */ #through = true;
+  /** Whether anything came through the last line. */ #through = true;
   /** For Server-Sent Events, if nothing did. @type {?string} */ #ticket = null;
   /** @type {?{channels: Record<string, number>, projects: Record<number, number>}} */ #position = null;
   /** @type {?symbol} */ #opening = null;
+  /** While no events come through, when to try again; 0: they do. */ #polling = 0;
   #attempts = 0;
   #refused = 0;
   /** @type {?ReturnType<typeof setTimeout>} */ #timer = null;
@@ -145,6 +159,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
 
   #end() {
     this.#opening = this.#ticket = null;
+    this.#polling = 0;
     clearTimeout(this.#timer ?? undefined);
     globalThis.removeEventListener?.("online", this.#wake);
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
@@ -166,6 +181,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
       clearTimeout(this.#timer ?? undefined);
       this.#open();
     } else if (this.#line && Date.now() - this.#heard > SILENCE) this.#lose();
+    else if (this.#polling) this.#poll();
     else if (this.state === "open" && Date.now() - this.#known > STALE) this.#refresh();
   };
 
@@ -197,6 +213,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   }
 
   async #open() {
+    this.#polling = 0;
     this.#tell("connecting");
     if (this.state !== "connecting") return; // a listener has closed it
     const opening = (this.#opening = Symbol("opening"));
@@ -241,25 +258,76 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
       this.#ticket = ticket;
       this.#open();
     } catch (error) {
-      if (opening !== this.#opening) return;
-      if (error instanceof HeadwayError && error.status === 401) this.#unwelcome();
-      else this.#again();
+      if (opening === this.#opening) this.#fail(error);
     }
+  }
+
+  /** @param {unknown} error why a request failed */
+  #fail(error) {
+    if (error instanceof HeadwayError && error.status === 401) this.#unwelcome();
+    else this.#again();
   }
 
   // Server-Sent Events carry the same events, and end with their token; then a WebSocket is tried again.
   /** @param {string} ticket */
   #openEvents(ticket) {
-    this.#through = true;
+    this.#through = false;
     this.#ticket = null;
-    if (!globalThis.EventSource) return this.#again();
+    if (!globalThis.EventSource) return this.#startPolling(AFTER_SILENCE);
     const address = new URL("api/events", this.#url);
     address.searchParams.set("ticket", ticket);
     if (this.#position) address.searchParams.set("position", JSON.stringify(this.#position));
     if (address.search.length > MAX_POSITION) address.searchParams.delete("position");
     const source = new EventSource(address);
     this.#listen(source);
-    source.onerror = () => source === this.#line && this.#lose(); // its ticket is used up
+    source.onerror = () => {
+      if (source !== this.#line) return;
+      if (this.#through) this.#lose(); // its ticket is used up
+      else this.#startPolling(AFTER_ERROR);
+    };
+    clearTimeout(this.#silence ?? undefined);
+    this.#silence = setTimeout(() => source === this.#line && this.#startPolling(AFTER_SILENCE), FIRST_EVENT);
+  }
+
+  /** @param {number} duration */
+  #startPolling(duration) {
+    this.#drop();
+    this.#polling = Date.now() + duration;
+    this.#poll();
+  }
+
+  // Reads what there is, again and again, until it is time to see whether events come through by now.
+  async #poll() {
+    clearTimeout(this.#timer ?? undefined);
+    const opening = (this.#opening = Symbol("opening"));
+    try {
+      const snapshot = await this.snapshot();
+      const missed = await this.#missed(snapshot);
+      if (opening !== this.#opening) return; // closed, or asked again, in the meantime
+      this.#load(snapshot, !missed);
+      for (const message of missed ?? []) this.#takeMessage(message);
+    } catch (error) {
+      if (opening === this.#opening) this.#fail(error);
+    }
+    if (opening !== this.#opening || !this.#polling) return; // closed by a listener, or failed
+    const next = () => (Date.now() < this.#polling ? this.#poll() : this.#open());
+    this.#timer = setTimeout(next, POLL * (0.5 + Math.random()));
+  }
+
+  /**
+   * The messages between what was known and a snapshot; null if nothing was known, they are too many, or the database
+   * has gone back.
+   * @param {any} snapshot @returns {Promise<?Message[]>}
+   */
+  async #missed(snapshot) {
+    const known = this.#position?.channels;
+    if (!known) return null;
+    const pages = await Promise.all(snapshot.channels.map(async (/** @type {Channel} */ { channel, last_seq }) => {
+      const after = known[channel] ?? last_seq;
+      const page = after < last_seq ? await this.messages(channel, { after, limit: MOST }) : [];
+      return (page[page.length - 1]?.seq ?? after) < last_seq || after > last_seq ? null : page;
+    }));
+    return pages.includes(null) ? null : pages.flat();
   }
 
   // A new token may help, but not forever.
@@ -279,6 +347,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   // Many clients lose their connection at the same moment: most of the delay is random.
   #again() {
     this.#ticket = null;
+    this.#polling = 0;
     const delay = Math.min(30_000, 500 * 2 ** this.#attempts++);
     this.#tell("waiting");
     if (this.state !== "waiting") return;
@@ -516,6 +585,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
       if (!response.ok) throw new HeadwayError(response.status, (await response.json().catch(() => null)) ?? {});
       const answer = await response.json(); // fails if it is cut off, or some proxy's page instead
       if (this.state === "waiting") this.#wake(); // the gateway is back
+      if (this.#polling && method !== "GET") this.#poll(); // no event will tell of it
       return answer;
     }
   }
