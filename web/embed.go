@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-//go:embed index.html page.css page.js page-words.js headway.js elements.js elements languages
+//go:embed index.html page.css page.js page-words.js headway.js client elements.js elements languages
 var files embed.FS
 
 // Handler serves the page at / and its modules beside it, with a Content-Security-Policy that lets no script or style

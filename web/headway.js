@@ -15,6 +15,9 @@
 //
 // No dependencies. Nothing here draws anything: elements.js does.
 
+import { Names } from "./client/names.js";
+import { remaining, Tokens } from "./client/tokens.js";
+
 /**
  * For customers, a project's progress is their own, and is kept up to date; for staff it is everybody's, as of the last
  * snapshot.
@@ -52,9 +55,6 @@ const SILENCE = 60_000;
 
 // After this many milliseconds, a snapshot is read when the user returns to the page: names and dates are not pushed.
 const STALE = 15_000;
-
-// How long the backend may take to supply a token, in milliseconds.
-const TOKEN_TIMEOUT = 30_000;
 
 // How long a request may take, in milliseconds: a network may swallow it and never say so. The gateway takes at most 10 s.
 const REQUEST_TIMEOUT = 30_000;
@@ -108,8 +108,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** @type {Map<string, Channel>} */ channels = new Map();
 
   #url;
-  #ask;
-  /** @type {?Promise<?string>} */ #token = null;
+  #tokens;
   /** @type {?(WebSocket | EventSource)} */ #line = null;
   /** Whether anything came through the last line. */ #through = true;
   /** For Server-Sent Events, if nothing did. @type {?string} */ #ticket = null;
@@ -125,9 +124,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** When the last snapshot came. */ #known = 0;
   #refreshing = false;
   #stale = false;
-  /** @type {Map<number, string>} */ #names = new Map();
-  /** @type {Map<number, Promise<void>>} */ #people = new Map();
-  /** @type {Set<number>} */ #strangers = new Set();
+  #names = new Names((project) => this.people(project));
   /** By channel, the last message that the last snapshot counted. @type {Map<string, number>} */ #counted = new Map();
   /** By channel, the seqs of others' unread messages. @type {Map<string, number[]>} */ #others = new Map();
 
@@ -138,14 +135,14 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     const base = new URL(url || ".", globalThis.location?.href ?? url);
     if (!base.pathname.endsWith("/")) base.pathname += "/";
     this.#url = base;
-    this.#ask = token;
+    this.#tokens = new Tokens(token);
   }
 
   /** Connects, and reconnects whenever the connection is lost, until close() is called. */
   connect() {
     if (this.state !== "closed" && this.state !== "unauthorized") return;
     this.#refused = this.#attempts = 0;
-    this.#token = null;
+    this.#tokens.forget();
     globalThis.addEventListener?.("online", this.#wake);
     globalThis.document?.addEventListener("visibilitychange", this.#wake);
     this.#open();
@@ -217,7 +214,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     this.#tell("connecting");
     if (this.state !== "connecting") return; // a listener has closed it
     const opening = (this.#opening = Symbol("opening"));
-    const token = await this.#current().catch(() => undefined);
+    const token = await this.#tokens.current().catch(() => undefined);
     if (opening !== this.#opening) return; // closed in the meantime
     if (token === null) return this.#refuse();
     if (token === undefined) return this.#again(); // the backend cannot be reached
@@ -333,14 +330,14 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   // A new token may help, but not forever.
   #unwelcome() {
     this.#drop();
-    this.#token = null;
+    this.#tokens.forget();
     if (++this.#refused < MAX_REFUSED) this.#again();
     else this.#refuse();
   }
 
   #refuse() {
     this.#end();
-    this.#token = null;
+    this.#tokens.forget();
     this.#tell("unauthorized");
   }
 
@@ -354,29 +351,6 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     this.#timer = setTimeout(() => this.#open(), delay * (0.5 + Math.random()));
   }
 
-  /** The token in use, or a new one. @returns {Promise<?string>} */
-  #current() {
-    if (!this.#token) {
-      const asked = this.#supply();
-      this.#token = asked;
-      asked.catch(() => {
-        if (this.#token === asked) this.#token = null;
-      });
-    }
-    return this.#token;
-  }
-
-  /** A new token. @returns {Promise<?string>} */
-  #supply() {
-    /** @type {ReturnType<typeof setTimeout>} */ let late;
-    return Promise.race([
-      (async () => this.#ask())(), // it may throw, too
-      /** @type {Promise<never>} */ (new Promise((_, reject) => {
-        late = setTimeout(() => reject(new Error("no token came")), TOKEN_TIMEOUT);
-      })),
-    ]).finally(() => clearTimeout(late));
-  }
-
   // A connection outlives its first token: the gateway accepts the next one before the current one expires.
   /** @param {WebSocket} socket @param {string} token @param {number} [least] how long to wait at least, in milliseconds */
   #renewLater(socket, token, least = 5_000) {
@@ -386,11 +360,11 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     // By a clock that is wrong, each new token seems to have expired: they are asked for less and less often.
     const patience = left * 0.8 < least ? Math.min(2 * least, 120_000) : undefined;
     this.#renewal = setTimeout(async () => {
-      const next = await this.#supply().catch(() => undefined); // the current one is good until then
+      const next = await this.#tokens.supply().catch(() => undefined); // the current one is good until then
       if (socket !== this.#line) return;
       if (next === null) return this.#refuse();
       if (next) {
-        this.#token = Promise.resolve(next);
+        this.#tokens.use(next);
         socket.send(JSON.stringify({ token: next }));
       }
       this.#renewLater(socket, next ?? token, patience);
@@ -461,8 +435,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     this.projects = new Map(snapshot.projects.map((/** @type {Project} */ p) => [p.project_id, p]));
     this.channels = new Map(snapshot.channels.map((/** @type {Channel} */ c) => [c.channel, c]));
     this.#counted = new Map(snapshot.channels.map((/** @type {Channel} */ c) => [c.channel, c.last_seq]));
-    this.#people.clear(); // there may be somebody new among them
-    this.#strangers.clear();
+    this.#names.stale(); // there may be somebody new
   }
 
   // Memberships have changed: read a snapshot, while events continue.
@@ -509,7 +482,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
 
   /** @param {Message} message */
   #takeMessage(message) {
-    this.#meetSender(message);
+    this.#names.learn(message.sender, message.fullname);
     const channel = this.channels.get(message.channel);
     if (this.#position) {
       if (message.seq <= (this.#position.channels[message.channel] ?? 0)) return;
@@ -571,7 +544,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** Sends a request to the gateway. @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
   async request(method, path, body) {
     for (let attempt = 0; ; attempt++) {
-      const token = this.#current();
+      const token = this.#tokens.current();
       const response = await fetch(new URL(path, this.#url), {
         method,
         headers: { authorization: `Bearer ${await token}`, ...(body && { "content-type": "application/json" }) },
@@ -579,7 +552,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
         signal: AbortSignal.timeout(REQUEST_TIMEOUT),
       });
       if (response.status === 401 && attempt === 0) {
-        if (this.#token === token) this.#token = null; // it has expired: once more with a new one
+        this.#tokens.forget(token); // it has expired: once more with a new one
         continue;
       }
       if (!response.ok) throw new HeadwayError(response.status, (await response.json().catch(() => null)) ?? {});
@@ -624,13 +597,9 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   async messages(channel, page = {}) {
     const query = new URLSearchParams(Object.entries(page).filter(([, n]) => n !== undefined).map(([k, n]) => [k, String(n)]));
     const messages = await this.request("GET", `api/channels/${channel}/messages?${query}`);
-    messages.forEach(this.#meetSender);
+    for (const { sender, fullname } of messages) this.#names.learn(sender, fullname);
     return messages;
   }
-
-  #meetSender = (/** @type {Message} */ { sender, fullname }) => {
-    if (sender && fullname) this.#names.set(sender, fullname);
-  };
 
   /** Posts to a channel. @param {string} channel @param {string} content @returns {Promise<Message>} */
   post(channel, content) {
@@ -670,42 +639,6 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   async name(user, project) {
     if (!user) return "";
     if (user === this.userId) return this.fullname;
-    const projects = project ? [project] : [...this.projects.keys()];
-    if (!this.#names.has(user)) await this.#meet(projects);
-    if (!this.#names.has(user)) {
-      // Joining a project is not announced: they may have joined since. That is looked up once for each of them.
-      if (!this.#strangers.has(user)) for (const id of projects) this.#people.delete(id);
-      this.#strangers.add(user);
-      await this.#meet(projects);
-    }
-    return this.#names.get(user) ?? "";
-  }
-
-  /** Fetches the names of people in projects, once. @param {number[]} projects */
-  async #meet(projects) {
-    await Promise.all(projects.map((project) => {
-      const met = this.#people.get(project) ?? this.people(project).then(
-        (people) => people.forEach((p) => this.#names.set(p.user_id, p.fullname)),
-        () => void this.#people.delete(project),
-      );
-      this.#people.set(project, met);
-      return met;
-    }));
-  }
-}
-
-// How long a token remains valid, in milliseconds; NaN if it does not say. The browser's clock may be wrong: if it is
-// ahead, the result is at least a tenth of the token's life; if it is behind, at most all of it.
-/** @param {string} token */
-function remaining(token) {
-  try {
-    const claims = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
-    const { exp, iat } = JSON.parse(atob(claims));
-    const left = exp * 1000 - Date.now();
-    if (iat === undefined) return left;
-    const life = (exp - iat) * 1000;
-    return Math.min(Math.max(left, life / 10), life);
-  } catch {
-    return NaN;
+    return this.#names.of(user, project ? [project] : [...this.projects.keys()]);
   }
 }
