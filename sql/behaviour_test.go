@@ -16,16 +16,22 @@ import (
 
 // TestBehaviour runs every file of tests/, each as in a database of its own. A file begins a transaction, arranges,
 // asserts and rolls back; what it expects to fail, it catches. With an assert it proves something, without one it is an
-// error.
+// error. It may use what testdata/helpers.sql defines.
 func TestBehaviour(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("tests/*.sql")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("tests/*.sql: %d files, %v", len(files), err)
 	}
+	helpers, err := os.ReadFile("testdata/helpers.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
 	conns := make(chan *pgx.Conn, 2) // used again: what costs is to plan everything anew
 	for range cap(conns) {
-		conns <- pgtest.New(t).Conn(t)
+		conn := pgtest.New(t).Conn(t)
+		pgtest.Execute(t, conn, string(helpers))
+		conns <- conn
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".sql"), func(t *testing.T) {

@@ -1,18 +1,5 @@
 -- The bar in a mail goes from where it was at the oldest unread message to where it is now, as a plain recount has it.
 begin;
--- A message that was sent a while ago.
-create function pg_temp.post(sender bigint, channel text, ago interval, content text default 'Hello') returns bigint
-language plpgsql
-as $$
-declare
-  v_id bigint := (headway.post(post.sender, post.channel, post.content)).id;
-begin
-  perform set_config('session_replication_role', 'replica', true);
-  update headway.message m set sent_at = now() - post.ago where m.id = v_id;
-  perform set_config('session_replication_role', 'origin', true);
-  return v_id;
-end
-$$;
 insert into headway.appuser (id, fullname, email) select n, 'Person ' || n, 'person' || n || '@example.com' from generate_series(1, 10) n;
 insert into headway.project (id, name) values (1, 'Website'), (2, 'Shop');
 insert into headway.member (project_id, user_id, role) select p, n, case when n < 9 then 'customer' else 'staff' end from generate_series(1, 2) p, generate_series(1, 10) n;

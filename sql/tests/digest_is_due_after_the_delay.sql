@@ -1,18 +1,5 @@
 -- Mail is due when the oldest unread message is older than the delay: the person's own, else the setting.
 begin;
--- A message that was sent a while ago.
-create function pg_temp.post(sender bigint, channel text, ago interval, content text default 'Hello') returns bigint
-language plpgsql
-as $$
-declare
-  v_id bigint := (headway.post(post.sender, post.channel, post.content)).id;
-begin
-  perform set_config('session_replication_role', 'replica', true);
-  update headway.message m set sent_at = now() - post.ago where m.id = v_id;
-  perform set_config('session_replication_role', 'origin', true);
-  return v_id;
-end
-$$;
 insert into headway.appuser (id, fullname, email, digest_after) values
   (1, 'Abe', 'abe@example.com', null), (2, 'Bob', 'bob@example.com', null),
   (3, 'Charlie', 'charlie@example.com', '30 minutes'), (4, 'Dora', 'dora@example.com', '2 days');

@@ -1,18 +1,5 @@
 -- Without an address, or with a suspended one, no mail is due; it is as soon as there is one.
 begin;
--- A message that was sent a while ago.
-create function pg_temp.post(sender bigint, channel text, ago interval, content text default 'Hello') returns bigint
-language plpgsql
-as $$
-declare
-  v_id bigint := (headway.post(post.sender, post.channel, post.content)).id;
-begin
-  perform set_config('session_replication_role', 'replica', true);
-  update headway.message m set sent_at = now() - post.ago where m.id = v_id;
-  perform set_config('session_replication_role', 'origin', true);
-  return v_id;
-end
-$$;
 insert into headway.appuser (id, fullname, email, mail_suspended_at, mail_suspended_reason) values
   (1, 'Abe', null, null, null), (2, 'Bob', null, null, null), (3, 'Charlie', 'charlie@example.com', now(), '550 no such user');
 select pg_temp.post(1, 'broadcast', '5 hours');
