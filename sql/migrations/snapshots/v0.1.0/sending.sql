@@ -383,7 +383,7 @@ $$;
 comment on function headway.try_claim(headway.digest, uuid, interval) is
   'Claims this digest as headway.claim_digest() does, or ends or postpones it and returns null if there is nothing to send now. The caller holds its row lock.';
 
-create function headway.close_digest(digest_id bigint, state text, error text) returns void
+create function headway.close_digest(digest_id bigint, state text, error text) returns text
 language plpgsql
 as $$
 begin
@@ -397,9 +397,10 @@ begin
     mail = case when u.email is not null then d.mail end
   from headway.appuser u
   where d.id = close_digest.digest_id and u.id = d.user_id;
+  return close_digest.state;
 end
 $$;
-comment on function headway.close_digest(bigint, text, text) is 'Ends a digest in this state; erases its mail if the person no longer has an address. The caller holds the digest''s row lock.';
+comment on function headway.close_digest(bigint, text, text) is 'Ends a digest in this state, which it returns; erases its mail if the person no longer has an address. The caller holds the digest''s row lock.';
 
 create function headway.release_digest(digest_id bigint, worker_id uuid) returns boolean
 language plpgsql
@@ -492,26 +493,21 @@ begin
 
   if digest_failed.outcome = 'unknown' then
     update headway.digest d set unknown_at = now() where d.id = v_digest.id;
-  end if;
-  if digest_failed.outcome = 'refused' then
-    perform headway.close_digest(v_digest.id, 'failed', digest_failed.error);
+    if headway.setting('digest_when_unknown') = 'hold' then
+      return headway.close_digest(v_digest.id, 'held', digest_failed.error);
+    end if;
+  elsif digest_failed.outcome = 'refused' then
     update headway.appuser u
     set mail_suspended_at = now(), mail_suspended_reason = coalesce(digest_failed.error, 'refused, without a word')
     where u.id = v_digest.user_id and u.email = v_digest.recipient and u.mail_suspended_at is null;
-    return 'failed';
-  elsif digest_failed.outcome = 'rejected' then
-    perform headway.close_digest(v_digest.id, 'failed', digest_failed.error);
-    return 'failed';
-  elsif digest_failed.outcome = 'unknown' and headway.setting('digest_when_unknown') = 'hold' then
-    perform headway.close_digest(v_digest.id, 'held', digest_failed.error);
-    return 'held';
+  end if;
+  if digest_failed.outcome in ('refused', 'rejected') then
+    return headway.close_digest(v_digest.id, 'failed', digest_failed.error);
   elsif v_digest.attempts >= headway.setting('digest_max_attempts')::integer then
-    perform headway.close_digest(v_digest.id, 'failed', concat_ws(': ', format('given up after %s attempts', v_digest.attempts), digest_failed.error));
-    return 'failed';
+    return headway.close_digest(v_digest.id, 'failed', concat_ws(': ', format('given up after %s attempts', v_digest.attempts), digest_failed.error));
   elsif exists (select from headway.appuser u where u.id = v_digest.user_id and u.email is null) then
     -- They were forgotten during the attempt.
-    perform headway.close_digest(v_digest.id, 'cancelled', null);
-    return 'cancelled';
+    return headway.close_digest(v_digest.id, 'cancelled', null);
   end if;
   update headway.digest d
   set state = 'reserved', error = digest_failed.error, claimed_by = null, lease_until = null,
