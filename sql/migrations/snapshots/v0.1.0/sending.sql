@@ -132,7 +132,8 @@ begin
         where s.kind <> 'task_completed'
       ),
       shown as (
-        select l.number, l.project_id, l.kind, l.channel, (select u.fullname from headway.appuser u where u.id = l.sender) as sender, l.messages, l.sent_at, l.task_id, w.titles, w.content, w.reason
+        select l.number, l.project_id, l.kind, l.channel, l.messages, l.sent_at, l.task_id, w.titles, w.content, w.reason,
+          (select u.fullname from headway.appuser u where u.id = l.sender) as sender
         from (
           select l.*, row_number() over (order by l.project_id nulls last, l.kind = 'chat', l.channel, l.sent_at) as number
           from line l
@@ -145,7 +146,7 @@ begin
           from headway.message m
           where m.id = any (l.ids)
         ) w
-        where l.number <= (select s.value::bigint from headway.setting s where s.name = 'digest_max_items')
+        where l.number <= (select headway.setting('digest_max_items')::bigint)
       ),
       since as (
         -- The last moment before any of it happened. A completion is older than its message by the length of its
@@ -189,8 +190,8 @@ begin
           'project_id', g.project_id,
           'name', p.name,
           'role', p.role,
-          'from', json_build_object('done', coalesce(p.done_before, 0), 'total', coalesce(p.total, 0), 'percent', headway.percent(coalesce(p.done_before, 0), coalesce(p.total, 0))),
-          'to', json_build_object('done', coalesce(p.done, 0), 'total', coalesce(p.total, 0), 'percent', headway.percent(coalesce(p.done, 0), coalesce(p.total, 0))),
+          'from', json_build_object('done', b.done_before, 'total', b.total, 'percent', headway.percent(b.done_before, b.total)),
+          'to', json_build_object('done', b.done, 'total', b.total, 'percent', headway.percent(b.done, b.total)),
           'lines', g.lines
         ) order by g.project_id nulls last), '[]')
         from (
@@ -209,6 +210,9 @@ begin
           group by w.project_id
         ) g
         left join project p on p.id = g.project_id
+        cross join lateral (
+          select coalesce(p.done_before, 0) as done_before, coalesce(p.done, 0) as done, coalesce(p.total, 0) as total
+        ) b
       )
     )
     from digest d
