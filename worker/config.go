@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/mail"
 	"net/url"
@@ -20,6 +19,7 @@ import (
 	"github.com/sethvargo/go-envconfig"
 
 	"headway/internal/address"
+	"headway/internal/secret"
 	"headway/worker/gateway"
 	"headway/worker/smtp"
 )
@@ -63,7 +63,7 @@ type Config struct {
 	HTTPAddr string `env:"HEADWAY_HTTP_ADDR"`
 
 	// TokenSecret is the key of the HS256 tokens that the gateway accepts, 32 bytes or more. Empty: no gateway.
-	TokenSecret Secret `env:"HEADWAY_TOKEN_SECRET"`
+	TokenSecret secret.String `env:"HEADWAY_TOKEN_SECRET"`
 
 	// TokenKeys names a file with the JSON Web Key Set of the RS256 or EdDSA tokens that the gateway accepts, in place
 	// of TokenSecret.
@@ -297,18 +297,3 @@ func (s *Schedule) EnvDecode(_ context.Context, value string) error {
 	*s = Schedule{Schedule: parsed, Spec: value}
 	return nil
 }
-
-// Secret is a value that is never printed.
-type Secret []byte
-
-// String implements [fmt.Stringer].
-func (s Secret) String() string { return "(secret)" }
-
-// GoString implements [fmt.GoStringer].
-func (s Secret) GoString() string { return s.String() }
-
-// LogValue implements [slog.LogValuer].
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
-// MarshalText implements [encoding.TextMarshaler].
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -229,7 +229,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	}
 	var logged strings.Builder
 	slog.New(slog.NewTextHandler(&logged, nil)).Info("", slog.Any("smtp", *c.SMTP), slog.Any("token", c.TokenSecret))
-	printed := fmt.Sprintf("%v %+v %#v %s %s %s", c, *c.SMTP, *c.SMTP, c.TokenSecret, asJSON, logged.String())
+	printed := fmt.Sprintf("%v %+v %#v %s %d %s %s", c, *c.SMTP, *c.SMTP, c.TokenSecret, c.TokenSecret, asJSON, logged.String())
 	if strings.Contains(printed, secret) || strings.Contains(printed, "115 51 99") {
 		t.Error(printed)
 	}

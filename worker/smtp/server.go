@@ -8,14 +8,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+
+	"headway/internal/secret"
 )
 
 // Server is a server that mail is submitted to. [ParseURL] makes one.
@@ -25,7 +24,7 @@ type Server struct {
 
 	// User and Password are for logging in (RFC 4954), with PLAIN or else LOGIN. No user: no login.
 	User     string
-	Password Password
+	Password secret.String
 
 	TLS TLS
 
@@ -46,20 +45,6 @@ const (
 	Implicit TLS = "implicit" // TLS from the first byte (RFC 8314)
 	None     TLS = "none"     // for a mail catcher on a developer's machine
 )
-
-// Password is a password that is never printed.
-type Password string
-
-const hidden = "(secret)"
-
-// Format implements [fmt.Formatter], for every verb.
-func (Password) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
-
-// LogValue implements [slog.LogValuer].
-func (Password) LogValue() slog.Value { return slog.StringValue(hidden) }
-
-// MarshalText implements [encoding.TextMarshaler].
-func (Password) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // Addr is host:port.
 func (s Server) Addr() string { return net.JoinHostPort(s.Host, s.Port) }
@@ -100,7 +85,7 @@ func ParseURL(s string) (Server, error) {
 	}
 	if u.User != nil {
 		password, _ := u.User.Password()
-		server.User, server.Password = u.User.Username(), Password(password)
+		server.User, server.Password = u.User.Username(), secret.String(password)
 		if server.User == "" || password == "" || strings.ContainsRune(server.User+password, 0) {
 			return Server{}, errors.New("want both a user and a password, or neither")
 		}
