@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"headway/internal/pause"
@@ -191,7 +192,7 @@ func (d *doorbell) sleep(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := d.hear(ctx, earliest(poll, ping, probe)); err != nil {
+		if err := d.hear(ctx, slices.MinFunc([]time.Time{poll, ping, probe}, time.Time.Compare)); err != nil {
 			return err
 		}
 		if !time.Now().Before(ping) {
@@ -210,13 +211,4 @@ func (d *doorbell) sleep(ctx context.Context) error {
 		d.w.observe(Polled)
 	}
 	return d.wake(ctx)
-}
-
-func earliest(first time.Time, others ...time.Time) time.Time {
-	for _, t := range others {
-		if t.Before(first) {
-			first = t
-		}
-	}
-	return first
 }

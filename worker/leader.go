@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"headway/internal/listen"
 	"headway/internal/pause"
 )
 
@@ -54,7 +55,7 @@ func (w *Worker) progress(ctx context.Context, s *session) error {
 		}
 
 		w.metrics.reconnects.Inc()
-		if errors.Is(err, errDeaf) {
+		if errors.Is(err, listen.ErrDeaf) {
 			if !wasDeaf {
 				w.Log.Warn("LISTEN does not work, so the worker polls: is DATABASE_URL a pooler in transaction mode? "+
 					"Set HEADWAY_LISTEN_URL to a direct connection to the same database",

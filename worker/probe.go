@@ -10,13 +10,8 @@ import (
 	"headway/internal/listen"
 )
 
-var (
-	// errDeaf says that a new listening connection does not hear notifications sent over DATABASE_URL.
-	errDeaf = errors.New("LISTEN does not work")
-
-	// errUnsubscribed says that a listening connection that used to hear no longer does.
-	errUnsubscribed = errors.New("a notification sent through DATABASE_URL did not arrive")
-)
+// errUnsubscribed says that a listening connection that used to hear no longer does.
+var errUnsubscribed = errors.New("a notification sent through DATABASE_URL did not arrive")
 
 // sendProbe notifies a session over DATABASE_URL. Failing to send says nothing about the session's hearing.
 func (w *Worker) sendProbe(ctx context.Context, s *session) error {
@@ -28,8 +23,8 @@ func (w *Worker) sendProbe(ctx context.Context, s *session) error {
 	return nil
 }
 
-// probe returns nil if the session hears notifications, and errDeaf if not. The session is subscribed to its probe's
-// channel and nothing else.
+// probe returns nil if the session hears notifications, and [listen.ErrDeaf] if not. The session is subscribed to its
+// probe's channel and nothing else.
 func (w *Worker) probe(ctx context.Context, s *session) error {
 	if err := s.subscribe(ctx, s.probe); err != nil {
 		return err
@@ -41,7 +36,7 @@ func (w *Worker) probe(ctx context.Context, s *session) error {
 	for deadline := sent.Add(w.ProbeTimeout); s.echoed.Before(sent) && ctx.Err() == nil; {
 		if time.Now().After(deadline) {
 			w.metrics.probeFailures.Inc()
-			return errDeaf
+			return listen.ErrDeaf
 		}
 		if err := s.hear(ctx, deadline); err != nil {
 			return err
