@@ -3,6 +3,7 @@ package worker
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"headway/worker/gateway"
 	"headway/worker/smtp"
@@ -26,14 +27,13 @@ type metrics struct {
 func newMetrics(registry *prometheus.Registry, version string, status *status) *metrics {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
+	registered := promauto.With(registry)
+
 	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-		registry.MustRegister(c)
-		return c
+		return registered.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	gauge := func(name, help string, value func(condition) float64) {
-		opts := prometheus.GaugeOpts{Name: name, Help: help}
-		registry.MustRegister(prometheus.NewGaugeFunc(opts, func() float64 { return value(status.read()) }))
+		registered.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(status.read()) })
 	}
 	gauge("headway_leader", "1 if this worker folds as the leader, or polls.",
 		func(c condition) float64 { return oneIf(c.leader) })
@@ -50,33 +50,29 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 	gauge("headway_oldest_digest_age_seconds", "How long the oldest digest that could be sent has waited, at the last heartbeat.",
 		func(c condition) float64 { return c.queue.digestAge })
 
-	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "headway_info", Help: "Always 1."}, []string{"version"})
-	info.WithLabelValues(version).Set(1)
-	seconds := prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name:    "headway_fold_seconds",
-		Help:    "How long successful folds took, including those that found nothing.",
-		Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16), // half a millisecond to 16 seconds
-	})
-	attempts := prometheus.NewCounterVec(prometheus.CounterOpts{
+	registered.NewGaugeVec(prometheus.GaugeOpts{Name: "headway_info", Help: "Always 1."}, []string{"version"}).WithLabelValues(version).Set(1)
+	attempts := registered.NewCounterVec(prometheus.CounterOpts{
 		Name: "headway_digest_attempts_total",
 		Help: "Attempts to send a digest, by outcome: sent, retry, refused, rejected or unknown.",
 	}, []string{"outcome"})
 	for _, outcome := range []string{"sent", string(smtp.Retry), string(smtp.Refused), string(smtp.Rejected), string(smtp.Unknown)} {
 		attempts.WithLabelValues(outcome) // start at 0, so that the first of each counts as an increase
 	}
-	digests := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "headway_digests",
-		Help: "Digests in the ledger by state, at the last heartbeat.",
-	}, []string{"state"})
-	registry.MustRegister(info, seconds, attempts, digests)
 
 	return &metrics{
-		attempts:      attempts,
-		digests:       digests,
-		mailErrors:    counter("headway_mail_errors_total", "How often digests could not be sent because the mail server or the ledger was not available."),
-		facts:         counter("headway_facts_folded_total", "Facts that were folded."),
-		foldErrors:    counter("headway_fold_errors_total", "Folds that failed and were retried."),
-		foldSeconds:   seconds,
+		attempts: attempts,
+		digests: registered.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "headway_digests",
+			Help: "Digests in the ledger by state, at the last heartbeat.",
+		}, []string{"state"}),
+		mailErrors: counter("headway_mail_errors_total", "How often digests could not be sent because the mail server or the ledger was not available."),
+		facts:      counter("headway_facts_folded_total", "Facts that were folded."),
+		foldErrors: counter("headway_fold_errors_total", "Folds that failed and were retried."),
+		foldSeconds: registered.NewHistogram(prometheus.HistogramOpts{
+			Name:    "headway_fold_seconds",
+			Help:    "How long successful folds took, including those that found nothing.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16), // half a millisecond to 16 seconds
+		}),
 		reconnects:    counter("headway_reconnects_total", "How often the listening connection was lost, or could not be opened."),
 		wakes:         counter("headway_doorbell_wakes_total", "How often the bell ended a sleep."),
 		polls:         counter("headway_polls_total", "How often the worker looked without being rung."),
@@ -95,14 +91,13 @@ func (m *metrics) ledger(digests map[string]float64) {
 
 // registerGateway makes the metrics include those of a gateway.
 func registerGateway(registry *prometheus.Registry, g *gateway.Gateway) {
-	registry.MustRegister(
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "headway_gateway_connections", Help: "Clients listening to this worker's gateway.",
-		}, func() float64 { return float64(g.Connections()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "headway_gateway_listening", Help: "1 if the gateway receives notifications; otherwise it polls every few seconds.",
-		}, func() float64 { return oneIf(g.Hears()) }),
-	)
+	registered := promauto.With(registry)
+	registered.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "headway_gateway_connections", Help: "Clients listening to this worker's gateway.",
+	}, func() float64 { return float64(g.Connections()) })
+	registered.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "headway_gateway_listening", Help: "1 if the gateway receives notifications; otherwise it polls every few seconds.",
+	}, func() float64 { return oneIf(g.Hears()) })
 }
 
 func oneIf(b bool) float64 {
