@@ -266,10 +266,7 @@ func (a *Address) EnvDecode(_ context.Context, value string) error {
 
 // Schedule is a cron expression in robfig/cron's standard form: five fields or a descriptor such as @hourly, with
 // CRON_TZ=Europe/Lisbon in front for a time zone other than the process's.
-type Schedule struct {
-	cron.Schedule
-	Spec string
-}
+type Schedule struct{ cron.Schedule }
 
 // EnvDecode implements [envconfig.Decoder].
 func (s *Schedule) EnvDecode(_ context.Context, value string) error {
@@ -294,6 +291,6 @@ func (s *Schedule) EnvDecode(_ context.Context, value string) error {
 	if spec, ok := parsed.(*cron.SpecSchedule); ok {
 		parsed = wallClock{spec}
 	}
-	*s = Schedule{Schedule: parsed, Spec: value}
+	s.Schedule = parsed
 	return nil
 }
