@@ -165,19 +165,6 @@ func migrateTo(
 	}
 }
 
-// checkRoom returns an error if the schema that the first migrations would create already exists.
-func checkRoom(ctx context.Context, tx pgx.Tx) error {
-	var taken bool
-	if err := tx.QueryRow(ctx, "select pg_catalog.to_regnamespace('headway') is not null").Scan(&taken); err != nil {
-		return fmt.Errorf("look for the schema headway: %w", err)
-	}
-	if taken {
-		return errors.New("there is a schema headway, but " + VersionTable + " does not say which version it is: " +
-			"if it was restored, restore that table as well (docs/backup.md); if it is not headway's, give it another name")
-	}
-	return nil
-}
-
 // acquire takes the advisory lock and returns the function that releases it.
 //
 // It asks repeatedly rather than queueing: a session that waits inside a statement holds a snapshot, and create index

@@ -15,29 +15,6 @@ import (
 // schema does, and has a name of its own because the application may use tern too.
 const VersionTable = "public.headway_schema_version"
 
-// Beginner is a connection, or a pool of connections.
-type Beginner interface {
-	Begin(ctx context.Context) (pgx.Tx, error)
-}
-
-// Unlimited lifts statement_timeout and transaction_timeout for the rest of a transaction.
-const Unlimited = `
-select set_config('statement_timeout', '0', true),
-  case when current_setting('server_version_num')::integer >= 170000 then set_config('transaction_timeout', '0', true) end`
-
-// InCatalog calls do in a transaction in which unqualified names are PostgreSQL's. Otherwise, an operator or a function
-// that somebody created in a schema of the search_path, for exactly the types in use, would be called in place of
-// PostgreSQL's, with the caller's rights. Names are quoted only where they must be, and neither statement_timeout nor
-// transaction_timeout applies: ctx bounds it.
-func InCatalog(ctx context.Context, db Beginner, do func(pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "set local search_path = pg_catalog, pg_temp; set local quote_all_identifiers = off;"+Unlimited); err != nil {
-			return err
-		}
-		return do(tx)
-	})
-}
-
 // TableError says that [VersionTable] is not as headway creates it, or belongs to somebody who could change that: for
 // example with a trigger that makes whoever migrates do what they like.
 type TableError struct {
@@ -139,6 +116,19 @@ func Version(ctx context.Context, conn *pgx.Conn) (version int32, err error) {
 		return nil
 	})
 	return version, err
+}
+
+// checkRoom returns an error if the schema that the first migrations would create already exists.
+func checkRoom(ctx context.Context, tx pgx.Tx) error {
+	var taken bool
+	if err := tx.QueryRow(ctx, "select pg_catalog.to_regnamespace('headway') is not null").Scan(&taken); err != nil {
+		return fmt.Errorf("look for the schema headway: %w", err)
+	}
+	if taken {
+		return errors.New("there is a schema headway, but " + VersionTable + " does not say which version it is: " +
+			"if it was restored, restore that table as well (docs/backup.md); if it is not headway's, give it another name")
+	}
+	return nil
 }
 
 // errNoVersion says that the table exists but its row does not.
