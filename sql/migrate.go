@@ -153,7 +153,7 @@ func migrateTo(
 	for attempt := 1; ; attempt++ {
 		err := migrator.MigrateTo(ctx, target)
 		switch {
-		case !isLockTimeout(err):
+		case errcode(err) != "55P03": // lock_not_available
 			return forWantOfRoles(ctx, conn, explain(err, migrations))
 		case attempt == lockAttempts:
 			return fmt.Errorf("%w\nsomebody holds a lock that it needs, at each of %d attempts: docs/operations.md lists the oldest transactions; "+
@@ -190,9 +190,12 @@ func acquire(ctx context.Context, conn *pgx.Conn) (release func(), err error) {
 	}, nil
 }
 
-func isLockTimeout(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == "55P03" // lock_not_available
+// errcode returns the errcode of a PostgreSQL error; empty for any other error.
+func errcode(err error) string {
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) {
+		return pgErr.Code
+	}
+	return ""
 }
 
 var disableTx = regexp.MustCompile(`(?m)^---- tern: disable-tx ----$`)

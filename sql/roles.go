@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // roleNames are the roles that [Roles] creates. All of them appear in grants and policies.
@@ -93,10 +92,9 @@ func CheckRoles(ctx context.Context, conn *pgx.Conn) error {
 // forWantOfRoles returns what [CheckRoles] finds for a failed migration or, if it has nothing to do with roles, the
 // failure itself.
 func forWantOfRoles(ctx context.Context, conn *pgx.Conn, failure error) error {
-	var pgErr *pgconn.PgError
 	var access *AccessError
 	switch {
-	case errors.As(failure, &pgErr) && pgErr.Code == "42501": // insufficient_privilege
+	case errcode(failure) == "42501": // insufficient_privilege
 	case errors.As(failure, &access) && access.Granted:
 	default:
 		return failure

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // VersionTable is where tern keeps the number of the last migration. It is in public because it has to exist before the
@@ -144,10 +143,10 @@ func ensureTable(ctx context.Context, conn *pgx.Conn) (undo func(), err error) {
 			return err
 		}
 		_, err := tx.Exec(ctx, "create table "+VersionTable+" (version int4 not null)")
-		if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "42501" { // insufficient_privilege
+		if errcode(err) == "42501" { // insufficient_privilege
 			// The error is not passed on: it is about this one grant, not about roles, which would be looked for.
 			return fmt.Errorf("make %s: %s: `grant create on schema public to %s`, or migrate as the owner of the database",
-				VersionTable, pgErr.Error(), pgx.Identifier{conn.Config().User}.Sanitize())
+				VersionTable, err.Error(), pgx.Identifier{conn.Config().User}.Sanitize())
 		}
 		if err != nil {
 			return fmt.Errorf("make %s: %w", VersionTable, err)
