@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"slices"
@@ -48,6 +49,26 @@ func same(t *testing.T, what, got, want string) {
 		if i >= len(g) || i >= len(w) || g[i] != w[i] {
 			t.Fatalf("%s differ from line %d:\n%q\n%q", what, i+1, strings.Join(g[min(i, len(g)):min(i+3, len(g))], "\n"),
 				strings.Join(w[min(i, len(w)):min(i+3, len(w))], "\n"))
+		}
+	}
+}
+
+func TestEveryMigrationGivesUpOnALock(t *testing.T) {
+	t.Parallel()
+	files, err := fs.Glob(sql.Migrations(), "*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files[1:] { // the first one locks nothing that others write
+		text, err := fs.ReadFile(sql.Migrations(), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		up, down, _ := strings.Cut(string(text), "\n---- create above / drop below ----\n")
+		for direction, script := range map[string]string{"up": up, "down": down} {
+			if !strings.Contains(script, "set local search_path = pg_catalog, pg_temp;\nset local lock_timeout = '3s';\n") {
+				t.Errorf("%s, %s, may wait for a lock and hold up everybody else", file, direction)
+			}
 		}
 	}
 }

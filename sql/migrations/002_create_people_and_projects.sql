@@ -105,6 +105,7 @@ comment on column headway.member.role is 'staff (sees everybody''s progress, get
 ---- create above / drop below ----
 
 set local search_path = pg_catalog, pg_temp;
+set local lock_timeout = '3s';
 
 drop table headway.member;
 drop table headway.project;

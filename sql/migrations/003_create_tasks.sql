@@ -65,6 +65,7 @@ comment on column headway.completion.completed_by is 'Who ticked it off, for exa
 ---- create above / drop below ----
 
 set local search_path = pg_catalog, pg_temp;
+set local lock_timeout = '3s';
 
 drop table headway.completion;
 drop table headway.prerequisite;

@@ -59,6 +59,7 @@ comment on table headway.personal_progress is
 ---- create above / drop below ----
 
 set local search_path = pg_catalog, pg_temp;
+set local lock_timeout = '3s';
 
 drop table headway.personal_progress;
 drop table headway.shared_progress;

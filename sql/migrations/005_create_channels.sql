@@ -84,6 +84,7 @@ insert into headway.channel (name) values ('broadcast');
 ---- create above / drop below ----
 
 set local search_path = pg_catalog, pg_temp;
+set local lock_timeout = '3s';
 
 drop table headway.seen;
 drop table headway.message;

@@ -84,6 +84,7 @@ comment on column headway.digest_run.slot is 'The time set by the schedule.';
 ---- create above / drop below ----
 
 set local search_path = pg_catalog, pg_temp;
+set local lock_timeout = '3s';
 
 drop table headway.digest_run;
 drop table headway.digest_item;

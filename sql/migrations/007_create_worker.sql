@@ -26,6 +26,7 @@ comment on column headway.ticket.expires_at is 'When the token that it was excha
 ---- create above / drop below ----
 
 set local search_path = pg_catalog, pg_temp;
+set local lock_timeout = '3s';
 
 drop table headway.ticket;
 drop table headway.worker;
