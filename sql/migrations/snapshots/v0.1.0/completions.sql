@@ -129,9 +129,6 @@ begin
           hint = 'Delete it, which reopens the task, and insert the other one.';
       end if;
       return null;
-    when 'TRUNCATE' then
-      perform headway.recompute_everything();
-      return null;
   end case;
   if found then
     perform headway.ring();
@@ -150,7 +147,7 @@ referencing old table as old_rows
 for each statement execute function headway.completion_after_change();
 
 create trigger completion_after_truncate after truncate on headway.completion
-for each statement execute function headway.completion_after_change();
+for each statement execute function headway.recompute_everything();
 
 create function headway.is_shared(task_id bigint) returns boolean
 language plpgsql

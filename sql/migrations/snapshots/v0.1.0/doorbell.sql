@@ -52,9 +52,10 @@ $$;
 comment on function headway.recompute_together(bigint) is
   'After a statement that queued this many facts: in each project where more than 100 people, and more than a tenth of its members, wait to be recounted, queues a recount of the whole project, which is less work than recounting them one by one.';
 
-create function headway.recompute_everything() returns void
+create function headway.recompute_everything() returns trigger
 language plpgsql
-volatile
+security definer
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- TRUNCATE removes everybody's rows, including those of projects that an older snapshot does not show.
@@ -66,6 +67,7 @@ begin
   insert into headway.pending_fact (kind, project_id)
   select 'recompute', s.project_id from headway.shared_progress s;
   perform headway.ring();
+  return null;
 end
 $$;
-comment on function headway.recompute_everything() is 'Makes the next folds recount every project.';
+comment on function headway.recompute_everything() is 'After a truncate, makes the next folds recount every project.';

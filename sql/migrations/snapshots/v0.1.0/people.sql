@@ -290,7 +290,6 @@ begin
       left join new_rows n on n.project_id = d.project_id and n.user_id = d.user_id;
     when 'TRUNCATE' then
       delete from headway.subscription s using headway.channel c where c.name = s.channel and c.project_id is not null;
-      perform headway.recompute_everything();
       return null;
   end case;
   if v_projects is null then
@@ -343,3 +342,6 @@ for each statement execute function headway.member_after_write();
 
 create trigger member_after_truncate after truncate on headway.member
 for each statement execute function headway.member_after_write();
+
+create trigger member_after_truncate_recompute after truncate on headway.member
+for each statement execute function headway.recompute_everything();

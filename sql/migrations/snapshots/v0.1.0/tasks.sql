@@ -45,9 +45,6 @@ begin
       select distinct 'recompute'::headway.fact_kind, o.project_id
       from old_rows o
       join headway.project p on p.id = o.project_id;
-    when 'TRUNCATE' then
-      perform headway.recompute_everything();
-      return null;
   end case;
   if found then
     perform headway.ring();
@@ -89,7 +86,7 @@ referencing old table as old_rows
 for each statement execute function headway.task_after_write();
 
 create trigger task_after_truncate after truncate on headway.task
-for each statement execute function headway.task_after_write();
+for each statement execute function headway.recompute_everything();
 
 create function headway.assignment_after_write() returns trigger
 language plpgsql
@@ -120,9 +117,6 @@ begin
       select distinct 'recompute'::headway.fact_kind, t.project_id, o.user_id
       from old_rows o
       join headway.task t on t.id = o.task_id;
-    when 'TRUNCATE' then
-      perform headway.recompute_everything();
-      return null;
   end case;
   get diagnostics v_facts = row_count;
   if v_facts > 0 then
@@ -147,7 +141,7 @@ referencing old table as old_rows
 for each statement execute function headway.assignment_after_write();
 
 create trigger assignment_after_truncate after truncate on headway.assignment
-for each statement execute function headway.assignment_after_write();
+for each statement execute function headway.recompute_everything();
 
 create function headway.prerequisite_after_write() returns trigger
 language plpgsql
