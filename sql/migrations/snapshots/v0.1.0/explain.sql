@@ -23,7 +23,7 @@ as $$
       when w.why is not null then 'will be dropped: ' || w.why
       when g.goes_out_at > now() then
         'will be ' || case when d.attempts > 0 then 'tried again at ' else 'sent at ' end || to_char(g.goes_out_at at time zone z.name, z.format)
-        || case when g.goes_out_at > g.next_attempt_at then ', when quiet hours end' else '' end
+        || case when g.goes_out_at > n.next_attempt_at then ', when quiet hours end' else '' end
       else 'goes out with the next run of a worker'
     end
     when 'sending' then 'is being sent'
@@ -43,9 +43,8 @@ as $$
   cross join lateral (select headway.known_time_zone(u.time_zone), 'YYYY-MM-DD HH24:MI') z (name, format)
   cross join lateral (select greatest(d.next_attempt_at, now())) n (next_attempt_at)
   cross join lateral (
-    select n.next_attempt_at,
-      case when d.by_hand then n.next_attempt_at else headway.quiet_end(u.quiet_from, u.quiet_until, u.time_zone, n.next_attempt_at) end
-  ) g (next_attempt_at, goes_out_at)
+    select case when d.by_hand then n.next_attempt_at else headway.quiet_end(u.quiet_from, u.quiet_until, u.time_zone, n.next_attempt_at) end
+  ) g (goes_out_at)
 $$;
 comment on function headway.describe_digest(headway.digest, headway.appuser) is
   'Explains in words what became of a person''s digest, or when it will be sent; times are in their time zone.';
