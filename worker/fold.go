@@ -59,13 +59,12 @@ func (w *Worker) fold(ctx context.Context, on folder) (folded int, err error) {
 	defer cancel()
 
 	began := time.Now()
-	most := w.MaxFacts * max(1, w.stretch)
+	most := w.MaxFacts * w.stretch
+	w.stretch = 1
 	if folded, err = on.fold(ctx, most); err != nil {
-		w.stretch = 1
 		w.metrics.foldErrors.Inc()
 		return 0, fmt.Errorf("fold: %w", err)
 	}
-	w.stretch = 1
 	if folded >= most {
 		w.stretch = min(2*most/w.MaxFacts, maxStretch)
 	}

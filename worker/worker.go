@@ -72,7 +72,7 @@ type Worker struct {
 	gateway    *gateway.Gateway // nil: none
 	metrics    *metrics
 	status     *status
-	stretch    int            // how many times MaxFacts the next fold may take; 0: once
+	stretch    int            // how many times MaxFacts the next fold may take
 	background sync.WaitGroup // other users of the pool than the loops
 }
 
@@ -97,6 +97,7 @@ func New(config Config, log *slog.Logger, version string) *Worker {
 		id:                id,
 		metrics:           newMetrics(registry, version, status),
 		status:            status,
+		stretch:           1,
 	}
 }
 
