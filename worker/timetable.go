@@ -16,8 +16,8 @@ type timetable struct {
 }
 
 // look returns the time of the schedule that has come, the zero time if none has since the last look, and how long to
-// wait before the next look, at most most.
-func (t *timetable) look(now time.Time, most time.Duration) (slot time.Time, wait time.Duration) {
+// wait before the next look, which is never longer than limit.
+func (t *timetable) look(now time.Time, limit time.Duration) (slot time.Time, wait time.Duration) {
 	now = now.Round(0) // only the wall clock counts from here on
 	if t.looked.IsZero() || now.Before(t.looked) {
 		t.next = t.schedule.Next(now)
@@ -26,15 +26,15 @@ func (t *timetable) look(now time.Time, most time.Duration) (slot time.Time, wai
 	if !t.next.IsZero() && !t.next.After(now) {
 		slot, t.next = t.next, t.schedule.Next(now)
 	}
-	wait = most
+	wait = limit
 	if !t.next.IsZero() {
-		wait = min(t.next.Sub(now), most)
+		wait = min(t.next.Sub(now), limit)
 	}
 	return slot, wait
 }
 
-// lastSlot returns the last time of a schedule after after and up to until, the zero time if there is none. The
-// schedule only looks forward, so it is asked from further and further back.
+// lastSlot returns the last time of a schedule that is later than after and no later than until, the zero time if there
+// is none. The schedule only looks forward, so it is asked from further and further back.
 func lastSlot(schedule cron.Schedule, after, until time.Time) (slot time.Time) {
 	for back := time.Second; slot.IsZero(); back *= 2 {
 		from := until.Add(-back)
