@@ -171,9 +171,11 @@ func (b bench) measure(ctx context.Context, parts []string, rivals []lab.Rival) 
 		measure func(context.Context) (chapter, error)
 	}{
 		{"rivals", func(ctx context.Context) (chapter, error) { return b.rivals(ctx, rivals) }},
-		{"growth", b.growth},
-		{"mail", b.mail},
-		{"policy", b.policy},
+		{"growth", func(ctx context.Context) (chapter, error) { return toChapter(growth.Measure(ctx, b.lab, b.quick)) }},
+		{"mail", func(ctx context.Context) (chapter, error) { return toChapter(mail.Measure(ctx, b.lab, b.quick, b.log)) }},
+		{"policy", func(ctx context.Context) (chapter, error) {
+			return toChapter(policy.Measure(ctx, b.lab, b.quick, b.log))
+		}},
 	} {
 		if !slices.Contains(parts, part.name) {
 			continue
@@ -216,24 +218,11 @@ func (b bench) rivals(ctx context.Context, rivals []lab.Rival) (chapter, error) 
 	return chapter{r.goals(standings), r.sections(standings), wrong(standings)}, nil
 }
 
-func (b bench) growth(ctx context.Context) (chapter, error) {
-	result, err := growth.Measure(ctx, b.lab, growth.Options{Quick: b.quick, Log: b.log})
-	if err != nil {
-		return chapter{}, err
-	}
-	return chapter{goals: result.Goals(), sections: result.Sections()}, nil
-}
-
-func (b bench) mail(ctx context.Context) (chapter, error) {
-	result, err := mail.Measure(ctx, b.lab, mail.Options{Quick: b.quick, Log: b.log})
-	if err != nil {
-		return chapter{}, err
-	}
-	return chapter{goals: result.Goals(), sections: result.Sections()}, nil
-}
-
-func (b bench) policy(ctx context.Context) (chapter, error) {
-	result, err := policy.Measure(ctx, b.lab, policy.Options{Quick: b.quick, Log: b.log})
+// toChapter takes what a part's Measure returns.
+func toChapter[R interface {
+	Goals() []report.Goal
+	Sections() []report.Section
+}](result R, err error) (chapter, error) {
 	if err != nil {
 		return chapter{}, err
 	}
@@ -242,11 +231,7 @@ func (b bench) policy(ctx context.Context) (chapter, error) {
 
 // soak is a page of its own.
 func (b bench) soak(ctx context.Context, conditions []report.Condition) error {
-	options := soak.Options{Log: b.log}
-	if b.quick {
-		options.Duration, options.Projects = 20*time.Second, 100
-	}
-	result, err := soak.Run(ctx, b.lab, options)
+	result, err := soak.Measure(ctx, b.lab, b.quick, b.log)
 	if err != nil {
 		return fmt.Errorf("soak: %w", err)
 	}
@@ -255,7 +240,7 @@ func (b bench) soak(ctx context.Context, conditions []report.Condition) error {
 
 // gateway is a page of its own.
 func (b bench) gateway(ctx context.Context, conditions []report.Condition) error {
-	result, err := gateway.Measure(ctx, b.lab, gateway.Options{Quick: b.quick, Log: b.log})
+	result, err := gateway.Measure(ctx, b.lab, b.quick, b.log)
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}

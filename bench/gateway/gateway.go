@@ -26,14 +26,6 @@ import (
 	"headway/sql"
 )
 
-// Options say how much is measured.
-type Options struct {
-	// Quick measures fewer connections for a shorter time, to see in a minute that everything works.
-	Quick bool
-	// Log is told what is being done. Nil: nobody is.
-	Log func(format string, args ...any)
-}
-
 // plan is how much is measured.
 type plan struct {
 	idle      int           // connections whose memory is measured
@@ -85,30 +77,23 @@ type Result struct {
 	Standings []Standing
 }
 
-// Measure measures in a database of a lab. It compiles headway and installs socket.io, so it runs inside the module,
-// with node and npm on the path.
-func Measure(ctx context.Context, l *lab.Lab, options Options) (Result, error) {
-	if options.Log == nil {
-		options.Log = func(string, ...any) {}
-	}
-	return measure(ctx, l, newPlan(options.Quick), options.Log)
+// Measure measures in a database of a lab or, to see in a minute that everything works, fewer connections for a shorter
+// time. It tells log what is being done. It compiles headway and installs socket.io, so it runs inside the module, with
+// node and npm on the path.
+func Measure(ctx context.Context, l *lab.Lab, quick bool, log func(format string, args ...any)) (Result, error) {
+	return measure(ctx, l, newPlan(quick), log)
 }
 
 func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, args ...any)) (_ Result, err error) {
 	if err := allowFiles(max(p.idle, mostParties*slices.Max(p.receivers)) + 500); err != nil {
 		return Result{}, err
 	}
-	dir, err := os.MkdirTemp("", "headway-gateway-")
-	if err != nil {
-		return Result{}, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	db, err := people(ctx, l, max(p.idle, slices.Max(p.receivers)))
 	if err != nil {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, db.Drop(context.WithoutCancel(ctx))) }()
-	all, err := parties(ctx, dir, db, p.withNode)
+	all, err := parties(ctx, l.Dir, db, p.withNode)
 	if err != nil {
 		return Result{}, err
 	}

@@ -20,8 +20,8 @@ type customersAt struct {
 	repetitions int
 }
 
-func customersPlan(o Options) customersAt {
-	if o.Quick {
+func customersPlan(quick bool) customersAt {
+	if quick {
 		return customersAt{everyone: []int{10, 100, 1000}, assigned: []int{100}, repetitions: 5}
 	}
 	return customersAt{everyone: []int{10, 1000, 10_000, 100_000}, assigned: []int{1000, 10_000}, repetitions: 21}

@@ -9,9 +9,7 @@ package growth
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,14 +17,6 @@ import (
 	"headway/bench/process"
 	"headway/sql"
 )
-
-// Options say how much is measured.
-type Options struct {
-	// Quick measures smaller sizes and fewer repetitions, to see in a minute that everything works.
-	Quick bool
-	// Log is told what is being done. Nil: nobody is.
-	Log func(format string, args ...any)
-}
 
 // Result is what was found.
 type Result struct {
@@ -36,31 +26,24 @@ type Result struct {
 	Sweeps    []SweepResult
 }
 
-// Measure measures everything in databases of a lab. It compiles headway, so it runs inside the module only.
-func Measure(ctx context.Context, l *lab.Lab, options Options) (result Result, err error) {
-	if options.Log == nil {
-		options.Log = func(string, ...any) {}
-	}
-	dir, err := os.MkdirTemp("", "headway-growth-")
-	if err != nil {
-		return Result{}, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	program, err := process.Build(ctx, dir)
+// Measure measures everything in databases of a lab or, to see in a minute that everything works, smaller sizes with
+// fewer repetitions. It compiles headway, so it runs inside the module only.
+func Measure(ctx context.Context, l *lab.Lab, quick bool) (result Result, err error) {
+	program, err := process.Build(ctx, l.Dir)
 	if err != nil {
 		return Result{}, err
 	}
 
-	if result.Unread, err = measureUnread(ctx, l, unreadPlan(options)); err != nil {
+	if result.Unread, err = measureUnread(ctx, l, unreadPlan(quick)); err != nil {
 		return Result{}, fmt.Errorf("unread: %w", err)
 	}
-	if result.Sweeps, err = measureSweeps(ctx, l, sweepPlan(options)); err != nil {
+	if result.Sweeps, err = measureSweeps(ctx, l, sweepPlan(quick)); err != nil {
 		return Result{}, fmt.Errorf("digest sweep: %w", err)
 	}
-	if result.Customers, err = measureCustomers(ctx, l, program, customersPlan(options)); err != nil {
+	if result.Customers, err = measureCustomers(ctx, l, program, customersPlan(quick)); err != nil {
 		return Result{}, fmt.Errorf("customers: %w", err)
 	}
-	if result.Tasks, err = measureTasks(ctx, l, program, tasksPlan(options)); err != nil {
+	if result.Tasks, err = measureTasks(ctx, l, program, tasksPlan(quick)); err != nil {
 		return Result{}, fmt.Errorf("tasks: %w", err)
 	}
 	return result, nil

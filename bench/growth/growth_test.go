@@ -21,7 +21,7 @@ func TestEverythingIsMeasured(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	l := labtest.Open(t)
-	program, err := process.Build(ctx, t.TempDir())
+	program, err := process.Build(ctx, l.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,8 @@ type sweepAt struct {
 	repetitions int
 }
 
-func sweepPlan(o Options) sweepAt {
-	if o.Quick {
+func sweepPlan(quick bool) sweepAt {
+	if quick {
 		return sweepAt{projects: 100, people: 100, due: 50, repetitions: 3}
 	}
 	return sweepAt{projects: 1000, people: 1000, due: 1000, repetitions: 7}

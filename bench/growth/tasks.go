@@ -19,9 +19,9 @@ type tasksAt struct {
 	repeated int
 }
 
-func tasksPlan(o Options) tasksAt {
+func tasksPlan(quick bool) tasksAt {
 	plan := lab.Plan{Writers: 32, Warmup: 2 * time.Second, Full: 5 * time.Second, Patience: 30 * time.Second}
-	if o.Quick {
+	if quick {
 		plan.Warmup, plan.Full = time.Second, 2*time.Second
 		return tasksAt{sizes: []int{100, 10_000, 100_000}, tasks: 100_000, plan: plan, repeated: 1}
 	}

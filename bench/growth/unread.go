@@ -18,8 +18,8 @@ type unreadAt struct {
 	reads    int
 }
 
-func unreadPlan(o Options) unreadAt {
-	if o.Quick {
+func unreadPlan(quick bool) unreadAt {
+	if quick {
 		return unreadAt{messages: 50_000, people: 10, reads: 50}
 	}
 	return unreadAt{messages: 1_000_000, people: 100, reads: 500}

@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -34,6 +35,8 @@ import (
 type Lab struct {
 	// Cluster is the server, whose owner is the Lab.
 	Cluster *postgres.Cluster
+	// Dir is a temporary directory for programs to measure.
+	Dir string
 
 	admin     *pgx.Conn
 	templates map[string]bool
@@ -47,15 +50,18 @@ func Open(ctx context.Context, options postgres.Options) (*Lab, error) {
 		return nil, err
 	}
 	l := &Lab{Cluster: cluster, templates: map[string]bool{}}
-	if l.admin, err = pgx.Connect(ctx, l.url("postgres")); err != nil {
-		return nil, errors.Join(err, cluster.Stop())
+	if l.Dir, err = os.MkdirTemp("", "headway-lab-"); err == nil {
+		l.admin, err = pgx.Connect(ctx, l.url("postgres"))
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(l.Dir), cluster.Stop())
 	}
 	return l, nil
 }
 
-// Close stops the server and removes every trace of it.
+// Close stops the server and removes every trace of the lab.
 func (l *Lab) Close() error {
-	return errors.Join(l.admin.Close(context.Background()), l.Cluster.Stop())
+	return errors.Join(l.admin.Close(context.Background()), l.Cluster.Stop(), os.RemoveAll(l.Dir))
 }
 
 // url returns the connection string of a database, as the superuser, through the socket.

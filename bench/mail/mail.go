@@ -10,23 +10,13 @@ package mail
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"headway/bench/lab"
 	"headway/bench/process"
 	"headway/internal/smtptest"
 )
-
-// Options say how much is measured.
-type Options struct {
-	// Quick sends fewer digests, once, to see in some seconds that everything works.
-	Quick bool
-	// Log is told what is being done. Nil: nobody is.
-	Log func(format string, args ...any)
-}
 
 // plan is how much is sent, and how.
 type plan struct {
@@ -41,9 +31,9 @@ type conditions struct {
 	digests     int // each for another person
 }
 
-func newPlan(o Options) plan {
+func newPlan(quick bool) plan {
 	const slow = 20 * time.Millisecond
-	if o.Quick {
+	if quick {
 		return plan{rounds: 1, cases: []conditions{{slow, 4, 100}, {slow, 16, 200}, {0, 4, 200}, {0, 16, 200}}}
 	}
 	return plan{rounds: 3, cases: []conditions{{slow, 4, 1500}, {slow, 16, 5000}, {0, 4, 3000}, {0, 16, 3000}}}
@@ -65,25 +55,18 @@ type CaseResult struct {
 	Size        float64       // bytes of a mail, on average
 }
 
-// Measure measures in databases of a lab. It compiles headway, so it runs inside the module only. An error is also that
-// somebody did not get exactly one digest, or that the ledger does not say so.
-func Measure(ctx context.Context, l *lab.Lab, options Options) (result Result, err error) {
-	if options.Log == nil {
-		options.Log = func(string, ...any) {}
-	}
-	dir, err := os.MkdirTemp("", "headway-mail-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	program, err := process.Build(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
-	return measure(ctx, l, program, newPlan(options), options.Log)
+// Measure measures in databases of a lab or, to see in some seconds that everything works, sends fewer digests, once. It
+// tells log what is being done. It compiles headway, so it runs inside the module only. An error is also that somebody
+// did not get exactly one digest, or that the ledger does not say so.
+func Measure(ctx context.Context, l *lab.Lab, quick bool, log func(format string, args ...any)) (Result, error) {
+	return measure(ctx, l, newPlan(quick), log)
 }
 
-func measure(ctx context.Context, l *lab.Lab, program string, p plan, log func(format string, args ...any)) (Result, error) {
+func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, args ...any)) (Result, error) {
+	program, err := process.Build(ctx, l.Dir)
+	if err != nil {
+		return nil, err
+	}
 	if err := l.Template(ctx, template, p.fill); err != nil {
 		return nil, err
 	}

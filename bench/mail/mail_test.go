@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"headway/bench/lab/labtest"
-	"headway/bench/process"
 	"headway/bench/report"
 	"headway/internal/pgtest"
 	"headway/internal/smtptest"
@@ -21,14 +20,9 @@ func TestBothWaysAreMeasured(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	l := labtest.Open(t)
-	program, err := process.Build(ctx, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-
 	p := plan{rounds: 1, cases: []conditions{{delay: time.Millisecond, connections: 3, digests: 60}, {connections: 2, digests: 20}}}
 	lines := 0
-	result, err := measure(ctx, l, program, p, func(string, ...any) { lines++ })
+	result, err := measure(ctx, l, p, func(string, ...any) { lines++ })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,22 +19,14 @@ import (
 	"headway/bench/lab"
 )
 
-// Options say how much is measured.
-type Options struct {
-	// Quick measures less of a smaller database, to see in a minute that everything works.
-	Quick bool
-	// Log is told what is being done. Nil: nobody is.
-	Log func(format string, args ...any)
-}
-
 // plan is how much is measured.
 type plan struct {
 	size
 	repeated int // each read and write, by each side
 }
 
-func newPlan(o Options) plan {
-	if o.Quick {
+func newPlan(quick bool) plan {
+	if quick {
 		return plan{size{projects: 40, people: 400, fewTasks: 20, manyTasks: 200, chat: 200, activity: 200, own: 5}, 30}
 	}
 	return plan{size{projects: 1000, people: 10_000, fewTasks: 50, manyTasks: 1000, chat: 500, activity: 500, own: 10}, 300}
@@ -59,12 +51,10 @@ type Comparison struct {
 // Ratio is what the policies make of the time.
 func (c Comparison) Ratio() float64 { return float64(c.Policies) / float64(c.Owner) }
 
-// Measure measures everything in a database of a lab.
-func Measure(ctx context.Context, l *lab.Lab, o Options) (Result, error) {
-	if o.Log == nil {
-		o.Log = func(string, ...any) {}
-	}
-	return measure(ctx, l, newPlan(o), o.Log)
+// Measure measures everything in a database of a lab or, to see in a minute that everything works, less in a smaller one.
+// It tells log what is being done.
+func Measure(ctx context.Context, l *lab.Lab, quick bool, log func(format string, args ...any)) (Result, error) {
+	return measure(ctx, l, newPlan(quick), log)
 }
 
 func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, args ...any)) (result Result, err error) {

@@ -20,7 +20,7 @@ func (r *run) hold(ctx context.Context) (report.Span, error) {
 	}
 	defer conn.Close(doing)
 
-	length := float64(r.options.Duration)
+	length := float64(r.duration)
 	if !pause.For(ctx, time.Until(r.began.Add(time.Duration(holdFrom*length)))) {
 		return span, nil
 	}

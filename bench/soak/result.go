@@ -14,11 +14,11 @@ import (
 
 // Result is how it went.
 type Result struct {
-	Full, Rate        float64 // completions a second at full speed, and as they were asked for
-	Duration          time.Duration
-	Writers, Projects int
-	Hold              report.Span
-	Samples           []Sample
+	Full, Rate float64 // completions a second at full speed, and as they were asked for
+	Duration   time.Duration
+	Projects   int
+	Hold       report.Span
+	Samples    []Sample
 
 	Left        int // facts at the end, when nobody wrote any more
 	Differences int // rows of headway.verify()

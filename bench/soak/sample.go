@@ -44,7 +44,7 @@ func (r *run) sample(ctx context.Context, w *writers) ([]Sample, error) {
 	}
 	defer conn.Close(asking)
 
-	interval := max(r.options.Duration/600, min(time.Second, r.options.Duration/40))
+	interval := max(r.duration/600, min(time.Second, r.duration/40))
 	metrics, err := r.worker.Metrics(asking)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (r *run) sample(ctx context.Context, w *writers) ([]Sample, error) {
 		completed, metrics, last = done, m, now
 		samples = append(samples, s)
 		if n%50 == 0 {
-			r.options.Log("%v: %.0f completions a second, %d facts wait, a fold takes %v, the queue has %.1f MB",
+			r.log("%v: %.0f completions a second, %d facts wait, a fold takes %v, the queue has %.1f MB",
 				s.At.Round(time.Second), s.PerSecond, s.Waiting, s.Fold.Round(100*time.Microsecond), onDisk(s)/megabyte)
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,16 +22,18 @@ import (
 	"headway/sql"
 )
 
-// Options say how long and how hard.
-type Options struct {
-	// Duration of the load. Default: ten minutes.
-	Duration time.Duration
-	// Writers are the connections that complete tasks. Default: 32.
-	Writers int
-	// Projects is how many there are, at least 2. Default: 1000.
-	Projects int
-	// Log is told what is being done. Nil: nobody is.
-	Log func(format string, args ...any)
+// plan is how long and how hard.
+type plan struct {
+	duration time.Duration // of the load
+	writers  int           // connections that complete tasks
+	projects int           // at least 3
+}
+
+func newPlan(quick bool) plan {
+	if quick {
+		return plan{duration: 20 * time.Second, writers: 32, projects: 100}
+	}
+	return plan{duration: 10 * time.Minute, writers: 32, projects: 1000}
 }
 
 // The parts of a run. The hold begins and ends at these shares of it; what is before, is from calm on.
@@ -44,26 +45,14 @@ const (
 	fullSpeed = 0.02 // of the run is given to measure the full speed, at least a second of it
 )
 
-// Run keeps a database of a lab busy. It compiles headway, so it runs inside the module only.
-func Run(ctx context.Context, l *lab.Lab, options Options) (_ Result, err error) {
-	if options.Duration == 0 {
-		options.Duration = 10 * time.Minute
-	}
-	if options.Writers == 0 {
-		options.Writers = 32
-	}
-	if options.Projects == 0 {
-		options.Projects = 1000
-	}
-	if options.Log == nil {
-		options.Log = func(string, ...any) {}
-	}
-	dir, err := os.MkdirTemp("", "headway-soak-")
-	if err != nil {
-		return Result{}, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	program, err := process.Build(ctx, dir)
+// Measure keeps a database of a lab busy for ten minutes or, to see that everything works, for some seconds. It tells log
+// what is being done. It compiles headway, so it runs inside the module only.
+func Measure(ctx context.Context, l *lab.Lab, quick bool, log func(format string, args ...any)) (Result, error) {
+	return measure(ctx, l, newPlan(quick), log)
+}
+
+func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, args ...any)) (_ Result, err error) {
+	program, err := process.Build(ctx, l.Dir)
 	if err != nil {
 		return Result{}, err
 	}
@@ -72,7 +61,7 @@ func Run(ctx context.Context, l *lab.Lab, options Options) (_ Result, err error)
 		if err := sql.Migrate(ctx, conn, sql.Latest(), nil); err != nil {
 			return err
 		}
-		return fill(ctx, conn, options.Projects)
+		return fill(ctx, conn, p.projects)
 	})
 	if err != nil {
 		return Result{}, err
@@ -83,7 +72,7 @@ func Run(ctx context.Context, l *lab.Lab, options Options) (_ Result, err error)
 	}
 	defer func() { err = errors.Join(err, db.Drop(context.WithoutCancel(ctx))) }()
 
-	r := run{options: options, lab: l, db: db, tasks: tasks{projects: int64(options.Projects)}}
+	r := run{plan: p, log: log, lab: l, db: db, tasks: tasks{projects: int64(p.projects)}}
 	if r.worker, err = process.Start(ctx, program, db.URL); err != nil {
 		return Result{}, err
 	}
@@ -91,9 +80,10 @@ func Run(ctx context.Context, l *lab.Lab, options Options) (_ Result, err error)
 	return result, errors.Join(err, r.worker.Stop())
 }
 
-// run is one call of [Run].
+// run is one call of [Measure].
 type run struct {
-	options Options
+	plan
+	log     func(format string, args ...any)
 	lab     *lab.Lab
 	db      *lab.Database
 	worker  *process.Worker
@@ -113,16 +103,16 @@ func (r *run) run(ctx context.Context) (Result, error) {
 		return Result{}, fmt.Errorf("measure the full speed: %w", err)
 	}
 	rate := full / 2
-	r.options.Log("%.0f completions a second at full speed; keeping up %.0f for %v", full, rate, r.options.Duration)
-	if err := r.provide(ctx, int64(1.1*rate*r.options.Duration.Seconds())+1000); err != nil {
+	r.log("%.0f completions a second at full speed; keeping up %.0f for %v", full, rate, r.duration)
+	if err := r.provide(ctx, int64(1.1*rate*r.duration.Seconds())+1000); err != nil {
 		return Result{}, fmt.Errorf("make tasks: %w", err)
 	}
 
-	loading, cancel := context.WithTimeout(ctx, r.options.Duration)
+	loading, cancel := context.WithTimeout(ctx, r.duration)
 	defer cancel()
 	group, loading := errgroup.WithContext(loading)
 	r.began = time.Now()
-	result := Result{Full: full, Rate: rate, Duration: r.options.Duration, Writers: r.options.Writers, Projects: r.options.Projects}
+	result := Result{Full: full, Rate: rate, Duration: r.duration, Projects: r.projects}
 	group.Go(func() error { return r.write(loading, w, rate) })
 	group.Go(func() error { return r.people(loading) })
 	group.Go(func() error { return r.probe(loading) })

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 func TestASoakIsToldOnAPage(t *testing.T) {
 	t.Parallel()
 	l := labtest.Open(t)
-	result, err := Run(t.Context(), l, Options{Duration: 3 * time.Second, Writers: 3, Projects: 5})
+	result, err := measure(t.Context(), l, plan{duration: 3 * time.Second, writers: 3, projects: 5}, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ var errNoTasks = errors.New("all tasks are completed before the time is up")
 
 func (r *run) openWriters(ctx context.Context) (*writers, error) {
 	w := &writers{}
-	for range r.options.Writers {
+	for range r.writers {
 		conn, err := r.db.Connect(ctx)
 		if err == nil {
 			w.conns = append(w.conns, conn)
@@ -60,7 +60,7 @@ func (r *run) complete(ctx context.Context, w *writers, conn *pgx.Conn) error {
 
 // measureFullSpeed returns how many completions a second there are when everybody completes as fast as they can.
 func (r *run) measureFullSpeed(ctx context.Context, w *writers) (float64, error) {
-	warmup := max(time.Second, time.Duration(fullSpeed*float64(r.options.Duration)))
+	warmup := max(time.Second, time.Duration(fullSpeed*float64(r.duration)))
 	// No machine that this runs on is faster.
 	if err := r.provide(ctx, int64(40_000*2*warmup.Seconds())); err != nil {
 		return 0, err
