@@ -84,7 +84,7 @@ func Measure(ctx context.Context, l *lab.Lab, quick bool, log func(format string
 	return measure(ctx, l, newPlan(quick), log)
 }
 
-func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, args ...any)) (_ Result, err error) {
+func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, args ...any)) (Result, error) {
 	if err := allowFiles(max(p.idle, mostParties*slices.Max(p.receivers)) + 500); err != nil {
 		return Result{}, err
 	}
@@ -92,7 +92,6 @@ func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, ar
 	if err != nil {
 		return Result{}, err
 	}
-	defer func() { err = errors.Join(err, db.Drop(context.WithoutCancel(ctx))) }()
 	all, err := parties(ctx, l.Dir, db, p.withNode)
 	if err != nil {
 		return Result{}, err

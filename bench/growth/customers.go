@@ -47,7 +47,7 @@ type crowd struct {
 // firstTask returns the id of the first task of a project.
 func (c crowd) firstTask() int64 { return c.project * 1000 }
 
-func measureCustomers(ctx context.Context, l *lab.Lab, program string, at customersAt) (_ []CustomersResult, err error) {
+func measureCustomers(ctx context.Context, l *lab.Lab, program string, at customersAt) ([]CustomersResult, error) {
 	var crowds []crowd
 	add := func(sizes []int, assigned bool) {
 		for _, n := range sizes {
@@ -63,7 +63,6 @@ func measureCustomers(ctx context.Context, l *lab.Lab, program string, at custom
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, db.Drop(context.WithoutCancel(ctx))) }()
 	conn, err := db.Connect(ctx)
 	if err != nil {
 		return nil, err

@@ -49,7 +49,7 @@ func Measure(ctx context.Context, l *lab.Lab, quick bool) (result Result, err er
 	return result, nil
 }
 
-// database makes a database with headway's schema and the rows that fill puts there. The caller drops it.
+// database makes a database with headway's schema and the rows that fill puts there.
 func database(ctx context.Context, l *lab.Lab, name string, fill func(ctx context.Context, conn *pgx.Conn) error) (*lab.Database, error) {
 	err := l.Template(ctx, "growth_"+name, func(ctx context.Context, conn *pgx.Conn) error {
 		if err := sql.Migrate(ctx, conn, sql.Latest(), nil); err != nil {
@@ -60,11 +60,7 @@ func database(ctx context.Context, l *lab.Lab, name string, fill func(ctx contex
 	if err != nil {
 		return nil, err
 	}
-	db, err := l.Copy(ctx, "growth_"+name)
-	if err != nil {
-		return nil, err
-	}
-	return db, l.Checkpoint(ctx)
+	return l.Copy(ctx, "growth_"+name)
 }
 
 // execute runs statements one after the other.

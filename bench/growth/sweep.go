@@ -67,7 +67,7 @@ update headway.subscription s set read_seq = 0, mailed_seq = 0
 where s.user_id <= $1 and s.channel = 'project_' || (1 + (s.user_id - 1) % $2)`
 )
 
-func measureSweeps(ctx context.Context, l *lab.Lab, at sweepAt) (_ []SweepResult, err error) {
+func measureSweeps(ctx context.Context, l *lab.Lab, at sweepAt) ([]SweepResult, error) {
 	people := at.projects * at.people / projectsOfEach
 	db, err := database(ctx, l, "sweep", func(ctx context.Context, conn *pgx.Conn) error {
 		return execute(ctx, conn,
@@ -87,7 +87,6 @@ func measureSweeps(ctx context.Context, l *lab.Lab, at sweepAt) (_ []SweepResult
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, db.Drop(context.WithoutCancel(ctx))) }()
 	conn, err := db.Connect(ctx)
 	if err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ insert into headway.message (sender, channel, content, seq)
 select 1, 'project_1', 'This is message ' || i || ', as long as what people write to each other in a project.', i
 from generate_series(1, %d) i`
 
-func measureUnread(ctx context.Context, l *lab.Lab, at unreadAt) (_ UnreadResult, err error) {
+func measureUnread(ctx context.Context, l *lab.Lab, at unreadAt) (UnreadResult, error) {
 	db, err := database(ctx, l, "unread", func(ctx context.Context, conn *pgx.Conn) error {
 		return execute(ctx, conn,
 			fmt.Sprintf(`insert into headway.appuser (id, fullname) select i, 'Person ' || i from generate_series(1, %d) i`, at.people+2),
@@ -57,7 +57,6 @@ func measureUnread(ctx context.Context, l *lab.Lab, at unreadAt) (_ UnreadResult
 	if err != nil {
 		return UnreadResult{}, err
 	}
-	defer func() { err = errors.Join(err, db.Drop(context.WithoutCancel(ctx))) }()
 	conn, err := db.Connect(ctx)
 	if err != nil {
 		return UnreadResult{}, err

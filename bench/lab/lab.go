@@ -40,7 +40,6 @@ type Lab struct {
 
 	admin     *pgx.Conn
 	templates map[string]bool
-	databases int
 }
 
 // Open boots a PostgreSQL. The caller closes it.
@@ -114,27 +113,20 @@ func (l *Lab) fill(ctx context.Context, name string, fill func(ctx context.Conte
 type Database struct {
 	// URL connects to it as the superuser.
 	URL string
-
-	name string
-	lab  *Lab
 }
 
-// Copy makes a database from a template. The caller drops it.
+// Copy makes a database from a template. The next call drops it, whoever is connected. The files of the template are
+// copied, with a checkpoint at the end, so that nothing is left to be written to disk during the measurement.
 func (l *Lab) Copy(ctx context.Context, template string) (*Database, error) {
-	l.databases++
-	name := fmt.Sprintf("copy_%d", l.databases)
-	// Files rather than a log of every page: it ends on disk before the measurement begins.
-	create := fmt.Sprintf("create database %s template %s strategy file_copy", name, pgx.Identifier{template}.Sanitize())
-	if _, err := l.admin.Exec(ctx, create); err != nil {
-		return nil, fmt.Errorf("copy the template %s: %w", template, err)
+	for _, statement := range []string{
+		"drop database if exists copy with (force)",
+		fmt.Sprintf("create database copy template %s strategy file_copy", pgx.Identifier{template}.Sanitize()),
+	} {
+		if _, err := l.admin.Exec(ctx, statement); err != nil {
+			return nil, fmt.Errorf("copy the template %s: %w", template, err)
+		}
 	}
-	return &Database{URL: l.url(name), name: name, lab: l}, nil
-}
-
-// Drop drops the database, whoever is connected.
-func (d *Database) Drop(ctx context.Context) error {
-	_, err := d.lab.admin.Exec(ctx, "drop database "+d.name+" with (force)")
-	return err
+	return &Database{URL: l.url("copy")}, nil
 }
 
 // Connect connects to the database.

@@ -50,9 +50,9 @@ const (
 )
 
 // Measure measures a rival in a database of its own.
-func (l *Lab) Measure(ctx context.Context, r Rival, shape Shape, p Plan) (_ Result, err error) {
+func (l *Lab) Measure(ctx context.Context, r Rival, shape Shape, p Plan) (Result, error) {
 	template := r.Base.Name + "_" + shape.Name
-	err = l.Template(ctx, template, func(ctx context.Context, conn *pgx.Conn) error { return r.Base.Fill(ctx, conn, shape) })
+	err := l.Template(ctx, template, func(ctx context.Context, conn *pgx.Conn) error { return r.Base.Fill(ctx, conn, shape) })
 	if err != nil {
 		return Result{}, err
 	}
@@ -60,7 +60,6 @@ func (l *Lab) Measure(ctx context.Context, r Rival, shape Shape, p Plan) (_ Resu
 	if err != nil {
 		return Result{}, err
 	}
-	defer func() { err = errors.Join(err, db.Drop(context.WithoutCancel(ctx))) }()
 	m := measurement{lab: l, rival: r, db: db, plan: p, load: newLoad(shape)}
 	return m.run(ctx)
 }

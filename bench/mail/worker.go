@@ -28,15 +28,11 @@ func worker(ctx context.Context, l *lab.Lab, program string, c conditions) (_ ru
 	if err != nil {
 		return run{}, err
 	}
-	defer func() { err = errors.Join(err, db.Drop(context.WithoutCancel(ctx))) }()
 	conn, err := db.Connect(ctx)
 	if err != nil {
 		return run{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if err := l.Checkpoint(ctx); err != nil {
-		return run{}, err
-	}
 
 	w, err := process.Start(ctx, program, db.URL,
 		"HEADWAY_SMTP_URL="+server.URL(), "HEADWAY_MAIL_FROM=Headway <headway@example.com>", "HEADWAY_APP_URL=https://app.example.com",

@@ -10,7 +10,6 @@ package policy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -65,16 +64,12 @@ func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, ar
 	if err != nil {
 		return Result{}, err
 	}
-	defer func() { err = errors.Join(err, db.Drop(context.WithoutCancel(ctx))) }()
 	var conns [2]*pgx.Conn
 	for i := range conns {
 		if conns[i], err = db.Connect(ctx); err != nil {
 			return Result{}, err
 		}
 		defer conns[i].Close(context.WithoutCancel(ctx))
-	}
-	if err := l.Checkpoint(ctx); err != nil {
-		return Result{}, err
 	}
 
 	result.Projects, result.People = p.projects, p.people

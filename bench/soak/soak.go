@@ -51,7 +51,7 @@ func Measure(ctx context.Context, l *lab.Lab, quick bool, log func(format string
 	return measure(ctx, l, newPlan(quick), log)
 }
 
-func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, args ...any)) (_ Result, err error) {
+func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, args ...any)) (Result, error) {
 	program, err := process.Build(ctx, l.Dir)
 	if err != nil {
 		return Result{}, err
@@ -70,7 +70,6 @@ func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, ar
 	if err != nil {
 		return Result{}, err
 	}
-	defer func() { err = errors.Join(err, db.Drop(context.WithoutCancel(ctx))) }()
 
 	r := run{plan: p, log: log, lab: l, db: db, tasks: tasks{projects: int64(p.projects)}}
 	if r.worker, err = process.Start(ctx, program, db.URL); err != nil {
