@@ -20,10 +20,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"headway/bench/lab"
-	"headway/sql"
 )
 
 // plan is how much is measured.
@@ -113,23 +110,13 @@ const author = 1_000_000
 
 // people makes a database in which n people are customers of one project.
 func people(ctx context.Context, l *lab.Lab, n int) (*lab.Database, error) {
-	err := l.Template(ctx, "gateway", func(ctx context.Context, conn *pgx.Conn) error {
-		if err := sql.Migrate(ctx, conn, sql.Latest(), nil); err != nil {
-			return err
-		}
-		return conn.PgConn().Exec(ctx, fmt.Sprintf(`
+	return l.Headway(ctx, "gateway", lab.SQL(fmt.Sprintf(`
 insert into headway.appuser (id, fullname) select i, 'Person ' || i from generate_series(1, %d) i;
 insert into headway.appuser (id, fullname) values (%d, 'Dora');
 insert into headway.project (id, name) values (1, 'Website');
 insert into headway.member (project_id, user_id, role) select 1, i, 'customer' from generate_series(1, %d) i;
 insert into headway.member (project_id, user_id, role) values (1, %d, 'staff');
-insert into headway.task (project_id, title) select 1, 'Task ' || i from generate_series(1, 20) i;
-select headway.fold(1000000);`, n, author, n, author)).Close()
-	})
-	if err != nil {
-		return nil, err
-	}
-	return l.Copy(ctx, "gateway")
+insert into headway.task (project_id, title) select 1, 'Task ' || i from generate_series(1, 20) i`, n, author, n, author)))
 }
 
 // mostParties have clients at a time.

@@ -57,7 +57,7 @@ func measureCustomers(ctx context.Context, l *lab.Lab, program string, at custom
 	add(at.everyone, false)
 	add(at.assigned, true)
 
-	db, err := database(ctx, l, "customers", func(ctx context.Context, conn *pgx.Conn) error {
+	db, err := l.Headway(ctx, "customers", func(ctx context.Context, conn *pgx.Conn) error {
 		return gather(ctx, conn, crowds)
 	})
 	if err != nil {
@@ -94,7 +94,7 @@ func gather(ctx context.Context, conn *pgx.Conn, crowds []crowd) error {
 	for _, c := range crowds {
 		people = max(people, c.customers)
 	}
-	err := execute(ctx, conn,
+	err := lab.Execute(ctx, conn,
 		fmt.Sprintf(`insert into headway.appuser (id, fullname) select i, 'Person ' || i from generate_series(1, %d) i`, people))
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func gather(ctx context.Context, conn *pgx.Conn, crowds []crowd) error {
 		if c.assigned {
 			audience = "assigned"
 		}
-		err := execute(ctx, conn,
+		err := lab.Execute(ctx, conn,
 			fmt.Sprintf(`insert into headway.project (id, name) values (%d, 'Project of %d')`, c.project, c.customers),
 			fmt.Sprintf(`
 insert into headway.member (project_id, user_id, role) select %d, i, 'customer' from generate_series(1, %d) i`, c.project, c.customers),
@@ -114,7 +114,7 @@ select %d + i, %d, 'Task ' || i, '%s' from generate_series(0, %d) i`, c.firstTas
 		)
 		if err == nil && c.assigned {
 			// Nobody is told of being assigned: that is not what is measured.
-			err = execute(ctx, conn,
+			err = lab.Execute(ctx, conn,
 				`set session_replication_role = replica`,
 				fmt.Sprintf(`
 insert into headway.assignment (task_id, user_id)
@@ -124,9 +124,6 @@ select t.id, u from headway.task t, generate_series(1, %d) u where t.project_id 
 			)
 		}
 		if err != nil {
-			return err
-		}
-		if err := foldAll(ctx, conn); err != nil {
 			return err
 		}
 	}

@@ -11,11 +11,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
 	"headway/bench/lab"
 	"headway/bench/process"
-	"headway/sql"
 )
 
 // Result is what was found.
@@ -47,38 +44,4 @@ func Measure(ctx context.Context, l *lab.Lab, quick bool) (result Result, err er
 		return Result{}, fmt.Errorf("tasks: %w", err)
 	}
 	return result, nil
-}
-
-// database makes a database with headway's schema and the rows that fill puts there.
-func database(ctx context.Context, l *lab.Lab, name string, fill func(ctx context.Context, conn *pgx.Conn) error) (*lab.Database, error) {
-	err := l.Template(ctx, "growth_"+name, func(ctx context.Context, conn *pgx.Conn) error {
-		if err := sql.Migrate(ctx, conn, sql.Latest(), nil); err != nil {
-			return err
-		}
-		return fill(ctx, conn)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return l.Copy(ctx, "growth_"+name)
-}
-
-// execute runs statements one after the other.
-func execute(ctx context.Context, conn *pgx.Conn, statements ...string) error {
-	for _, statement := range statements {
-		if _, err := conn.Exec(ctx, statement); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// foldAll folds until nothing waits.
-func foldAll(ctx context.Context, conn *pgx.Conn) error {
-	for folded := 1; folded > 0; {
-		if err := conn.QueryRow(ctx, "select headway.fold(100000)").Scan(&folded); err != nil {
-			return fmt.Errorf("fold: %w", err)
-		}
-	}
-	return nil
 }

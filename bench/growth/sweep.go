@@ -69,8 +69,8 @@ where s.user_id <= $1 and s.channel = 'project_' || (1 + (s.user_id - 1) % $2)`
 
 func measureSweeps(ctx context.Context, l *lab.Lab, at sweepAt) ([]SweepResult, error) {
 	people := at.projects * at.people / projectsOfEach
-	db, err := database(ctx, l, "sweep", func(ctx context.Context, conn *pgx.Conn) error {
-		return execute(ctx, conn,
+	db, err := l.Headway(ctx, "sweep", func(ctx context.Context, conn *pgx.Conn) error {
+		return lab.Execute(ctx, conn,
 			fmt.Sprintf(sqlSweepPeople, people),
 			fmt.Sprintf(sqlSweepProjects, at.projects),
 			// What joining means for the bars is of no interest here, and a million recounts.
@@ -105,13 +105,13 @@ func measureSweeps(ctx context.Context, l *lab.Lab, at sweepAt) ([]SweepResult, 
 			return nil, err
 		}
 		// A cursor does not move back, except for those who measure.
-		if err := execute(ctx, conn, `set session_replication_role = replica`); err != nil {
+		if err := lab.Execute(ctx, conn, `set session_replication_role = replica`); err != nil {
 			return nil, err
 		}
 		if _, err := conn.Exec(ctx, sqlSweepDue, at.due, at.projects); err != nil {
 			return nil, err
 		}
-		if err := execute(ctx, conn, `reset session_replication_role`, `vacuum analyze`, `checkpoint`); err != nil {
+		if err := lab.Execute(ctx, conn, `reset session_replication_role`, `vacuum analyze`, `checkpoint`); err != nil {
 			return nil, err
 		}
 		result := SweepResult{Case: c.title, Due: at.due}
@@ -151,5 +151,5 @@ func sweep(ctx context.Context, conn *pgx.Conn, due int) (took time.Duration, er
 
 // vacuum removes what a sweep that was taken back has left.
 func vacuum(ctx context.Context, conn *pgx.Conn) error {
-	return execute(ctx, conn, `vacuum headway.subscription, headway.digest, headway.digest_item`)
+	return lab.Execute(ctx, conn, `vacuum headway.subscription, headway.digest, headway.digest_item`)
 }

@@ -41,13 +41,12 @@ select 1, 'project_1', 'This is message ' || i || ', as long as what people writ
 from generate_series(1, %d) i`
 
 func measureUnread(ctx context.Context, l *lab.Lab, at unreadAt) (UnreadResult, error) {
-	db, err := database(ctx, l, "unread", func(ctx context.Context, conn *pgx.Conn) error {
-		return execute(ctx, conn,
+	db, err := l.Headway(ctx, "unread", func(ctx context.Context, conn *pgx.Conn) error {
+		return lab.Execute(ctx, conn,
 			fmt.Sprintf(`insert into headway.appuser (id, fullname) select i, 'Person ' || i from generate_series(1, %d) i`, at.people+2),
 			`insert into headway.project (id, name) values (1, 'Garden')`,
 			`insert into headway.member (project_id, user_id, role)
 			select 1, u.id, case u.id when 1 then 'staff' else 'customer' end from headway.appuser u`,
-			`select headway.fold()`,
 			`set session_replication_role = replica`,
 			fmt.Sprintf(sqlUnread, at.messages),
 			`reset session_replication_role`,

@@ -91,11 +91,7 @@ func (l *Lab) Template(ctx context.Context, name string, fill func(ctx context.C
 }
 
 func (l *Lab) fill(ctx context.Context, name string, fill func(ctx context.Context, conn *pgx.Conn) error) error {
-	quoted := pgx.Identifier{name}.Sanitize()
-	if _, err := l.admin.Exec(ctx, "drop database if exists "+quoted+" with (force)"); err != nil {
-		return err
-	}
-	if _, err := l.admin.Exec(ctx, "create database "+quoted); err != nil {
+	if _, err := l.admin.Exec(ctx, "create database "+pgx.Identifier{name}.Sanitize()); err != nil {
 		return err
 	}
 	conn, err := pgx.Connect(ctx, l.url(name))
@@ -118,13 +114,10 @@ type Database struct {
 // Copy makes a database from a template. The next call drops it, whoever is connected. The files of the template are
 // copied, with a checkpoint at the end, so that nothing is left to be written to disk during the measurement.
 func (l *Lab) Copy(ctx context.Context, template string) (*Database, error) {
-	for _, statement := range []string{
-		"drop database if exists copy with (force)",
-		fmt.Sprintf("create database copy template %s strategy file_copy", pgx.Identifier{template}.Sanitize()),
-	} {
-		if _, err := l.admin.Exec(ctx, statement); err != nil {
-			return nil, fmt.Errorf("copy the template %s: %w", template, err)
-		}
+	err := Execute(ctx, l.admin, "drop database if exists copy with (force)",
+		fmt.Sprintf("create database copy template %s strategy file_copy", pgx.Identifier{template}.Sanitize()))
+	if err != nil {
+		return nil, err
 	}
 	return &Database{URL: l.url("copy")}, nil
 }

@@ -64,8 +64,8 @@ func open(ctx context.Context, db *Database, script string) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := SQL(script)(ctx, conn); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", script, err), conn.Close(ctx))
+	if err := Execute(ctx, conn, script); err != nil {
+		return nil, errors.Join(err, conn.Close(ctx))
 	}
 	return conn, nil
 }

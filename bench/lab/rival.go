@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -69,10 +70,20 @@ type Complete func(ctx context.Context, task, user int64) error
 // Progress is how many tasks of a project are done.
 type Progress struct{ Project, Done int64 }
 
-// SQL returns a setup that runs a script.
+// SQL returns a function that runs a script.
 func SQL(script string) func(ctx context.Context, conn *pgx.Conn) error {
 	return func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.PgConn().Exec(ctx, script).ReadAll()
+		_, err := conn.Exec(ctx, script)
 		return err
 	}
+}
+
+// Execute runs statements one after the other.
+func Execute(ctx context.Context, conn *pgx.Conn, statements ...string) error {
+	for _, statement := range statements {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	return nil
 }

@@ -67,7 +67,7 @@ func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, ar
 	if err != nil {
 		return nil, err
 	}
-	if err := l.Template(ctx, template, p.fill); err != nil {
+	if err := l.Template(ctx, template, lab.Installed(p.fill)); err != nil {
 		return nil, err
 	}
 	result := make(Result, len(p.cases))

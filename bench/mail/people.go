@@ -6,7 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"headway/sql"
+	"headway/bench/lab"
 )
 
 // template is the name of the database that is copied for each measurement.
@@ -47,25 +47,16 @@ insert into headway.completion (task_id, user_id)
 
 // fill makes as many people as get a digest in any case, and what they have not read.
 func (p plan) fill(ctx context.Context, conn *pgx.Conn) error {
-	if err := sql.Migrate(ctx, conn, sql.Latest(), nil); err != nil {
-		return err
-	}
 	people := 0
 	for _, c := range p.cases {
 		people = max(people, c.digests)
 	}
 	projects := (people + customersOfEach - 1) / customersOfEach
-	for _, statement := range []string{
-		fmt.Sprintf(sqlPeople, people, projects, customersOfEach, tasksOfEach),
-		sqlFold, sqlReadIt,
-		fmt.Sprintf(sqlUnread, projects, customersOfEach, tasksOfEach),
-		sqlFold, sqlPatience,
-	} {
-		if _, err := conn.Exec(ctx, statement); err != nil {
-			return err
-		}
+	if err := lab.Execute(ctx, conn, fmt.Sprintf(sqlPeople, people, projects, customersOfEach, tasksOfEach)); err != nil {
+		return err
 	}
-	return nil
+	if err := lab.FoldAll(ctx, conn); err != nil {
+		return err
+	}
+	return lab.Execute(ctx, conn, sqlReadIt, fmt.Sprintf(sqlUnread, projects, customersOfEach, tasksOfEach), sqlPatience)
 }
-
-const sqlFold = `select headway.fold(1000000)`

@@ -1,13 +1,8 @@
 package policy
 
 import (
-	"context"
 	"fmt"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
-
-	"headway/sql"
 )
 
 // size is how much there is in the database.
@@ -105,20 +100,14 @@ where c.name = s.channel;
 
 insert into headway.pending_fact (kind, project_id) select 'recompute', p.id from headway.project p;
 reset session_replication_role;
-analyze;
-select headway.fold(1000000)`
+analyze`
 
-// fill makes the schema and the rows.
-func (s size) fill(ctx context.Context, conn *pgx.Conn) error {
-	if err := sql.Migrate(ctx, conn, sql.Latest(), nil); err != nil {
-		return err
-	}
-	script := strings.NewReplacer(
+// fill returns a script that makes the rows.
+func (s size) fill() string {
+	return strings.NewReplacer(
 		"$people", fmt.Sprint(s.people), "$projects", fmt.Sprint(s.projects),
 		"$fewTasks", fmt.Sprint(s.fewTasks), "$manyTasks", fmt.Sprint(s.manyTasks),
 		"$chat", fmt.Sprint(s.chat), "$activity", fmt.Sprint(s.activity), "$own", fmt.Sprint(s.own),
 		"$staff", fmt.Sprint(s.projects/projectsOfStaff), "$everySo", fmt.Sprint(everySo), "$more", fmt.Sprint(more),
 	).Replace(sqlFill)
-	_, err := conn.PgConn().Exec(ctx, script).ReadAll()
-	return err
 }

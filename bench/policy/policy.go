@@ -57,10 +57,7 @@ func Measure(ctx context.Context, l *lab.Lab, quick bool, log func(format string
 }
 
 func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, args ...any)) (result Result, err error) {
-	if err := l.Template(ctx, "policy", p.fill); err != nil {
-		return Result{}, err
-	}
-	db, err := l.Copy(ctx, "policy")
+	db, err := l.Headway(ctx, "policy", lab.SQL(p.fill()))
 	if err != nil {
 		return Result{}, err
 	}

@@ -2,7 +2,6 @@ package rival
 
 import (
 	"context"
-	"fmt"
 
 	"headway/bench/lab"
 )
@@ -48,12 +47,5 @@ func refresh(ctx context.Context, db *lab.Database) (stop func() error, err erro
 	if err != nil {
 		return nil, err
 	}
-	return loop(ctx, conn, func(ctx context.Context) error {
-		for _, statement := range []string{refreshView, notifyView} {
-			if _, err := conn.Exec(ctx, statement); err != nil {
-				return fmt.Errorf("%s: %w", statement, err)
-			}
-		}
-		return nil
-	}), nil
+	return loop(ctx, conn, func(ctx context.Context) error { return lab.Execute(ctx, conn, refreshView, notifyView) }), nil
 }

@@ -69,10 +69,7 @@ insert into completion (task_id, user_id) select i, 1 + (i - 1) %% %[1]d * %[2]d
 // plain is an application without progress.
 func plain() lab.Base {
 	return lab.Base{Name: "plain", Fill: func(ctx context.Context, conn *pgx.Conn, shape lab.Shape) error {
-		if err := lab.SQL(sqlPlain)(ctx, conn); err != nil {
-			return err
-		}
-		return lab.SQL(fmt.Sprintf(sqlPlainRows, shape.Projects, shape.Customers, shape.Tasks, shape.Done))(ctx, conn)
+		return lab.Execute(ctx, conn, sqlPlain, fmt.Sprintf(sqlPlainRows, shape.Projects, shape.Customers, shape.Tasks, shape.Done))
 	}}
 }
 

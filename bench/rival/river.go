@@ -39,7 +39,7 @@ func River() lab.Rival {
 }
 
 func setupRiver(ctx context.Context, conn *pgx.Conn) error {
-	if err := lab.SQL(createProgress)(ctx, conn); err != nil {
+	if err := lab.Execute(ctx, conn, createProgress); err != nil {
 		return err
 	}
 	pool, err := pgxpool.New(ctx, conn.Config().ConnString())

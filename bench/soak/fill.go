@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/bench/lab"
 )
 
 // The first project gets a tenth of all completions. The last one is the probe's, which has it to itself. Each but
@@ -46,28 +48,13 @@ func people(projects int) int {
 
 // fill makes projects, people and the probe's tasks.
 func fill(ctx context.Context, conn *pgx.Conn, projects int) error {
-	for _, statement := range []string{
+	return lab.Execute(ctx, conn,
 		fmt.Sprintf(sqlPeople, people(projects)+staff),
 		fmt.Sprintf(sqlProjects, projects),
 		fmt.Sprintf(sqlMembers, projects, customersPerProject, people(projects), staff),
 		fmt.Sprintf(sqlProbeTasks, projects, probeTasks),
 		sqlApplication,
-	} {
-		if _, err := conn.Exec(ctx, statement); err != nil {
-			return err
-		}
-	}
-	return foldAll(ctx, conn)
-}
-
-// foldAll folds until nothing waits.
-func foldAll(ctx context.Context, conn *pgx.Conn) error {
-	for folded := 1; folded > 0; {
-		if err := conn.QueryRow(ctx, "select headway.fold(100000)").Scan(&folded); err != nil {
-			return fmt.Errorf("fold: %w", err)
-		}
-	}
-	return nil
+	)
 }
 
 // tasks says which tasks there are to complete: every tenth is in the first project, the others go round the rest.
@@ -107,7 +94,7 @@ func (r *run) provide(ctx context.Context, count int64) error {
 		return err
 	}
 	r.tasks.made += count
-	if err := foldAll(ctx, conn); err != nil {
+	if err := lab.FoldAll(ctx, conn); err != nil {
 		return err
 	}
 	if _, err := conn.Exec(ctx, "vacuum analyze"); err != nil {

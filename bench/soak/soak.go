@@ -19,7 +19,6 @@ import (
 
 	"headway/bench/lab"
 	"headway/bench/process"
-	"headway/sql"
 )
 
 // plan is how long and how hard.
@@ -57,16 +56,7 @@ func measure(ctx context.Context, l *lab.Lab, p plan, log func(format string, ar
 		return Result{}, err
 	}
 
-	err = l.Template(ctx, "soak", func(ctx context.Context, conn *pgx.Conn) error {
-		if err := sql.Migrate(ctx, conn, sql.Latest(), nil); err != nil {
-			return err
-		}
-		return fill(ctx, conn, p.projects)
-	})
-	if err != nil {
-		return Result{}, err
-	}
-	db, err := l.Copy(ctx, "soak")
+	db, err := l.Headway(ctx, "soak", func(ctx context.Context, conn *pgx.Conn) error { return fill(ctx, conn, p.projects) })
 	if err != nil {
 		return Result{}, err
 	}

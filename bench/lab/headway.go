@@ -7,8 +7,42 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/jackc/pgx/v5"
+
+	"headway/sql"
 	"headway/worker"
 )
+
+// Headway makes a template of this name with headway's schema and the rows that fill puts there, and a database from it.
+func (l *Lab) Headway(ctx context.Context, name string, fill func(ctx context.Context, conn *pgx.Conn) error) (*Database, error) {
+	if err := l.Template(ctx, name, Installed(fill)); err != nil {
+		return nil, err
+	}
+	return l.Copy(ctx, name)
+}
+
+// Installed returns a function that installs headway's schema, calls fill and folds what that leaves to fold.
+func Installed(fill func(ctx context.Context, conn *pgx.Conn) error) func(ctx context.Context, conn *pgx.Conn) error {
+	return func(ctx context.Context, conn *pgx.Conn) error {
+		if err := sql.Migrate(ctx, conn, sql.Latest(), nil); err != nil {
+			return err
+		}
+		if err := fill(ctx, conn); err != nil {
+			return err
+		}
+		return FoldAll(ctx, conn)
+	}
+}
+
+// FoldAll folds until nothing waits.
+func FoldAll(ctx context.Context, conn *pgx.Conn) error {
+	for folded := 1; folded > 0; {
+		if err := conn.QueryRow(ctx, "select headway.fold(100000)").Scan(&folded); err != nil {
+			return fmt.Errorf("fold: %w", err)
+		}
+	}
+	return nil
+}
 
 // StartWorker runs headway's worker in this process and returns once it has folded everything there was and sleeps.
 // stop stops it and returns how it ended; it must be called once.
