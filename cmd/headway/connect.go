@@ -48,11 +48,22 @@ func lacking(login, what, role string) error {
 
 // refused names the role that a login lacks, if that is why something failed.
 func refused(err error, login, what, role string) error {
-	var pgErr *pgconn.PgError
-	if errors.Is(err, live.ErrHidden) || errors.As(err, &pgErr) && pgErr.Code == "42501" { // insufficient_privilege
+	if errors.Is(err, live.ErrHidden) || hasCode(err, insufficientPrivilege) {
 		return fmt.Errorf("%w: %w", lacking(login, what, role), err)
 	}
 	return err
+}
+
+// Codes of the server's errors.
+const (
+	insufficientPrivilege  = "42501"
+	readOnlySQLTransaction = "25006"
+)
+
+// hasCode reports whether an error is the server's, with this code.
+func hasCode(err error, code string) bool {
+	pgErr, is := errors.AsType[*pgconn.PgError](err)
+	return is && pgErr.Code == code
 }
 
 // disconnect closes a connection, even when ctx is done.

@@ -115,8 +115,8 @@ func (d *demo) complete(ctx context.Context, title string, user int64) error {
 // completeTooEarly shows the database's answer.
 func (d *demo) completeTooEarly(ctx context.Context, title string, user int64) error {
 	_, err := d.conn.Exec(ctx, `select headway.complete_task($1, $2)`, d.tasks[title], user)
-	var refused *pgconn.PgError
-	if !errors.As(err, &refused) {
+	refused, is := errors.AsType[*pgconn.PgError](err)
+	if !is {
 		return cmp.Or(err, fmt.Errorf("%q was completed before its prerequisites", title))
 	}
 	d.stage.addCaption(refused.Hint)

@@ -94,8 +94,7 @@ func previewDigest(ctx context.Context, e env, args []string) error {
 		return err
 	}
 	raw, err := worker.Preview(ctx, conn, composer, id)
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && pgErr.Code == "25006" { // read_only_sql_transaction
+	if hasCode(err, readOnlySQLTransaction) {
 		return fmt.Errorf("a preview needs a primary and a session that can write, although it rolls back what it writes: %w", err)
 	} else if err != nil {
 		return withHint(err)
@@ -174,8 +173,7 @@ func findPerson(ctx context.Context, conn *pgx.Conn, who string) (int64, error) 
 
 // withHint adds the database's hint to an error, if it has one.
 func withHint(err error) error {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Hint != "" {
+	if refused, is := errors.AsType[*pgconn.PgError](err); is && refused.Hint != "" {
 		return fmt.Errorf("%s\nhint: %s", refused.Message, refused.Hint)
 	}
 	return err
@@ -272,8 +270,7 @@ func (f *failures) tell(ctx context.Context, pool *pgxpool.Pool, out io.Writer) 
 	defer cancel()
 	rows, _ := pool.Query(ctx, sqlFailures, ids) // CollectRows returns its error
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[failure])
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == "42501" { // a worker's login cannot see who gets what
+	if hasCode(err, insufficientPrivilege) { // a worker's login cannot see who gets what
 		for _, id := range ids {
 			fmt.Fprintf(out, "digest %d: %s\n", id, bar.Clean(f.reasons[id].Error()))
 		}

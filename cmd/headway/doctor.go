@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"headway/internal/bar"
 	"headway/internal/terminal"
@@ -151,8 +150,7 @@ func (d *doctor) withoutSchema() finding {
 // hidden is the finding if the login lacks the rights, or sees none of the rows that exist, or if there was another
 // failure.
 func (d *doctor) hidden(err error) finding {
-	var pgErr *pgconn.PgError
-	if errors.Is(err, pgx.ErrNoRows) || errors.As(err, &pgErr) && pgErr.Code == "42501" { // insufficient_privilege
+	if errors.Is(err, pgx.ErrNoRows) || hasCode(err, insufficientPrivilege) {
 		return found(skipped, "%s may not read it: members of headway_worker and headway_monitor may", d.conn.Config().User)
 	}
 	return found(failed, "%s", bar.Clean(err.Error()))

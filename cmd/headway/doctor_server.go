@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"headway/internal/bar"
 	"headway/internal/listen"
@@ -103,8 +102,8 @@ func (d *doctor) checkSchema(ctx context.Context) finding {
 		return found(skipped, "there is no connection")
 	}
 	if err := sql.Check(ctx, d.conn); err != nil {
-		var access *sql.AccessError
-		d.barred = errors.As(err, &access) && access.Granted
+		access, is := errors.AsType[*sql.AccessError](err)
+		d.barred = is && access.Granted
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
 	d.schema = true
@@ -139,9 +138,8 @@ func (d *doctor) listen(ctx context.Context) finding {
 
 	pooled := d.pooled(ctx, listener)
 	began := time.Now()
-	var pgErr *pgconn.PgError
 	switch err := listen.Hears(ctx, listener, d.conn, 3*time.Second); {
-	case errors.As(err, &pgErr) && pgErr.Code == "25006": // read_only_sql_transaction
+	case hasCode(err, readOnlySQLTransaction):
 		return found(failed, "LISTEN does not work on a standby")
 	case errors.Is(err, listen.ErrDeaf) && pooled:
 		return found(failed, "%s goes through a pooler that does not deliver notifications, most likely one in transaction mode: "+

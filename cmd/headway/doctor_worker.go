@@ -1,14 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"headway/internal/bar"
 	"headway/sql"
@@ -153,14 +151,11 @@ func (d *doctor) numbers(ctx context.Context) finding {
 		return tx.QueryRow(ctx, `select count(*), count(distinct project_id) from headway.verify()`).
 			Scan(&differences, &projects)
 	})
-	var pgErr *pgconn.PgError
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return found(warning, "a full recount takes longer than %v here: run `select * from headway.verify()` when there is time", verifyTimeout)
-	case errors.As(err, &pgErr) && pgErr.Code == "42501": // insufficient_privilege
+	case hasCode(err, insufficientPrivilege):
 		return found(skipped, "%s may not call headway.verify(): members of headway_admin may", d.conn.Config().User)
-	case errors.As(err, &pgErr):
-		return found(failed, "%s", bar.Clean(cmp.Or(pgErr.Message, err.Error())))
 	case err != nil:
 		return found(failed, "%s", bar.Clean(err.Error()))
 	case differences > 0:

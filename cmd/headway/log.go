@@ -42,7 +42,7 @@ func logsJSON(e env, format string) bool {
 // be made, pgx reports every attempt, by address, with TLS and without, on a line of its own: repeated texts are given
 // once, and that a server has no TLS only if there is nothing else to report.
 func reason(err error) string {
-	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "25006" { // read_only_sql_transaction
+	if hasCode(err, readOnlySQLTransaction) {
 		return err.Error() + ": it is a standby, or default_transaction_read_only is on: " +
 			"connect to the primary, for example with ?target_session_attrs=read-write"
 	}

@@ -78,8 +78,7 @@ func migrate(ctx context.Context, e env, args []string) error {
 // anything.
 func checkRoles(ctx context.Context, e env, conn *pgx.Conn) error {
 	err := sql.CheckRoles(ctx, conn)
-	var lacking *sql.RolesError
-	if errors.As(err, &lacking) {
+	if lacking, is := errors.AsType[*sql.RolesError](err); is {
 		fmt.Fprint(e.stdout, lacking.SQL())
 	}
 	return err

@@ -54,7 +54,7 @@ func Next(ctx context.Context, conn *pgx.Conn, deadline time.Time) (*pgconn.Noti
 func Hears(ctx context.Context, listener, sender *pgx.Conn, timeout time.Duration) error {
 	channel := ProbeChannel()
 	err := To(ctx, listener, channel)
-	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "25006" { // read_only_sql_transaction
+	if pgErr, is := errors.AsType[*pgconn.PgError](err); is && pgErr.Code == "25006" { // read_only_sql_transaction
 		return fmt.Errorf("%w: %w", ErrDeaf, err)
 	} else if err != nil {
 		return err

@@ -246,17 +246,17 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 	asked := request{Request: r, user: identity.UserID}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&asked.body); err != nil && !errors.Is(err, io.EOF) {
 		detail := "Send JSON, at most 1 MiB of it."
-		if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) {
-			detail = "Send a JSON object instead of a JSON " + kind.Value + "."
-			if kind.Field != "" {
-				detail = strconv.Quote(kind.Field) + " cannot be a JSON " + kind.Value + "."
+		if wrong, is := errors.AsType[*json.UnmarshalTypeError](err); is {
+			detail = "Send a JSON object instead of a JSON " + wrong.Value + "."
+			if wrong.Field != "" {
+				detail = strconv.Quote(wrong.Field) + " cannot be a JSON " + wrong.Value + "."
 			}
 		}
 		refuse(w, http.StatusBadRequest, "the request cannot be read", detail)
 		return
 	}
 	arguments, err := o.arguments(asked)
-	if value := senseless(""); errors.As(err, &value) {
+	if value, is := errors.AsType[senseless](err); is {
 		refuse(w, http.StatusUnprocessableEntity, value.Error(), taken[o.pattern])
 		return
 	}
@@ -304,8 +304,7 @@ var statuses = map[string]int{
 // explain answers with a database error; detail is used where a value makes no sense and the database gives no hint.
 // Errors that do not concern the caller are logged and not shown.
 func (g *Gateway) explain(w http.ResponseWriter, err error, detail string) {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
+	if pgErr, is := errors.AsType[*pgconn.PgError](err); is {
 		if pgErr.Code == "42501" && pgErr.Routine == "call_string_check_hook" { // from SET ROLE: not the caller's fault
 			g.Log.Error("the gateway may not act as an end user: grant headway_user to its login", slog.Any("error", err))
 			refuse(w, http.StatusServiceUnavailable, "the gateway may not act for anybody", "Its operator must allow it to.")

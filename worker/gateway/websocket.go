@@ -169,7 +169,7 @@ func (s *socket) hear() (hello, error) {
 	if err == nil {
 		err = json.Unmarshal(text, &said)
 	}
-	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && strings.HasPrefix(wrong.Field, "position") {
+	if wrong, is := errors.AsType[*json.UnmarshalTypeError](err); is && strings.HasPrefix(wrong.Field, "position") {
 		said.Position, err = &Positions{}, nil // what cannot be parsed is no position
 	}
 	return said, err
