@@ -22,8 +22,9 @@ func runDoctor(ctx context.Context, e env, args []string) error {
 	if helped, err := parse(e, flags, args); helped || err != nil {
 		return err
 	}
-	d := &doctor{env: e, palette: terminal.Palette(terminal.Of(e.stdout, e.getenv), e.getenv), columns: 100}
-	if tty := terminal.Of(e.stdout, e.getenv); tty != nil {
+	tty := terminal.Of(e.stdout, e.getenv)
+	d := &doctor{env: e, palette: terminal.Palette(tty, e.getenv), columns: 100}
+	if tty != nil {
 		columns, _ := terminal.Size(tty)
 		d.columns = min(columns-1, d.columns)
 	}
@@ -69,16 +70,16 @@ func (d *doctor) checks() []check {
 	return []check{
 		{"configuration", d.configuration},
 		{"connection", d.connection},
-		{"server", d.server},
-		{"clock", d.clock},
-		{"schema", d.checkSchema},
-		{"listen", d.listen},
-		{"rights", d.rights},
-		{"worker", d.worker},
-		{"queue", d.queue},
-		{"notifications", d.notifications},
+		{"server", d.connected(d.server)},
+		{"clock", d.connected(d.clock)},
+		{"schema", d.connected(d.checkSchema)},
+		{"listen", d.connected(d.listen)},
+		{"rights", d.connected(d.rights)},
+		{"worker", d.installed(d.worker)},
+		{"queue", d.installed(d.queue)},
+		{"notifications", d.connected(d.notifications)},
 		{"mail", d.mail},
-		{"numbers", d.numbers},
+		{"numbers", d.installed(d.numbers)},
 	}
 }
 
@@ -136,15 +137,29 @@ func ask(ctx context.Context, conn *pgx.Conn, query string, into ...any) error {
 	return sql.InCatalog(ctx, conn, func(tx pgx.Tx) error { return tx.QueryRow(ctx, query).Scan(into...) })
 }
 
-// withoutSchema is the finding of checks that need the schema when it cannot be examined.
-func (d *doctor) withoutSchema() finding {
-	switch {
-	case d.conn == nil:
-		return found(skipped, "there is no connection")
-	case d.barred:
-		return found(skipped, "the login may not read the schema: see schema and rights")
+// connected skips a check if there is no connection.
+func (d *doctor) connected(examine func(context.Context) finding) func(context.Context) finding {
+	return func(ctx context.Context) finding {
+		if d.conn == nil {
+			return found(skipped, "there is no connection")
+		}
+		return examine(ctx)
 	}
-	return found(skipped, "there is no schema of this version")
+}
+
+const noSchema = "there is no schema of this version"
+
+// installed skips a check if the schema cannot be examined.
+func (d *doctor) installed(examine func(context.Context) finding) func(context.Context) finding {
+	return d.connected(func(ctx context.Context) finding {
+		switch {
+		case d.barred:
+			return found(skipped, "the login may not read the schema: see schema and rights")
+		case !d.schema:
+			return found(skipped, noSchema)
+		}
+		return examine(ctx)
+	})
 }
 
 // hidden is the finding if the login lacks the rights, or sees none of the rows that exist, or if there was another

@@ -21,7 +21,7 @@ func (d *doctor) connection(ctx context.Context) finding {
 	d.conn = conn
 	config := conn.Config()
 	through := ""
-	if d.pooled(ctx, conn) {
+	if pooled(ctx, conn) {
 		through = ", through a pooler"
 	}
 	return found(ok, "database %s at %s:%d as %s%s", config.Database, config.Host, config.Port, config.User, through)
@@ -29,7 +29,7 @@ func (d *doctor) connection(ctx context.Context) finding {
 
 // pooled reports whether something stands between us and the server: the process that answers is not the one announced
 // when connecting.
-func (d *doctor) pooled(ctx context.Context, conn *pgx.Conn) bool {
+func pooled(ctx context.Context, conn *pgx.Conn) bool {
 	var pid uint32
 	err := conn.QueryRow(ctx, `select pg_backend_pid()`).Scan(&pid)
 	return err == nil && pid != conn.PgConn().PID()
@@ -40,9 +40,6 @@ func (d *doctor) pooled(ctx context.Context, conn *pgx.Conn) bool {
 var fixedIn = map[int]int{15: 14, 16: 10, 17: 6}
 
 func (d *doctor) server(ctx context.Context) finding {
-	if d.conn == nil {
-		return found(skipped, "there is no connection")
-	}
 	major, minor, err := sql.CheckServer(ctx, d.conn)
 	var standby, readOnly bool
 	var encoding string
@@ -73,9 +70,6 @@ func (d *doctor) server(ctx context.Context) finding {
 const maxClockDifference = 2 * time.Second
 
 func (d *doctor) clock(ctx context.Context) finding {
-	if d.conn == nil {
-		return found(skipped, "there is no connection")
-	}
 	var there time.Time
 	before := time.Now()
 	if err := ask(ctx, d.conn, `select clock_timestamp()`, &there); err != nil {
@@ -98,9 +92,6 @@ func (d *doctor) clock(ctx context.Context) finding {
 const sqlPolicies = `select count(*) from pg_policies where schemaname = 'headway'`
 
 func (d *doctor) checkSchema(ctx context.Context) finding {
-	if d.conn == nil {
-		return found(skipped, "there is no connection")
-	}
 	if err := sql.Check(ctx, d.conn); err != nil {
 		access, is := errors.AsType[*sql.AccessError](err)
 		d.barred = is && access.Granted
@@ -119,9 +110,6 @@ func (d *doctor) checkSchema(ctx context.Context) finding {
 }
 
 func (d *doctor) listen(ctx context.Context) finding {
-	if d.conn == nil {
-		return found(skipped, "there is no connection")
-	}
 	variable := "DATABASE_URL"
 	if d.getenv("HEADWAY_LISTEN_URL") != "" {
 		variable = "HEADWAY_LISTEN_URL"
@@ -136,7 +124,7 @@ func (d *doctor) listen(ctx context.Context) finding {
 		return found(failed, "%s", bar.Clean(err.Error()))
 	}
 
-	pooled := d.pooled(ctx, listener)
+	pooled := pooled(ctx, listener)
 	began := time.Now()
 	switch err := listen.Hears(ctx, listener, d.conn, 3*time.Second); {
 	case hasCode(err, readOnlySQLTransaction):
@@ -156,9 +144,6 @@ func (d *doctor) listen(ctx context.Context) finding {
 }
 
 func (d *doctor) notifications(ctx context.Context) finding {
-	if d.conn == nil {
-		return found(skipped, "there is no connection")
-	}
 	var usage float64
 	if err := ask(ctx, d.conn, `select pg_notification_queue_usage()`, &usage); err != nil {
 		return found(failed, "%s", bar.Clean(err.Error()))
