@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -128,7 +127,7 @@ func (d *demo) openGiven(ctx context.Context) (err error) {
 		return err
 	}
 	var used bool
-	err = d.conn.QueryRow(ctx, "select to_regnamespace('headway') is not null", pgx.QueryExecModeExec).Scan(&used)
+	err = d.conn.QueryRow(ctx, "select to_regnamespace('headway') is not null").Scan(&used)
 	if err == nil && used {
 		err = errors.New("this database already has a schema headway, and the demo does not touch existing data: name an empty database " +
 			"in DATABASE_URL, or unset it and the demo boots a PostgreSQL of its own (`headway migrate --to 0` removes what an earlier demo left)")
@@ -419,5 +418,3 @@ func (l demoLog) Write(line []byte) (int, error) {
 	}
 	return l.demo.stderr.Write(line)
 }
-
-var _ io.Writer = demoLog{}

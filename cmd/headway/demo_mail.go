@@ -64,11 +64,15 @@ func (d *demo) mail(ctx context.Context) error {
 	if _, err := d.conn.Exec(ctx, sqlPatience, d.bob, nil); err != nil {
 		return fmt.Errorf("put Bob's mail delay back: %w", err)
 	}
-	shown, err := d.showMail(raw)
+	read, err := digest.Read(bytes.NewReader(raw))
 	if err != nil {
 		return err
 	}
-	d.print(shown + d.keepMail(raw))
+	shown, err := d.showMail(raw, read)
+	if err != nil {
+		return err
+	}
+	d.print(shown + keepMail(raw, read.HTML))
 	return d.pause(ctx, readingTime+watchingTime)
 }
 
@@ -101,11 +105,7 @@ func (d *demo) delivered(ctx context.Context) ([]byte, error) {
 }
 
 // showMail returns the mail as its reader sees it, as text.
-func (d *demo) showMail(raw []byte) (string, error) {
-	read, err := digest.Read(bytes.NewReader(raw))
-	if err != nil {
-		return "", err
-	}
+func (d *demo) showMail(raw []byte, read digest.Mail) (string, error) {
 	message, err := mail.ReadMessage(bytes.NewReader(raw))
 	if err != nil {
 		return "", fmt.Errorf("read a mail: %w", err)
@@ -130,10 +130,8 @@ func (d *demo) showMail(raw []byte) (string, error) {
 }
 
 // keepMail saves the mail to files in the current directory, and says so.
-func (d *demo) keepMail(raw []byte) string {
-	read, err := digest.Read(bytes.NewReader(raw))
-	err = cmp.Or(err, os.WriteFile(demoMail+".eml", raw, 0o644), os.WriteFile(demoMail+".html", []byte(read.HTML), 0o644))
-	if err != nil {
+func keepMail(raw []byte, html string) string {
+	if err := cmp.Or(os.WriteFile(demoMail+".eml", raw, 0o644), os.WriteFile(demoMail+".html", []byte(html), 0o644)); err != nil {
 		return fmt.Sprintf("  It could not be saved to a file: %v\n\n", err)
 	}
 	return fmt.Sprintf("  The same mail is in %s.eml, and as a page in %[1]s.html.\n\n", demoMail)

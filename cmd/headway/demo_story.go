@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"headway/internal/bar"
@@ -128,7 +127,7 @@ func (d *demo) post(ctx context.Context, user int64, text string) error {
 	var id int64
 	err := d.conn.QueryRow(ctx, `
 insert into headway.message (sender, channel, content) values ($1, 'project_' || $2::bigint, $3) returning id`,
-		pgx.QueryExecModeExec, user, d.project, text).Scan(&id)
+		user, d.project, text).Scan(&id)
 	if err != nil {
 		return fmt.Errorf("post: %w", err)
 	}
@@ -137,9 +136,7 @@ insert into headway.message (sender, channel, content) values ($1, 'project_' ||
 
 // read marks everything read for a person, whose client then reads its badges again.
 func (d *demo) read(ctx context.Context, user int64) error {
-	_, err := d.conn.Exec(ctx,
-		`select headway.mark_read(s.user_id, s.channel) from headway.subscription s where s.user_id = $1`,
-		pgx.QueryExecModeExec, user)
+	_, err := d.conn.Exec(ctx, `select headway.mark_read(s.user_id, s.channel) from headway.subscription s where s.user_id = $1`, user)
 	if err != nil {
 		return fmt.Errorf("mark read: %w", err)
 	}
