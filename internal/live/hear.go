@@ -78,7 +78,7 @@ func (f *Follower) hearMessage(ctx context.Context, conn *pgx.Conn, m Message) e
 	if !known {
 		last = m.Seq - 1
 	}
-	rows, err := conn.Query(ctx, sqlBetween, pgx.QueryExecModeExec, m.Channel, last, m.Seq, keep)
+	rows, err := conn.Query(ctx, sqlBetween, m.Channel, last, m.Seq, keep)
 	if err != nil {
 		return fmt.Errorf("read messages of %s: %w", m.Channel, err)
 	}
@@ -136,7 +136,7 @@ func (f *Follower) home(ctx context.Context, conn *pgx.Conn, channel string) (id
 	if known || channel == "broadcast" || personal(channel) {
 		return id, nil
 	}
-	if err := row(ctx, conn, sqlHome, []any{channel}, &id); err != nil {
+	if err := lookUp(ctx, conn, &id, sqlHome, channel); err != nil {
 		return 0, err
 	}
 	f.homes[channel] = id
@@ -151,7 +151,7 @@ func (f *Follower) name(ctx context.Context, conn *pgx.Conn, id *int64) (name st
 	if name, known := f.names[*id]; known {
 		return name, nil
 	}
-	if err := row(ctx, conn, sqlName, []any{*id}, &name); err != nil {
+	if err := lookUp(ctx, conn, &name, sqlName, *id); err != nil {
 		return "", err
 	}
 	f.names[*id] = name

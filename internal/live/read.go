@@ -10,10 +10,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func row(ctx context.Context, conn *pgx.Conn, query string, args []any, into ...any) error {
+// lookUp looks up something by its key. If there is no such thing, into stays as it is.
+func lookUp(ctx context.Context, conn *pgx.Conn, into any, query string, key any) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	err := conn.QueryRow(ctx, query, append([]any{pgx.QueryExecModeExec}, args...)...).Scan(into...)
+	err := conn.QueryRow(ctx, query, key).Scan(into)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
@@ -91,7 +92,7 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 		if projects, err = f.readProjects(ctx, tx, only); err != nil {
 			return err
 		}
-		query, args := sqlRecent, []any{pgx.QueryExecModeExec, keep}
+		query, args := sqlRecent, []any{keep}
 		if f.Project != 0 {
 			query, args = sqlRecentOfProject, append(args, f.Project)
 		}
@@ -102,7 +103,7 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 		if recent, err = pgx.CollectRows(rows, scanMessage); err != nil {
 			return fmt.Errorf("read messages: %w", err)
 		}
-		err = tx.QueryRow(ctx, sqlLoud, pgx.QueryExecModeExec).Scan(&loud)
+		err = tx.QueryRow(ctx, sqlLoud).Scan(&loud)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return ErrHidden
 		} else if err != nil {
@@ -182,7 +183,7 @@ func (f *Follower) readProject(ctx context.Context, conn *pgx.Conn, id int64) er
 
 // readProjects reads projects, by default all. An archived project is followed only if it is the one asked for.
 func (f *Follower) readProjects(ctx context.Context, tx pgx.Tx, only []int64) ([]*Project, error) {
-	rows, err := tx.Query(ctx, sqlProjects, pgx.QueryExecModeExec, only, f.Project != 0)
+	rows, err := tx.Query(ctx, sqlProjects, only, f.Project != 0)
 	if err != nil {
 		return nil, fmt.Errorf("read projects: %w", err)
 	}
@@ -201,7 +202,7 @@ func (f *Follower) readProjects(ctx context.Context, tx pgx.Tx, only []int64) ([
 
 	var project, user int64
 	var name string
-	rows, err = tx.Query(ctx, sqlCustomers, pgx.QueryExecModeExec, ids)
+	rows, err = tx.Query(ctx, sqlCustomers, ids)
 	if err == nil {
 		_, err = pgx.ForEachRow(rows, []any{&project, &user, &name}, func() error {
 			p := board.Project(project)
@@ -214,7 +215,7 @@ func (f *Follower) readProjects(ctx context.Context, tx pgx.Tx, only []int64) ([
 	}
 
 	var part Part
-	rows, err = tx.Query(ctx, sqlProgress, pgx.QueryExecModeExec, ids)
+	rows, err = tx.Query(ctx, sqlProgress, ids)
 	if err == nil {
 		_, err = pgx.ForEachRow(rows, []any{&project, &user, &part.Done, &part.Total}, func() error {
 			p := board.Project(project)
