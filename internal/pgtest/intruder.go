@@ -4,8 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Called is part of the error raised when anything that [Intrude] created is called.
@@ -19,19 +17,13 @@ func Intrude(t testing.TB, db *DB) (login string) {
 	t.Helper()
 	login = "intruder_" + db.Name
 	conn := db.Conn(t, SearchPath("pg_catalog"))
-	run := func(conn *pgx.Conn, statements string) {
-		t.Helper()
-		if err := conn.PgConn().Exec(t.Context(), statements).Close(); err != nil {
-			t.Fatalf("pgtest: intrude: %v", err)
-		}
-	}
-	run(conn, "create role "+login+" login; grant create on schema public to "+login)
+	Execute(t, conn, "create role "+login+" login; grant create on schema public to "+login)
 	t.Cleanup(func() {
-		if err := conn.PgConn().Exec(context.Background(), "drop owned by "+login+" cascade; drop role "+login).Close(); err != nil {
+		if _, err := conn.Exec(context.Background(), "drop owned by "+login+" cascade; drop role "+login); err != nil {
 			t.Errorf("pgtest: drop the intruder: %v", err)
 		}
 	})
-	run(db.Conn(t, User(login)), strings.ReplaceAll(sqlIntrude, "CALLED", Called))
+	Execute(t, db.Conn(t, User(login)), strings.ReplaceAll(sqlIntrude, "CALLED", Called))
 	return login
 }
 

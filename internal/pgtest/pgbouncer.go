@@ -6,11 +6,11 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
+
+	"headway/internal/postgres"
 )
 
 // PgBouncer puts a PgBouncer in transaction mode in front of the cluster until the test ends, and returns the URL of
@@ -57,30 +57,16 @@ default_pool_size = 3
 		t.Fatal(err)
 	}
 
+	as, err := postgres.Unprivileged() // PgBouncer refuses to run as root, too
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command(program, settings)
 	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: nobody(t)}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
 	Serve(t, addr, "INT", cmd)
 
 	pooled := *server
 	pooled.Host = addr
 	return pooled.String()
-}
-
-// nobody returns whom to run PgBouncer as: it refuses to run as root.
-func nobody(t testing.TB) *syscall.Credential {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	u, err := user.Lookup("nobody")
-	if err != nil {
-		t.Fatalf("pgbouncer refuses to run as root: %v", err)
-	}
-	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
-	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
-	if uidErr != nil || gidErr != nil {
-		t.Fatalf("user nobody has uid %q and gid %q", u.Uid, u.Gid)
-	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }

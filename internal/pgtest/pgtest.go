@@ -323,7 +323,7 @@ func Execute(t testing.TB, conn *pgx.Conn, script string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := conn.PgConn().Exec(ctx, script).Close(); err != nil {
+	if _, err := conn.Exec(ctx, script); err != nil {
 		t.Fatalf("%s: %v", script, err)
 	}
 }

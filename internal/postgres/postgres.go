@@ -94,7 +94,7 @@ func launch(ctx context.Context, binDir string, log io.Writer, create func(conte
 			}
 		}
 	}
-	as, err := unprivileged()
+	as, err := Unprivileged()
 	if err != nil {
 		return nil, err
 	}
@@ -345,8 +345,8 @@ func (p *process) stop(signal syscall.Signal) {
 	}
 }
 
-// unprivileged returns whom to run the server as: PostgreSQL refuses to run as root.
-func unprivileged() (*syscall.Credential, error) {
+// Unprivileged returns whom to run the server as: PostgreSQL refuses to run as root. Nil: ourselves.
+func Unprivileged() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
