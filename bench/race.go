@@ -125,7 +125,7 @@ func micros(d time.Duration) string {
 	if d == 0 {
 		return "–"
 	}
-	return report.Count(float64(d.Microseconds())) + " µs"
+	return report.Count(d.Microseconds()) + " µs"
 }
 
 // left says how many completions the progress did not include when the writers stopped, and how long it took then.
@@ -134,9 +134,9 @@ func (s standing) left() string {
 	case p.Left == 0:
 		return "0"
 	case p.Behind == lab.Never:
-		return report.Count(float64(p.Left)) + ", for good"
+		return report.Count(p.Left) + ", for good"
 	default:
-		return report.Count(float64(p.Left)) + ", for " + report.Duration(p.Behind)
+		return report.Count(p.Left) + ", for " + report.Duration(p.Behind)
 	}
 }
 

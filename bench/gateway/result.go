@@ -39,12 +39,12 @@ func (r Result) Goals() []report.Goal {
 	us, _ := r.of(ours)
 	hub, _ := r.of("hub")
 	goals := []report.Goal{{
-		What:     fmt.Sprintf("memory of an idle connection, at %s of them", report.Count(float64(us.Idle.Connections))),
+		What:     fmt.Sprintf("memory of an idle connection, at %s of them", report.Count(us.Idle.Connections)),
 		Measured: report.Bytes(us.Idle.Resident), Budget: "under " + report.Bytes(mostResident), Met: us.Idle.Resident < mostResident,
 	}}
 	node, compared := r.of("socket.io")
 	for i, s := range us.Speeds {
-		to := fmt.Sprintf("to %s receivers", report.Count(float64(s.Receivers)))
+		to := fmt.Sprintf("to %s receivers", report.Count(s.Receivers))
 		goals = append(goals, report.Goal{
 			What: "events delivered a second, " + to, Measured: report.Count(s.PerSecond),
 			Budget: "over " + report.Count(leastEvents), Met: s.PerSecond > leastEvents,
@@ -92,11 +92,11 @@ func (r Result) speeds() report.Section {
 		File: "gateway-load.svg", Title: "Events delivered a second",
 		Note:   fmt.Sprintf("at full speed, median of %d; dashed: what headway is to reach", r.plan.rounds),
 		Goal:   leastEvents,
-		Format: report.Count,
+		Format: report.Count[float64],
 	}
 	t := report.Table{Columns: []report.Column{report.Text("server")}}
 	for _, n := range r.plan.receivers {
-		to := fmt.Sprintf("to %s", report.Count(float64(n)))
+		to := fmt.Sprintf("to %s", report.Count(n))
 		chart.Series = append(chart.Series, to)
 		t.Columns = append(t.Columns, report.Number("events a second "+to), report.Number("CPU of the server for each"))
 	}
@@ -124,7 +124,7 @@ func (r Result) delays() report.Section {
 	return report.Section{Title: "From published to received", Parts: []report.Part{
 		report.Prose(fmt.Sprintf(
 			"%v messages a second to %s receivers, all of them counted. Measured from when the publisher knows of its commit, or from the first receipt if that is earlier; "+
-				"for the bare hub, from when it begins to publish.", r.plan.rate, report.Count(float64(r.plan.receivers[0])))),
+				"for the bare hub, from when it begins to publish.", r.plan.rate, report.Count(r.plan.receivers[0]))),
 		t,
 	}}
 }
@@ -145,7 +145,7 @@ func (r Result) idle() report.Section {
 			"%s of them, one person each. The memory is the growth of the process's resident memory since before they came, divided by their number, %s after the last came; "+
 				"heap and stacks are what is in use of it. All connect at the same moment to a server that has just started, as after a restart if clients had no jitter: "+
 				"with headway each is checked, subscribed to what it may hear and sent its own snapshot before it counts.",
-			report.Count(float64(r.plan.idle)), report.Duration(r.plan.settling))),
+			report.Count(r.plan.idle), report.Duration(r.plan.settling))),
 		t,
 	}}
 }

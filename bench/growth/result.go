@@ -27,19 +27,19 @@ func (r Result) Goals() []report.Goal {
 	fewest, most := r.Tasks[0], r.Tasks[len(r.Tasks)-1]
 	ratio := most.PerSecond / fewest.PerSecond
 	goals := []report.Goal{{
-		What:     fmt.Sprintf("completions a second with %s tasks in the project, as a ratio to %s", count(most.Tasks), count(fewest.Tasks)),
+		What:     fmt.Sprintf("completions a second with %s tasks in the project, as a ratio to %s", report.Count(most.Tasks), report.Count(fewest.Tasks)),
 		Measured: report.Ratio(ratio), Budget: "at least " + report.Ratio(leastTasksRatio), Met: ratio >= leastTasksRatio,
 	}}
 	for _, assigned := range []bool{false, true} {
 		c := r.most(assigned)
 		goals = append(goals, report.Goal{
-			What:     fmt.Sprintf("one completion that moves the bars of %s, %s, from commit to notified", count(c.Customers), c.audience()),
+			What:     fmt.Sprintf("one completion that moves the bars of %s, %s, from commit to notified", report.Count(c.Customers), c.audience()),
 			Measured: report.Duration(c.Notified), Budget: "under " + report.Duration(mostSettling), Met: c.Notified < mostSettling,
 		})
 	}
 	goals = append(goals,
 		report.Goal{
-			What:     fmt.Sprintf("`unread` of a person behind by %s messages", count(r.Unread.Messages)),
+			What:     fmt.Sprintf("`unread` of a person behind by %s messages", report.Count(r.Unread.Messages)),
 			Measured: report.Duration(r.Unread.Read), Budget: "under " + report.Duration(mostUnread), Met: r.Unread.Read < mostUnread,
 		},
 		report.Goal{
@@ -49,14 +49,12 @@ func (r Result) Goals() []report.Goal {
 	)
 	for _, s := range r.Sweeps {
 		goals = append(goals, report.Goal{
-			What:     fmt.Sprintf("reserving %s digests that are due among %s subscriptions; %s", count(s.Due), count(s.Subscriptions), s.Case),
+			What:     fmt.Sprintf("reserving %s digests that are due among %s subscriptions; %s", report.Count(s.Due), report.Count(s.Subscriptions), s.Case),
 			Measured: report.Duration(s.Time), Budget: "under " + report.Duration(mostSweep), Met: s.Time < mostSweep,
 		})
 	}
 	return goals
 }
-
-func count(n int) string { return report.Count(float64(n)) }
 
 func (r Result) tasks() report.Section {
 	t := report.Table{Columns: []report.Column{
@@ -65,14 +63,14 @@ func (r Result) tasks() report.Section {
 	}}
 	for _, m := range r.Tasks {
 		t.Rows = append(t.Rows, []string{
-			count(m.Tasks), count(m.Projects), report.Count(m.PerSecond), report.Ratio(m.PerSecond / r.Tasks[0].PerSecond),
+			report.Count(m.Tasks), report.Count(m.Projects), report.Count(m.PerSecond), report.Ratio(m.PerSecond / r.Tasks[0].PerSecond),
 			report.Duration(m.CPU), report.Bytes(m.Resident),
 		})
 	}
 	return report.Section{Title: "More tasks in a project", Parts: []report.Part{
 		report.Prose(fmt.Sprintf(
 			"The same %s tasks, cut into projects of different sizes, completed from 32 connections as fast as they go. "+
-				"The CPU is that of the clients and the server together.", count(r.Tasks[0].Tasks*r.Tasks[0].Projects))),
+				"The CPU is that of the clients and the server together.", report.Count(r.Tasks[0].Tasks*r.Tasks[0].Projects))),
 		t,
 	}}
 }
@@ -102,7 +100,7 @@ func (r Result) customers() report.Section {
 	}}
 	for _, c := range r.Customers {
 		t.Rows = append(t.Rows, []string{
-			count(c.Customers), c.audience(), report.Duration(c.Fold), report.Duration(c.Notified), report.Duration(c.Read),
+			report.Count(c.Customers), c.audience(), report.Duration(c.Fold), report.Duration(c.Notified), report.Duration(c.Read),
 		})
 	}
 	return report.Section{Title: "More customers", Parts: []report.Part{
@@ -118,7 +116,7 @@ func (r Result) unread() report.Section {
 	return report.Section{Title: "Far behind", Parts: []report.Part{
 		report.Prose(fmt.Sprintf("A person who has not read %s messages of a channel: `select messages from headway.unread where user_id = …` "+
 			"takes %s, and `headway.mark_read` of everything %s; it writes %d row.",
-			count(u.Messages), report.Duration(u.Read), report.Duration(u.MarkRead), u.Rows)),
+			report.Count(u.Messages), report.Duration(u.Read), report.Duration(u.MarkRead), u.Rows)),
 	}}
 }
 
@@ -127,7 +125,7 @@ func (r Result) sweeps() report.Section {
 		report.Text("everybody who is not due"), report.Number("subscriptions"), report.Number("due"), report.Number("`reserve_digests`"),
 	}}
 	for _, s := range r.Sweeps {
-		t.Rows = append(t.Rows, []string{s.Case, count(s.Subscriptions), count(s.Due), report.Duration(s.Time)})
+		t.Rows = append(t.Rows, []string{s.Case, report.Count(s.Subscriptions), report.Count(s.Due), report.Duration(s.Time)})
 	}
 	return report.Section{Title: "A digest sweep", Parts: []report.Part{
 		report.Prose("One call, which every worker makes on its schedule, finds and reserves what is due."), t,

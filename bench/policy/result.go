@@ -54,7 +54,7 @@ func (r Result) Sections() []report.Section {
 			"An end user reads through row-level security; the owner, to whom it does not apply, reads the same rows with an explicit where. "+
 				"A trusted backend writes under a policy that lets everything through, and the owner under none. They take turns in one run, "+
 				"and the rows are compared; medians. There are %s projects, %s people, %s tasks and %s messages.",
-			count(r.Projects), count(r.People), count(r.Tasks), count(r.Messages))),
+			report.Count(r.Projects), report.Count(r.People), report.Count(r.Tasks), report.Count(r.Messages))),
 		table("what is read", "end user", r.Reads),
 		table("what is inserted", "backend", r.Writes),
 	}}}
@@ -66,10 +66,8 @@ func table(what, policies string, comparisons []Comparison) report.Table {
 	}}
 	for _, c := range comparisons {
 		t.Rows = append(t.Rows, []string{
-			c.What, c.Who, count(c.Rows), report.Duration(c.Policies), report.Duration(c.Owner), report.Ratio(c.Ratio()),
+			c.What, c.Who, report.Count(c.Rows), report.Duration(c.Policies), report.Duration(c.Owner), report.Ratio(c.Ratio()),
 		})
 	}
 	return t
 }
-
-func count(n int) string { return report.Count(float64(n)) }

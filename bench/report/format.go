@@ -3,8 +3,9 @@ package report
 import (
 	"math"
 	"strconv"
-	"strings"
 	"time"
+
+	"headway/internal/bar"
 )
 
 // missing stands where there is no figure.
@@ -19,21 +20,12 @@ func Ratio(r float64) string {
 }
 
 // Count writes a whole number with its thousands apart: 12,345.
-func Count(n float64) string {
-	if math.IsNaN(n) || math.IsInf(n, 0) {
+func Count[N int | int64 | float64](n N) string {
+	f := float64(n)
+	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return missing
 	}
-	digits := strconv.FormatFloat(math.Abs(n), 'f', 0, 64)
-	var groups []string
-	for len(digits) > 3 {
-		groups = append([]string{digits[len(digits)-3:]}, groups...)
-		digits = digits[:len(digits)-3]
-	}
-	digits = strings.Join(append([]string{digits}, groups...), ",")
-	if n < 0 && digits != "0" {
-		return "-" + digits
-	}
-	return digits
+	return bar.Count(int64(math.RoundToEven(f)))
 }
 
 // Duration writes a time with two or three digits, in the unit that suits it: 0.65 ms, 4.7 ms, 22 ms, 1.2 s.

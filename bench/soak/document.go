@@ -17,7 +17,7 @@ func (r Result) Document(command string, conditions []report.Condition) report.D
 			"look at their bars, at what they have to do and at what is unread, post and mark read. In the middle somebody leaves a "+
 			"transaction open for %s that has written and read: until it ends, no deleted row can be removed from any table, and the queue "+
 			"is nothing but short-lived rows. The question is whether the queue bloats, and whether the lag recovers.",
-			length(r.Duration), report.Count(r.Rate), report.Count(r.Full), report.Count(float64(r.Projects)), length(r.Hold.Till-r.Hold.From)),
+			length(r.Duration), report.Count(r.Rate), report.Count(r.Full), report.Count(r.Projects), length(r.Hold.Till-r.Hold.From)),
 		Command:    command,
 		Conditions: conditions,
 		Sections: []report.Section{

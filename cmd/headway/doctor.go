@@ -175,7 +175,7 @@ func plural(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}
-	return bar.Count(int64(n)) + " " + many
+	return bar.Count(n) + " " + many
 }
 
 // configuration reads the environment as the worker does.

@@ -220,7 +220,7 @@ func (v *view) plain(b *live.Board, e live.Event) {
 			bar.Count(m.After.Done), bar.Count(m.After.Total))
 	}
 	if hidden > 0 {
-		v.printf("and %s more bars moved", bar.Count(int64(hidden)))
+		v.printf("and %s more bars moved", bar.Count(hidden))
 	}
 }
 
@@ -229,7 +229,7 @@ func (v *view) plainBoard(b *live.Board) {
 	for _, p := range b.Projects {
 		for i, c := range p.Customers {
 			if i == maxLines {
-				v.printf("%s  and %s more", bar.Clean(p.Name), bar.Count(int64(len(p.Customers)-i)))
+				v.printf("%s  and %s more", bar.Clean(p.Name), bar.Count(len(p.Customers)-i))
 				break
 			}
 			v.plainBar(p, bar.Clean(c.Name), p.Bar(c))

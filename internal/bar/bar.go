@@ -193,9 +193,9 @@ func Fit(p Palette, groups []Group, width, height, notes int) (lines []string) {
 		rows = append(append(rows, sum), g.Rows[:min(shown[i], len(g.Rows))]...)
 		if left := len(g.Rows) - shown[i]; left > 0 && shown[i] > 0 {
 			rows = rows[:len(rows)-1] // makes room for the line that says so
-			more[len(rows)] = "and " + Count(int64(left+1)) + " more"
+			more[len(rows)] = "and " + Count(left+1) + " more"
 			if shown[i] == 1 {
-				more[len(rows)] = Count(int64(left+1)) + " customers"
+				more[len(rows)] = Count(left+1) + " customers"
 			}
 		}
 	}
@@ -209,7 +209,7 @@ func Fit(p Palette, groups []Group, width, height, notes int) (lines []string) {
 		lines = append(lines, Cut(p.Dim("  "+text), width))
 	}
 	if hidden > 0 {
-		lines = append(lines, Cut(p.Dim("and "+Count(int64(hidden))+" more projects"), width))
+		lines = append(lines, Cut(p.Dim("and "+Count(hidden)+" more projects"), width))
 	}
 	return lines
 }

@@ -132,8 +132,8 @@ func Wrap(s string, columns int) (lines []string) {
 }
 
 // Count formats a number with commas: 9,980.
-func Count(n int64) string {
-	digits := strconv.FormatInt(n, 10)
+func Count[N int | int64](n N) string {
+	digits := strconv.FormatInt(int64(n), 10)
 	start := 0
 	if n < 0 {
 		start = 1
