@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"headway/bench/lab"
 )
 
 // dialect is how a server is spoken to over its WebSocket.
@@ -110,7 +112,7 @@ func (f *fleet) pace(ctx context.Context, send publish, rate float64, d time.Dur
 		}
 	}
 	slices.Sort(delays)
-	return Delays{P50: delays[len(delays)/2], P99: delays[len(delays)*99/100]}, nil
+	return Delays{P50: lab.Quantile(delays, 0.50), P99: lab.Quantile(delays, 0.99)}, nil
 }
 
 // At full speed, so many messages may be under way to the slowest receiver, and so many are published at a time.

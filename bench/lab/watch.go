@@ -17,18 +17,17 @@ type Delays struct {
 	Lost     int // were never seen, and count as the longest
 }
 
-// summarize returns the quantiles of delays, the nearest at or above.
+// summarize returns the quantiles of delays.
 func summarize(delays []time.Duration) Delays {
 	if len(delays) == 0 {
 		return Delays{}
 	}
 	slices.Sort(delays)
-	at := func(share float64) time.Duration { return delays[int(math.Ceil(share*float64(len(delays))))-1] }
 	first := len(delays)
 	for first > 0 && delays[first-1] == Never {
 		first--
 	}
-	return Delays{P50: at(0.50), P99: at(0.99), Watched: len(delays), Lost: len(delays) - first}
+	return Delays{P50: Quantile(delays, 0.50), P99: Quantile(delays, 0.99), Watched: len(delays), Lost: len(delays) - first}
 }
 
 // commit is the nth completion of a project of which a writer was told that it is committed.

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/bench/lab"
 )
 
 // result is what a replay found.
@@ -72,8 +73,7 @@ func (r result) delay(share float64) string {
 	if len(r.delays) == 0 {
 		return "never"
 	}
-	d := r.delays[int(math.Ceil(share*float64(len(r.delays))))-1]
-	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	return fmt.Sprintf("%.1f ms", float64(lab.Quantile(r.delays, share))/float64(time.Millisecond))
 }
 
 // String is what a person reads.

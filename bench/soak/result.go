@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"headway/bench/lab"
 	"headway/bench/report"
 	"headway/internal/pause"
 )
@@ -89,8 +90,7 @@ func quantile(figures []float64, share float64) float64 {
 	if len(figures) == 0 {
 		return math.NaN()
 	}
-	sorted := slices.Sorted(slices.Values(figures))
-	return sorted[max(0, int(math.Ceil(share*float64(len(sorted))))-1)]
+	return lab.Quantile(slices.Sorted(slices.Values(figures)), share)
 }
 
 func median(figures []float64) float64 { return quantile(figures, 0.5) }

@@ -2,8 +2,14 @@ package lab
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
+
+// Quantile returns the one of sorted figures that a share of them does not exceed. There has to be one.
+func Quantile[F cmp.Ordered](sorted []F, share float64) F {
+	return sorted[max(int(math.Ceil(share*float64(len(sorted))))-1, 0)]
+}
 
 // Median returns the middle one of figures, the higher of two, 0 where there are none.
 func Median[F cmp.Ordered](figures []F) (middle F) {
