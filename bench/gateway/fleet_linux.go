@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 )
 
@@ -172,7 +173,7 @@ func (f *fleet) read(i int, data []byte, now time.Time) (rest []byte, err error)
 		}
 		r.upgraded, data = true, after
 		if f.dialect.hello != nil {
-			if err := r.send(frame(opText, []byte(f.dialect.hello(i)))); err != nil {
+			if err := r.send(frame(ws.OpText, []byte(f.dialect.hello(i)))); err != nil {
 				return nil, err
 			}
 		}
@@ -184,15 +185,15 @@ func (f *fleet) read(i int, data []byte, now time.Time) (rest []byte, err error)
 		}
 		data = after
 		switch opcode {
-		case opText:
+		case ws.OpText:
 			if err := f.hear(r, payload, now); err != nil {
 				return nil, err
 			}
-		case opPing:
-			if err := r.send(frame(opPong, payload)); err != nil {
+		case ws.OpPing:
+			if err := r.send(frame(ws.OpPong, payload)); err != nil {
 				return nil, err
 			}
-		case opClose:
+		case ws.OpClose:
 			return nil, fmt.Errorf("closed: %q", payload)
 		default:
 			return nil, fmt.Errorf("a frame of type %d came", opcode)
@@ -210,7 +211,7 @@ func (f *fleet) hear(r *receiver, text []byte, now time.Time) error {
 			f.tell()
 		}
 		if answer != "" {
-			return r.send(frame(opText, []byte(answer)))
+			return r.send(frame(ws.OpText, []byte(answer)))
 		}
 		return nil
 	}

@@ -1,21 +1,18 @@
 package gateway
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-// Types of frames (RFC 6455, section 11.8).
-const (
-	opText  = 1
-	opClose = 8
-	opPing  = 9
-	opPong  = 10
+	"github.com/gobwas/ws"
 )
 
-// parse takes a frame of a server apart (RFC 6455, section 5.2): not masked, and never in fragments.
-func parse(data []byte) (opcode byte, payload, rest []byte, whole bool) {
+// parse takes a frame of a server apart (RFC 6455, section 5.2): not masked, and never in fragments. [ws.ReadHeader] would
+// allocate for each.
+func parse(data []byte) (opcode ws.OpCode, payload, rest []byte, whole bool) {
 	if len(data) < 2 {
 		return 0, nil, data, false
 	}
-	opcode = data[0] & 0x0f
+	opcode = ws.OpCode(data[0] & 0x0f)
 	length, head := int(data[1]&0x7f), 2
 	switch {
 	case length == 126 && len(data) >= 4:
@@ -31,18 +28,9 @@ func parse(data []byte) (opcode byte, payload, rest []byte, whole bool) {
 	return opcode, data[head : head+length], data[head+length:], true
 }
 
-// frame makes a frame of a client. Its mask is zero, which masks nothing: nobody is in between whom it would protect.
-func frame(opcode byte, payload []byte) []byte {
-	f := []byte{0x80 | opcode}
-	switch n := len(payload); {
-	case n < 126:
-		f = append(f, 0x80|byte(n))
-	case n < 1<<16:
-		f = binary.BigEndian.AppendUint16(append(f, 0x80|126), uint16(n))
-	default:
-		f = binary.BigEndian.AppendUint64(append(f, 0x80|127), uint64(n))
-	}
-	return append(append(f, 0, 0, 0, 0), payload...)
+// frame makes a frame of a client.
+func frame(opcode ws.OpCode, payload []byte) []byte {
+	return ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(opcode, true, payload)))
 }
 
 // upgrade is the request that opens a WebSocket.

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"headway/bench/lab/labtest"
 	"headway/internal/pgtest"
 )
@@ -78,20 +80,14 @@ func TestFramesComeInPieces(t *testing.T) {
 	t.Parallel()
 	for _, length := range []int{0, 125, 126, 1 << 16} {
 		payload := bytes.Repeat([]byte("x"), length)
-		masked := frame(opText, payload)
-		sent := bytes.Replace(masked, []byte{0, 0, 0, 0}, nil, 1) // a server does not mask
-		if length < 1<<16 {
-			sent[1] &^= 0x80
-		} else {
-			sent = append([]byte{0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0}, payload...)
-		}
+		sent := ws.MustCompileFrame(ws.NewTextFrame(payload))
 		for cut := range min(len(sent), 200) {
 			if _, _, rest, whole := parse(sent[:cut]); whole || len(rest) != cut {
 				t.Fatalf("%d of %d bytes are a frame", cut, len(sent))
 			}
 		}
 		opcode, found, rest, whole := parse(append(sent, 0x89))
-		if !whole || opcode != opText || !bytes.Equal(found, payload) || len(rest) != 1 {
+		if !whole || opcode != ws.OpText || !bytes.Equal(found, payload) || len(rest) != 1 {
 			t.Errorf("%d bytes: type %d, %d bytes, %d left", length, opcode, len(found), len(rest))
 		}
 	}
