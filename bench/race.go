@@ -123,7 +123,7 @@ func delay(d time.Duration) string {
 
 func micros(d time.Duration) string {
 	if d == 0 {
-		return "–"
+		return report.Missing
 	}
 	return report.Count(d.Microseconds()) + " µs"
 }

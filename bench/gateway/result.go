@@ -134,7 +134,7 @@ func (r Result) idle() report.Section {
 		report.Text("server"), report.Number("memory"), report.Number("Go's heap"), report.Number("Go's stacks"), report.Number("until all were there"),
 	}}
 	for _, s := range r.Standings {
-		heap, stack := "–", "–"
+		heap, stack := report.Missing, report.Missing
 		if s.Idle.Heap > 0 {
 			heap, stack = report.Bytes(s.Idle.Heap), report.Bytes(s.Idle.Stack)
 		}

@@ -114,20 +114,20 @@ type run struct {
 
 // summarize returns the medians of what was measured in turns.
 func (c conditions) summarize(ours, bare []run) CaseResult {
-	r := CaseResult{Delay: c.delay, Connections: c.connections, Digests: c.digests}
-	var rates, bareRates, ratios []float64
-	var cpus, bareCPUs []time.Duration
-	bytes := 0
+	ratios := make([]float64, len(ours))
 	for i := range ours {
-		rates, bareRates = append(rates, ours[i].perSecond), append(bareRates, bare[i].perSecond)
-		ratios = append(ratios, ours[i].perSecond/bare[i].perSecond)
-		cpus, bareCPUs = append(cpus, ours[i].cpu), append(bareCPUs, bare[i].cpu)
+		ratios[i] = ours[i].perSecond / bare[i].perSecond
 	}
+	bytes := 0
 	for _, m := range ours[0].mails {
 		bytes += len(m.Data)
 	}
-	r.PerSecond, r.Bare, r.Ratio = lab.Median(rates), lab.Median(bareRates), lab.Median(ratios)
-	r.CPU, r.BareCPU = lab.Median(cpus), lab.Median(bareCPUs)
-	r.Size = float64(bytes) / float64(max(len(ours[0].mails), 1))
-	return r
+	perSecond := func(r run) float64 { return r.perSecond }
+	cpu := func(r run) time.Duration { return r.cpu }
+	return CaseResult{
+		Delay: c.delay, Connections: c.connections, Digests: c.digests,
+		PerSecond: lab.MedianOf(ours, perSecond), Bare: lab.MedianOf(bare, perSecond), Ratio: lab.Median(ratios),
+		CPU: lab.MedianOf(ours, cpu), BareCPU: lab.MedianOf(bare, cpu),
+		Size: float64(bytes) / float64(len(ours[0].mails)),
+	}
 }

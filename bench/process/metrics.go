@@ -17,7 +17,6 @@ type Metrics struct {
 	Facts    float64       // it has folded
 	Folds    float64       // that succeeded, those that found nothing included
 	FoldTime time.Duration // that they took in all
-	Errors   float64       // folds that failed
 }
 
 // Metrics asks the worker.
@@ -39,7 +38,6 @@ func (w *Worker) Metrics(ctx context.Context) (Metrics, error) {
 		Facts:    values["headway_facts_folded_total"],
 		Folds:    values["headway_fold_seconds_count"],
 		FoldTime: seconds("headway_fold_seconds_sum"),
-		Errors:   values["headway_fold_errors_total"],
 	}, nil
 }
 

@@ -127,7 +127,7 @@ func (b bars) Plot(c draw.Canvas, p *plot.Plot) {
 			}
 			s.YAlign = text.YCenter
 			if math.IsNaN(v) {
-				c.FillText(s, vg.Point{X: x(0) + 4, Y: low + barHeight/2}, missing)
+				c.FillText(s, vg.Point{X: x(0) + 4, Y: low + barHeight/2}, Missing)
 				continue
 			}
 			bar := vg.Rectangle{Min: vg.Point{X: x(0), Y: low + 1}, Max: vg.Point{X: x(v), Y: low + barHeight - 1}}

@@ -8,13 +8,13 @@ import (
 	"headway/internal/bar"
 )
 
-// missing stands where there is no figure.
-const missing = "–"
+// Missing stands where there is no figure.
+const Missing = "–"
 
 // Ratio writes a ratio with two digits: 0.48.
 func Ratio(r float64) string {
 	if math.IsNaN(r) || math.IsInf(r, 0) {
-		return missing
+		return Missing
 	}
 	return strconv.FormatFloat(r, 'f', 2, 64)
 }
@@ -23,7 +23,7 @@ func Ratio(r float64) string {
 func Count[N int | int64 | float64](n N) string {
 	f := float64(n)
 	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return missing
+		return Missing
 	}
 	return bar.Count(int64(math.RoundToEven(f)))
 }
@@ -47,7 +47,7 @@ func Duration(d time.Duration) string {
 // Bytes writes a size in kB, MB or GB, which are 1000 of each other: 18 MB.
 func Bytes(n float64) string {
 	if math.IsNaN(n) {
-		return missing
+		return Missing
 	}
 	for _, unit := range []struct {
 		name string

@@ -104,7 +104,7 @@ func TestDocumentIsWrittenWhole(t *testing.T) {
 	for file, labels := range map[string][]string{
 		"sample-bars.svg": {
 			"Completions a second, as a ratio to the bare insert", "spread over 100 projects", "all in one",
-			"recount in a trigger", "a job queue, one job each", "headway", "0.57", "0.61", "0.31", missing,
+			"recount in a trigger", "a job queue, one job each", "headway", "0.57", "0.61", "0.31", Missing,
 		},
 		"sample-lines.svg": {
 			"Ten minutes", "Completions a second", "Facts in the queue", "waiting", "dead", "10,000",
@@ -172,10 +172,10 @@ func TestFigures(t *testing.T) {
 		Count(0):                             "0",
 		Count(999.6):                         "1,000",
 		Count(-1234567):                      "-1,234,567",
-		Count(math.NaN()):                    missing,
+		Count(math.NaN()):                    Missing,
 		Ratio(0.456):                         "0.46",
-		Ratio(math.Inf(1)):                   missing,
-		Bytes(math.NaN()):                    missing,
+		Ratio(math.Inf(1)):                   Missing,
+		Bytes(math.NaN()):                    Missing,
 		Bytes(950_000):                       "950 kB",
 		Bytes(1_860_000):                     "1.9 MB",
 		Bytes(18_200_000):                    "18 MB",

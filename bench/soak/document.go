@@ -44,7 +44,7 @@ func length(d time.Duration) string {
 func (r Result) table(phases ...phase) report.Table {
 	milliseconds := func(v float64) string {
 		if math.IsNaN(v) {
-			return report.Count(v)
+			return report.Missing
 		}
 		return report.Duration(time.Duration(v))
 	}
@@ -91,7 +91,7 @@ func (r Result) people(phases ...phase) report.Table {
 		for _, p := range phases {
 			took := r.took(p, what)
 			if len(took) == 0 {
-				cells = append(cells, report.Count(math.NaN()))
+				cells = append(cells, report.Missing)
 				continue
 			}
 			cells = append(cells, fmt.Sprintf("%s / %s",
