@@ -565,7 +565,7 @@ func TestAPreparedTransaction(t *testing.T) {
 // Left: every change that a writer was told is committed is there, counted once, and told once.
 func TestPostgresIsRestarted(t *testing.T) {
 	t.Parallel()
-	outage(t, []int{1, 3}, func(cluster *postgres.Cluster, _ int) error { return cluster.Restart(t.Context(), "fast") })
+	outage(t, []int{1, 3}, func(cluster *postgres.Cluster, _ int) error { return cluster.Restart(t.Context(), postgres.Fast) })
 }
 
 // TestPostgresCrashes
@@ -574,7 +574,7 @@ func TestPostgresIsRestarted(t *testing.T) {
 // Provoked: an immediate shutdown, which is a crash: nothing is written any more, and recovery begins from the log.
 func TestPostgresCrashes(t *testing.T) {
 	t.Parallel()
-	outage(t, []int{0, 1, 2, 3}, func(cluster *postgres.Cluster, _ int) error { return cluster.Restart(t.Context(), "immediate") })
+	outage(t, []int{0, 1, 2, 3}, func(cluster *postgres.Cluster, _ int) error { return cluster.Restart(t.Context(), postgres.Immediate) })
 }
 
 // TestABackendIsKilled

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"headway/internal/pgtest"
+	"headway/internal/postgres"
 	"headway/internal/smtptest"
 	"headway/sql"
 	"headway/worker"
@@ -96,9 +97,7 @@ func TestHealthReadinessAndMetricsAreServed(t *testing.T) {
 	}
 
 	// Alive is not ready.
-	if err := cluster.Halt("immediate"); err != nil {
-		t.Fatal(err)
-	}
+	cluster.Halt(postgres.Immediate)
 	w.await(worker.Lost)
 	if status, _ := get(t, addr, "/healthz"); status != http.StatusOK {
 		t.Errorf("/healthz without a database: %d", status)

@@ -164,26 +164,24 @@ func (c *Cluster) Psql(ctx context.Context, dbname, stdin string, args ...string
 
 // Stop ends the server at once, without a checkpoint, and removes every trace of the cluster. It may be called again.
 func (c *Cluster) Stop() error {
-	return errors.Join(c.Halt("immediate"), c.keeper.close())
+	c.Halt(Immediate)
+	return c.keeper.close()
 }
 
-// Halt stops the server and keeps its data, until [Cluster.Resume]. Mode fast disconnects clients and shuts down
-// cleanly; mode immediate is a crash. A halted cluster stays halted.
-func (c *Cluster) Halt(mode string) error {
-	signals := map[string]syscall.Signal{"fast": syscall.SIGINT, "immediate": syscall.SIGQUIT}
-	signal, ok := signals[mode]
-	if !ok {
-		return fmt.Errorf("halt postgres: mode %q is neither fast nor immediate", mode)
-	}
+// The modes of PostgreSQL's shutdown.
+const (
+	Fast      = syscall.SIGINT  // disconnects clients and shuts down cleanly
+	Immediate = syscall.SIGQUIT // is a crash
+)
 
+// Halt stops the server and keeps its data, until [Cluster.Resume]. A halted cluster stays halted.
+func (c *Cluster) Halt(mode syscall.Signal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.server == nil {
-		return nil
+	if c.server != nil {
+		c.server.stop(mode)
+		c.server = nil
 	}
-	c.server.stop(signal)
-	c.server = nil
-	return nil
 }
 
 // Resume starts a halted server again, on the same port and data, and returns once it accepts connections.
@@ -194,10 +192,8 @@ func (c *Cluster) Resume(ctx context.Context) error {
 }
 
 // Restart is [Cluster.Halt] and [Cluster.Resume].
-func (c *Cluster) Restart(ctx context.Context, mode string) error {
-	if err := c.Halt(mode); err != nil {
-		return err
-	}
+func (c *Cluster) Restart(ctx context.Context, mode syscall.Signal) error {
+	c.Halt(mode)
 	return c.Resume(ctx)
 }
 
@@ -274,7 +270,7 @@ func (c *Cluster) boot(ctx context.Context, choose func() (int, error)) error {
 			c.server = server
 			return nil
 		}
-		server.stop(syscall.SIGQUIT)
+		server.stop(Immediate)
 		if ctx.Err() != nil || !strings.Contains(c.log.String(), "could not bind") {
 			return err
 		}

@@ -15,9 +15,7 @@ import (
 // while pg_basebackup would be one more program. The caller must stop both.
 func (c *Cluster) Standby(ctx context.Context) (*Cluster, error) {
 	return launch(ctx, c.binDir, nil, func(ctx context.Context, standby *Cluster) error {
-		if err := c.Halt("fast"); err != nil {
-			return err
-		}
+		c.Halt(Fast)
 		copied := standby.copyData(ctx, c)
 		if err := errors.Join(copied, c.Resume(ctx)); err != nil {
 			return err
