@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -217,7 +218,7 @@ func execute(ctx context.Context, url string, statements ...string) error {
 
 // withWorker runs a worker in this process while do runs, and starts do once the worker has nothing left to do.
 func (d *demo) withWorker(ctx context.Context, do func(context.Context) error) error {
-	tokens := newDemoTokens(d.cast)
+	tokens := &demoTokens{secret: rand.Text() + rand.Text(), people: d.people}
 	var err error
 	if d.page, err = listenForPage(); err != nil {
 		return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +13,7 @@ import (
 
 // demoTokens is the part that headway leaves to the application: who somebody is. In the demo, whoever they say.
 type demoTokens struct {
-	secret string
+	secret string // for this run
 	people []demoPerson
 }
 
@@ -23,13 +22,6 @@ type demoPerson struct {
 	ID   int64  `json:"id"`
 	Name string `json:"name"`
 	Role string `json:"role"`
-}
-
-// newDemoTokens makes a secret for this run.
-func newDemoTokens(c cast) *demoTokens {
-	return &demoTokens{secret: rand.Text() + rand.Text(), people: []demoPerson{
-		{c.abe, "Abe", "customer"}, {c.bob, "Bob", "customer"}, {c.charlie, "Charlie", "customer"}, {c.dora, "Dora", "staff"},
-	}}
 }
 
 // handlers serve the page's choice of people and their tokens.

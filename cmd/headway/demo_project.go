@@ -10,6 +10,7 @@ import (
 // cast is the people and things in the demo, with the ids that the database gave them.
 type cast struct {
 	abe, bob, charlie, dora int64
+	people                  []demoPerson
 
 	project int64
 	tasks   map[string]int64 // by title
@@ -73,22 +74,20 @@ returning id`
 func loadDemo(ctx context.Context, conn *pgx.Conn) (c cast, err error) {
 	c.tasks = map[string]int64{}
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		load := func(into *int64, query string, args ...any) error {
-			return tx.QueryRow(ctx, query, args...).Scan(into)
-		}
-		if err := load(&c.project, sqlDemoProject); err != nil {
+		if err := tx.QueryRow(ctx, sqlDemoProject).Scan(&c.project); err != nil {
 			return err
 		}
 		for _, p := range []struct {
 			id         *int64
 			name, role string
 		}{{&c.abe, "Abe", "customer"}, {&c.bob, "Bob", "customer"}, {&c.charlie, "Charlie", "customer"}, {&c.dora, "Dora", "staff"}} {
-			if err := load(p.id, sqlDemoPerson, p.name); err != nil {
+			if err := tx.QueryRow(ctx, sqlDemoPerson, p.name).Scan(p.id); err != nil {
 				return err
 			}
 			if _, err := tx.Exec(ctx, sqlDemoMember, c.project, *p.id, p.role); err != nil {
 				return err
 			}
+			c.people = append(c.people, demoPerson{*p.id, p.name, p.role})
 		}
 		for i, t := range demoTasks {
 			if err := c.loadTask(ctx, tx, i, t); err != nil {

@@ -14,9 +14,6 @@ import (
 // loggedError is an error that has already been logged.
 type loggedError struct{ error }
 
-// Unwrap returns what was logged.
-func (e *loggedError) Unwrap() error { return e.error }
-
 // newLogger logs to stderr as text or json; without a format, as text on a terminal, otherwise as json.
 func newLogger(e env, format string) *slog.Logger {
 	options := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {

@@ -64,10 +64,7 @@ func usage(w io.Writer) {
 }
 
 // usageError is a mistake on the command line. The exit code is 2.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
+type usageError struct{ error }
 
 // newFlags returns the flags of a subcommand. The help consists of its synopsis, like "headway migrate [flags]", what
 // it does, and its flags.
