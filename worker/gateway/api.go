@@ -26,7 +26,7 @@ func (g *Gateway) Handler() http.Handler {
 		mux.HandleFunc(pattern, serve)
 	}
 	mux.HandleFunc("OPTIONS /api/", func(w http.ResponseWriter, r *http.Request) {
-		if g.admitPage(w, r) {
+		if g.checkOrigin(w, r) {
 			w.WriteHeader(http.StatusNoContent)
 		}
 	})
@@ -59,10 +59,10 @@ type operation struct {
 	arguments func(r request) ([]any, error)
 }
 
-// senseless is the error for arguments that are present but make no sense.
-type senseless string
+// unprocessable is the error for arguments that are present but make no sense.
+type unprocessable string
 
-func (s senseless) Error() string { return string(s) }
+func (u unprocessable) Error() string { return string(u) }
 
 // request is what a query's arguments are extracted from.
 type request struct {
@@ -170,8 +170,8 @@ select json_build_object('id', n.id) from new n`, func(r request) ([]any, error)
 	}},
 }
 
-// taken says which values are accepted, for a 422 whose error has no hint.
-var taken = map[string]string{
+// accepted says which values are accepted, for a 422 whose error has no hint.
+var accepted = map[string]string{
 	"PATCH /api/account": `An account takes digest_after (such as "2 hours", at most 100 years; null: the administrator's setting), ` +
 		`time_zone (an IANA name, such as "Europe/Lisbon"), quiet_from and quiet_until (such as "22:00" and "07:00"; null, both: none).`,
 }
@@ -180,7 +180,7 @@ var taken = map[string]string{
 func checkPreferences(account json.RawMessage) error {
 	var fields map[string]any
 	if json.Unmarshal(account, &fields) != nil {
-		return senseless("account is not an object")
+		return unprocessable("account is not an object")
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		_, text := fields[name].(string)
@@ -189,10 +189,10 @@ func checkPreferences(account json.RawMessage) error {
 		case "digest_after", "quiet_from", "quiet_until":
 			text = text || fields[name] == nil
 		default:
-			return senseless("unknown preference " + strconv.Quote(name))
+			return unprocessable("unknown preference " + strconv.Quote(name))
 		}
 		if !text {
-			return senseless(name + " is not a string")
+			return unprocessable(name + " is not a string")
 		}
 	}
 	return nil
@@ -239,7 +239,7 @@ func (r request) number(name string, otherwise int64) (int64, error) {
 
 // operate answers a request with the result of a query.
 func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
-	identity, ok := g.identify(w, r)
+	identity, ok := g.authenticate(w, r)
 	if !ok {
 		return
 	}
@@ -256,8 +256,8 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 		return
 	}
 	arguments, err := o.arguments(asked)
-	if value, is := errors.AsType[senseless](err); is {
-		refuse(w, http.StatusUnprocessableEntity, value.Error(), taken[o.pattern])
+	if value, is := errors.AsType[unprocessable](err); is {
+		refuse(w, http.StatusUnprocessableEntity, value.Error(), accepted[o.pattern])
 		return
 	}
 	if err != nil {
@@ -278,7 +278,7 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 		refuse(w, http.StatusNotFound, "not found", "It does not exist, or you may not see it.")
 	case r.Context().Err() != nil: // the client has gone
 	default:
-		g.explain(w, err, taken[o.pattern])
+		g.explain(w, err, accepted[o.pattern])
 	}
 }
 
@@ -322,9 +322,9 @@ func (g *Gateway) explain(w http.ResponseWriter, err error, detail string) {
 	refuse(w, http.StatusServiceUnavailable, "the request could not be served", "Try again.")
 }
 
-// identify returns who is calling, or answers that they are not authenticated.
-func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (Identity, bool) {
-	if !g.admitPage(w, r) {
+// authenticate returns who is calling, or answers that they are not authenticated.
+func (g *Gateway) authenticate(w http.ResponseWriter, r *http.Request) (Identity, bool) {
+	if !g.checkOrigin(w, r) {
 		return Identity{}, false
 	}
 	token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -337,8 +337,8 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (Identity, bo
 	return identity, true
 }
 
-// admitPage refuses pages that may not call the API, and sets the CORS headers for those that may.
-func (g *Gateway) admitPage(w http.ResponseWriter, r *http.Request) bool {
+// checkOrigin refuses pages that may not call the API, and sets the CORS headers for those that may.
+func (g *Gateway) checkOrigin(w http.ResponseWriter, r *http.Request) bool {
 	if !g.allowed(r) {
 		refuse(w, http.StatusForbidden, "this page may not connect", "HEADWAY_ALLOWED_ORIGINS must list its origin.")
 		return false
@@ -358,7 +358,7 @@ func (g *Gateway) admitPage(w http.ResponseWriter, r *http.Request) bool {
 
 // serveTicket exchanges a token for a ticket.
 func (g *Gateway) serveTicket(w http.ResponseWriter, r *http.Request) {
-	identity, ok := g.identify(w, r)
+	identity, ok := g.authenticate(w, r)
 	if !ok {
 		return
 	}

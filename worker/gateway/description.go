@@ -12,7 +12,7 @@ var description []byte
 
 // serveDescription serves the API's description to anybody; pages from other origins must be allowed.
 func (g *Gateway) serveDescription(w http.ResponseWriter, r *http.Request) {
-	if !g.admitPage(w, r) {
+	if !g.checkOrigin(w, r) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

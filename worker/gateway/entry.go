@@ -48,8 +48,7 @@ func (h *hub) visit(userID int64) {
 		h.at("visited")
 		return func(outdated bool) {
 			for _, s := range subscribed {
-				t, b := h.topics[s.Channel], before[s.Channel]
-				if t != nil && (t.seq == b.Seq && t.seq != unknown && s.Seq < t.seq || t.version == b.Version && t.version != unknown && s.Version < t.version) {
+				if t := h.topics[s.Channel]; t != nil && t.ahead(before[s.Channel], s) {
 					h.forget(t)
 				}
 				if told, known := h.told[userID][s.Channel]; known && told != s.ReadSeq {
@@ -73,6 +72,13 @@ func (h *hub) visit(userID int64) {
 			}
 		}, err
 	})
+}
+
+// ahead reports whether the database has less than was handed out. What was handed out since before may be newer than
+// what was read of it, now.
+func (t *topic) ahead(before, now subscription) bool {
+	return t.seq == before.Seq && t.seq != unknown && now.Seq < t.seq ||
+		t.version == before.Version && t.version != unknown && now.Version < t.version
 }
 
 // subscriptions returns the positions of the topics that a person is in.

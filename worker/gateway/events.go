@@ -12,7 +12,7 @@ import (
 // serveEvents lets a client listen to Server-Sent Events (WHATWG HTML, section 9.2), using a ticket, since an
 // EventSource cannot send a header. The id of an event is the position after it.
 func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
-	if !g.admitPage(w, r) {
+	if !g.checkOrigin(w, r) {
 		return
 	}
 	identity, err := g.hub.store.redeem(r.Context(), r.URL.Query().Get("ticket"))

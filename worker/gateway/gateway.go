@@ -80,15 +80,14 @@ func New(pool *pgxpool.Pool, connect func(ctx context.Context) (*pgx.Conn, error
 		ProbeInterval:  30 * time.Second,
 		ProbeTimeout:   5 * time.Second,
 		Now:            time.Now,
-		hub:            newHub(&store{pool: pool}, log),
+		hub:            newHub(&store{pool: pool}),
 		counts:         map[int64]int{},
 	}
 }
 
 // Run listens for what happens until ctx is done, which is no error, and then ends all connections.
 func (g *Gateway) Run(ctx context.Context) error {
-	g.hub.log = g.Log
-	g.hub.open(ctx)
+	g.hub.open(ctx, g.Log)
 	defer g.hub.close()
 	var beating sync.WaitGroup
 	beating.Go(func() { g.beat(ctx) })

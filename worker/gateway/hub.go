@@ -13,7 +13,7 @@ import (
 // hub hands out what happens to those who may see it.
 type hub struct {
 	store *store
-	log   *slog.Logger
+	log   *slog.Logger // set by open
 
 	mu      sync.Mutex
 	ctx     context.Context // for reads in the background; set by open
@@ -51,10 +51,9 @@ type topic struct {
 	reading              bool
 }
 
-func newHub(store *store, log *slog.Logger) *hub {
+func newHub(store *store) *hub {
 	return &hub{
 		store:  store,
-		log:    log,
 		conns:  map[*conn]struct{}{},
 		people: map[int64]map[*conn]struct{}{},
 		topics: map[string]*topic{},
@@ -68,10 +67,10 @@ func newHub(store *store, log *slog.Logger) *hub {
 }
 
 // open lets the hub read in the background until ctx is done.
-func (h *hub) open(ctx context.Context) {
+func (h *hub) open(ctx context.Context, log *slog.Logger) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.ctx = ctx
+	h.ctx, h.log = ctx, log
 }
 
 // close ends all connections and waits for them and for reads under way.

@@ -72,7 +72,7 @@ func farewell(reason error) (ws.StatusCode, string) {
 // serveWebSocket lets a client listen over a WebSocket. It returns once the client has identified itself: net/http
 // keeps buffers and a deep stack for a request, which a client that only listens does not need.
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
-	if !g.admitPage(w, r) {
+	if !g.checkOrigin(w, r) {
 		return
 	}
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
