@@ -2,7 +2,6 @@ package growth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -188,7 +187,7 @@ func (m *settlement) settle(ctx context.Context, db *lab.Database, crowds []crow
 			if err != nil {
 				return nil, err
 			}
-			if err := waitForProgress(ctx, listener, c.project); err != nil {
+			if err := lab.AwaitProgress(ctx, listener, c.project, 0, time.Minute); err != nil {
 				return nil, err
 			}
 			// Now and then the listener hears of a commit before the one who made it.
@@ -212,26 +211,4 @@ select count(*) from headway.progress p where p.project_id = $1 and p.done = $2`
 		results[i] = CustomersResult{Customers: c.customers, Assigned: c.assigned, Notified: lab.Median(notified[i]), Read: lab.Median(read[i])}
 	}
 	return results, nil
-}
-
-// waitForProgress returns when the progress of a project is notified.
-func waitForProgress(ctx context.Context, listener *pgx.Conn, project int64) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
-		n, err := listener.WaitForNotification(ctx)
-		if err != nil {
-			return fmt.Errorf("wait for the notification: %w", err)
-		}
-		var event struct {
-			Kind    string `json:"kind"`
-			Project int64  `json:"project_id"`
-		}
-		if err := json.Unmarshal([]byte(n.Payload), &event); err != nil {
-			return fmt.Errorf("notification %s: %w", n.Payload, err)
-		}
-		if event.Kind == "progress" && event.Project == project {
-			return nil
-		}
-	}
 }

@@ -2,10 +2,13 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -74,5 +77,46 @@ func StartWorker(ctx context.Context, url string) (stop func() error, err error)
 	case err := <-ended:
 		cancel()
 		return nil, fmt.Errorf("the worker has ended: %w", err)
+	}
+}
+
+// HeardProgress returns the progress that one of headway's notifications tells, none if it tells something else: of the
+// tasks that all customers of a project share.
+func HeardProgress(payload string) ([]Progress, error) {
+	if !strings.Contains(payload, `"progress"`) {
+		return nil, nil // most are messages: it would cost more to parse than to notify them
+	}
+	var event struct {
+		Kind    string `json:"kind"`
+		Project int64  `json:"project_id"`
+		Shared  struct {
+			Done int64 `json:"done"`
+		} `json:"shared"`
+	}
+	if err := json.Unmarshal([]byte(payload), &event); err != nil || event.Kind != "progress" {
+		return nil, err
+	}
+	return []Progress{{Project: event.Project, Done: event.Shared.Done}}, nil
+}
+
+// AwaitProgress returns once a listener is notified of a project's progress with at least this many tasks done, see
+// [HeardProgress], or with [context.DeadlineExceeded] after the timeout.
+func AwaitProgress(ctx context.Context, listener *pgx.Conn, project, done int64, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for {
+		n, err := listener.WaitForNotification(ctx)
+		if err != nil {
+			return fmt.Errorf("wait for the notification: %w", err)
+		}
+		heard, err := HeardProgress(n.Payload)
+		if err != nil {
+			return fmt.Errorf("notification %s: %w", n.Payload, err)
+		}
+		for _, p := range heard {
+			if p.Project == project && p.Done >= done {
+				return nil
+			}
+		}
 	}
 }

@@ -2,9 +2,7 @@ package rival
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -37,27 +35,10 @@ func Headway() lab.Rival {
 		Statement: `insert into headway.completion (task_id, user_id) values ($1, $2)`,
 		Start:     func(ctx context.Context, db *lab.Database) (func() error, error) { return lab.StartWorker(ctx, db.URL) },
 		Channel:   `headway_events`,
-		Heard:     heardHeadway,
+		Heard:     lab.HeardProgress,
 		// The part of the bar that a project's customers share, which here is all of it.
 		Read:    `select p.project_id, p.done from headway.current_progress p where p.user_id is null and p.project_id = any ($1)`,
 		Folded:  `select sum(s.done)::bigint from headway.shared_progress s`,
 		Recount: `select r.project_id, r.done from headway.recount r where r.user_id is null`,
 	}
-}
-
-func heardHeadway(payload string) ([]lab.Progress, error) {
-	if !strings.Contains(payload, `"progress"`) {
-		return nil, nil // most are messages: it would cost more to parse than to notify them
-	}
-	var event struct {
-		Kind    string `json:"kind"`
-		Project int64  `json:"project_id"`
-		Shared  struct {
-			Done int64 `json:"done"`
-		} `json:"shared"`
-	}
-	if err := json.Unmarshal([]byte(payload), &event); err != nil || event.Kind != "progress" {
-		return nil, err
-	}
-	return []lab.Progress{{Project: event.Project, Done: event.Shared.Done}}, nil
 }

@@ -2,12 +2,11 @@ package soak
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"headway/bench/lab"
 )
 
 const (
@@ -43,36 +42,12 @@ func (r *run) probe(ctx context.Context) error {
 			return err
 		}
 		committed := time.Now()
-		if err := hear(ctx, listener, done); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("listen: %w", err)
+		err := lab.AwaitProgress(ctx, listener, r.tasks.projects, done, lost)
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return err
 		}
 		// Now and then the listener hears of a commit before the one who made it.
 		r.note(notifying, began, max(0, time.Since(committed)))
 		return nil
 	})
-}
-
-// hear returns when so many tasks are done in a project that is listened to, or with [context.DeadlineExceeded] if that
-// is lost.
-func hear(ctx context.Context, listener *pgx.Conn, done int64) error {
-	ctx, cancel := context.WithTimeout(ctx, lost)
-	defer cancel()
-	for {
-		n, err := listener.WaitForNotification(ctx)
-		if err != nil {
-			return err
-		}
-		var event struct {
-			Kind   string `json:"kind"`
-			Shared struct {
-				Done int64 `json:"done"`
-			} `json:"shared"`
-		}
-		if err := json.Unmarshal([]byte(n.Payload), &event); err != nil {
-			return fmt.Errorf("notification %s: %w", n.Payload, err)
-		}
-		if event.Kind == "progress" && event.Shared.Done >= done {
-			return nil
-		}
-	}
 }
