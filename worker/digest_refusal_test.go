@@ -178,7 +178,7 @@ func TestWhereTheServerCannotBeUsedNothingIsClaimed(t *testing.T) {
 		want    string
 	}{
 		"a wrong password": {
-			smtptest.Options{User: "abe", Password: "secret", InsecureAuth: true},
+			smtptest.Options{User: "abe", Password: "secret"},
 			func(url string) string { return strings.Replace(url, "secret", "wrong", 1) }, "AUTH: 535",
 		},
 		"no STARTTLS": {

@@ -185,7 +185,7 @@ func TestARunSendsWhatIsDueOnce(t *testing.T) {
 func TestARunThatFailsSaysWhat(t *testing.T) {
 	t.Parallel()
 	db, conn := mailed(t)
-	server := catcher(t, smtptest.Options{User: "abe", Password: "secret", InsecureAuth: true})
+	server := catcher(t, smtptest.Options{User: "abe", Password: "secret"})
 	server.Fail(func(step smtptest.Step) error {
 		switch {
 		case step.Name == "RCPT" && step.Message.To == "bob@example.com":

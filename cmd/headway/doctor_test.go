@@ -317,7 +317,7 @@ func TestDoctorFindsAMisspeltVariable(t *testing.T) {
 func TestDoctorSpeaksToTheMailServer(t *testing.T) {
 	t.Parallel()
 	db, _ := watched(t)
-	server, err := smtptest.Start(smtptest.Options{User: "abe", Password: "secret", InsecureAuth: true})
+	server, err := smtptest.Start(smtptest.Options{User: "abe", Password: "secret"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -41,16 +40,13 @@ type Options struct {
 	// Settings are lines of postgresql.conf, unquoted: {"max_connections": "200"}.
 	Settings map[string]string
 
-	// Durable leaves fsync and full_page_writes on, as the benchmark and the demo need. Without it, a crash of the
+	// Durable leaves fsync and full_page_writes on, as the benchmarks need. Without it, a crash of the
 	// machine may lose data; a crash of the server, such as an immediate restart, still loses nothing that was
 	// committed.
 	Durable bool
 
 	// Download fetches PostgreSQL's programs when none is installed.
 	Download bool
-
-	// Log receives the server's log. Nil: only the end of it is kept, for error messages.
-	Log io.Writer
 }
 
 // bootTimeout bounds initdb, and the start and stop of a server, unless the caller's context does.
@@ -79,11 +75,11 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return launch(ctx, binDir, options.Log, func(ctx context.Context, c *Cluster) error { return c.create(ctx, options) })
+	return launch(ctx, binDir, func(ctx context.Context, c *Cluster) error { return c.create(ctx, options) })
 }
 
 // launch starts a cluster whose data directory is made by create.
-func launch(ctx context.Context, binDir string, log io.Writer, create func(context.Context, *Cluster) error) (*Cluster, error) {
+func launch(ctx context.Context, binDir string, create func(context.Context, *Cluster) error) (*Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 
@@ -107,7 +103,7 @@ func launch(ctx context.Context, binDir string, log io.Writer, create func(conte
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 
-	c := &Cluster{binDir: binDir, dir: dir, as: as, log: &tail{to: log}, keeper: keeper}
+	c := &Cluster{binDir: binDir, dir: dir, as: as, log: &tail{}, keeper: keeper}
 	if err := create(ctx, c); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
@@ -409,14 +405,13 @@ func freePort() (int, error) {
 	return 0, errors.New("find a free port for postgres: a hundred tries found none")
 }
 
-// tail keeps the end of what is written to it, and passes everything on.
+// tail keeps the end of what is written to it.
 type tail struct {
 	mu  sync.Mutex
 	end []byte
-	to  io.Writer
 }
 
-// Write never fails: a log that cannot be written is no reason to stop a server.
+// Write implements [io.Writer].
 func (t *tail) Write(p []byte) (int, error) {
 	const limit = 4096
 	t.mu.Lock()
@@ -424,9 +419,6 @@ func (t *tail) Write(p []byte) (int, error) {
 	t.end = append(t.end, p...)
 	if over := len(t.end) - limit; over > 0 {
 		t.end = t.end[over:]
-	}
-	if t.to != nil {
-		_, _ = t.to.Write(p)
 	}
 	return len(p), nil
 }

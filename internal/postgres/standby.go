@@ -14,7 +14,7 @@ import (
 // primary. It begins with a copy of the data, for which this cluster is restarted; it needs nothing but the server,
 // while pg_basebackup would be one more program. The caller must stop both.
 func (c *Cluster) Standby(ctx context.Context) (*Cluster, error) {
-	return launch(ctx, c.binDir, nil, func(ctx context.Context, standby *Cluster) error {
+	return launch(ctx, c.binDir, func(ctx context.Context, standby *Cluster) error {
 		c.Halt(Fast)
 		copied := standby.copyData(ctx, c)
 		if err := errors.Join(copied, c.Resume(ctx)); err != nil {

@@ -67,7 +67,6 @@ type Options struct {
 	TLS            *tls.Config // nil: none
 	Implicit       bool        // TLS from the first byte rather than STARTTLS
 	User, Password string      // who may send; empty: anybody
-	InsecureAuth   bool        // login without TLS
 	Mechanisms     []string    // of login. Default: PLAIN and LOGIN
 	UTF8           bool        // SMTPUTF8 is offered
 	MaxBytes       int64       // 0: any size
@@ -100,7 +99,7 @@ func Start(options Options) (*Server, error) {
 	s.server.ErrorLog = log.New(io.Discard, "", 0)
 	s.server.EnableSMTPUTF8 = options.UTF8
 	s.server.MaxMessageBytes = options.MaxBytes
-	s.server.AllowInsecureAuth = options.InsecureAuth
+	s.server.AllowInsecureAuth = options.TLS == nil
 	if options.Implicit {
 		listener = tls.NewListener(listener, options.TLS)
 	} else {

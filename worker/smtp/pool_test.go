@@ -130,7 +130,7 @@ func TestALoginThatIsRefusedBeginsAPause(t *testing.T) {
 // for the end of the pause, and once more after it has taken one.
 func TestAPauseDoublesUpToALimitAndStartsOver(t *testing.T) {
 	t.Parallel()
-	server := catch(t, smtptest.Options{User: "abe", Password: "secret", InsecureAuth: true})
+	server := catch(t, smtptest.Options{User: "abe", Password: "secret"})
 	refuse := func(step smtptest.Step) error {
 		if step.Name == "AUTH" {
 			return smtptest.Reply(535, "5.7.8", "bad")
@@ -184,7 +184,7 @@ func usable(t *testing.T, pool *smtp.Pool) {
 func TestConnectionsThatAreRefusedAtOnceBeginOnePause(t *testing.T) {
 	t.Parallel()
 	const connections = 5
-	server := catch(t, smtptest.Options{User: "abe", Password: "secret", InsecureAuth: true})
+	server := catch(t, smtptest.Options{User: "abe", Password: "secret"})
 	var all sync.WaitGroup
 	all.Add(connections)
 	server.Fail(func(smtptest.Step) error {
@@ -210,7 +210,7 @@ func TestConnectionsThatAreRefusedAtOnceBeginOnePause(t *testing.T) {
 // TestALoginThatFailsForNowBeginsNoPause has a server in trouble: it has refused nobody.
 func TestALoginThatFailsForNowBeginsNoPause(t *testing.T) {
 	t.Parallel()
-	server := catch(t, smtptest.Options{User: "abe", Password: "secret", InsecureAuth: true})
+	server := catch(t, smtptest.Options{User: "abe", Password: "secret"})
 	server.Fail(func(smtptest.Step) error { return smtptest.Reply(454, "4.7.0", "try again") })
 	pool := newPool(t, server.URL(), 1)
 	pool.Pause = time.Hour
@@ -223,7 +223,7 @@ func TestALoginThatFailsForNowBeginsNoPause(t *testing.T) {
 // TestBusyEndsNoLongerPause has a server be busy for one connection while another waits since its login was refused.
 func TestBusyEndsNoLongerPause(t *testing.T) {
 	t.Parallel()
-	server := catch(t, smtptest.Options{User: "abe", Password: "secret", InsecureAuth: true})
+	server := catch(t, smtptest.Options{User: "abe", Password: "secret"})
 	pool := newPool(t, server.URL(), 2)
 	conn, err := pool.Acquire(t.Context())
 	if err != nil {
@@ -472,7 +472,7 @@ func TestWhoNoLongerWaitsKeepsNoConnection(t *testing.T) {
 
 func TestAcquireFailsWhereNothingCouldBeSent(t *testing.T) {
 	t.Parallel()
-	server := catch(t, smtptest.Options{User: "headway", Password: "right", InsecureAuth: true})
+	server := catch(t, smtptest.Options{User: "headway", Password: "right"})
 	pool := newPool(t, strings.Replace(server.URL(), "right", "wrong", 1), 1)
 	_, err := pool.Acquire(t.Context())
 	if wantError(t, err, smtp.Retry, "AUTH"); asError(err).Code != 535 {

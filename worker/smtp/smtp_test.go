@@ -215,7 +215,7 @@ func TestLoginNeedsTLSUnlessToldOtherwise(t *testing.T) {
 		"LOGIN after STARTTLS":  {TLS: config, Mechanisms: []string{"LOGIN"}},
 		"PLAIN in implicit TLS": {TLS: config, Implicit: true},
 		"LOGIN in implicit TLS": {TLS: config, Implicit: true, Mechanisms: []string{"X", "LOGIN"}},
-		"PLAIN in the clear":    {InsecureAuth: true},
+		"PLAIN in the clear":    {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -233,7 +233,7 @@ func TestLoginNeedsTLSUnlessToldOtherwise(t *testing.T) {
 		})
 	}
 
-	server := catch(t, smtptest.Options{User: "headway", Password: "secret", InsecureAuth: true})
+	server := catch(t, smtptest.Options{User: "headway", Password: "secret"})
 	pool := newPool(t, server.URL(), 1)
 	pool.Server.InsecureAuth = false
 	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "AUTH")
@@ -241,7 +241,7 @@ func TestLoginNeedsTLSUnlessToldOtherwise(t *testing.T) {
 		t.Errorf("it went on to %v", steps)
 	}
 
-	none := catch(t, smtptest.Options{User: "headway", Password: "secret", InsecureAuth: true, Mechanisms: []string{"CRAM-MD5"}})
+	none := catch(t, smtptest.Options{User: "headway", Password: "secret", Mechanisms: []string{"CRAM-MD5"}})
 	wantError(t, newPool(t, none.URL(), 1).Send(t.Context(), from, to, mail), smtp.Retry, "AUTH")
 }
 
@@ -273,7 +273,7 @@ func TestWithoutProperTLSNothingIsSent(t *testing.T) {
 			}
 			options := smtptest.Options{TLS: config, Implicit: test.implicit, User: "headway", Password: "secret"}
 			if test.plain {
-				options = smtptest.Options{InsecureAuth: true, User: "headway", Password: "secret"}
+				options = smtptest.Options{User: "headway", Password: "secret"}
 			}
 			server := catch(t, options)
 			address, _, _ := strings.Cut(server.URL(), "?")
@@ -401,7 +401,7 @@ func TestProbeFindsOutWithoutSending(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, options := range map[string]smtptest.Options{
-		"STARTTLS": {TLS: config}, "implicit": {TLS: config, Implicit: true}, "clear": {InsecureAuth: true},
+		"STARTTLS": {TLS: config}, "implicit": {TLS: config, Implicit: true}, "clear": {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			options.User, options.Password, options.UTF8, options.MaxBytes = "headway", "secret", true, 1000
