@@ -164,7 +164,9 @@ export function phrase(said, language, values = {}) {
   const text = typeof said === "string" ? said : (said[new Intl.PluralRules(language).select(Number(values.count))] ?? said.other ?? "");
   return text.replace(/\{(\w+)\}/g, (whole, name) => {
     const value = values[name];
-    return typeof value === "number" ? new Intl.NumberFormat(language).format(value) : value === undefined ? whole : PHRASES.includes(name) ? value : isolate(value, language);
+    if (value === undefined) return whole;
+    if (typeof value === "number") return new Intl.NumberFormat(language).format(value);
+    return PHRASES.includes(name) ? value : isolate(value, language);
   });
 }
 

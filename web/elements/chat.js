@@ -332,8 +332,9 @@ export class HeadwayChat extends HeadwayElement {
     const newDay = sent.toDateString() !== before?.toDateString();
     const own = message.sender === headway.userId;
     const chat = message.kind === "chat";
-    const goesOn =
-      !newDay && before && previous && (chat ? previous.sender === message.sender && +sent - +before < PIECE : true) && (previous.kind === "chat") === chat;
+    // A group is activity, or what one person says within a while.
+    const goesOn = previous && before && !newDay && (previous.kind === "chat") === chat &&
+      (!chat || (previous.sender === message.sender && +sent - +before < PIECE));
 
     const time = make("time", { dateTime: sent.toISOString() }, this.date(sent, { hour: "numeric", minute: "2-digit" }));
     const text = make("div", { class: "text", dir: chat ? "auto" : "" });
