@@ -34,7 +34,6 @@ type TasksResult struct {
 	PerSecond       float64
 	CPU             time.Duration // of clients and server for one completion; 0: unknown
 	Resident        float64       // bytes of the worker's memory, at most; 0: unknown
-	Wrong           int           // projects whose progress was not right at the end
 }
 
 // measureTasks cuts the same number of tasks into projects of different sizes.
@@ -56,12 +55,14 @@ func measureTasks(ctx context.Context, l *lab.Lab, program string, at tasksAt) (
 				return startWatched(ctx, program, db.URL, &memory)
 			}
 			measured, err := l.Measure(ctx, headway, shape, at.plan)
+			if err == nil && measured.Wrong > 0 {
+				err = fmt.Errorf("the progress of %d of them is wrong", measured.Wrong)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("projects of %d: %w", size, err)
 			}
 			rates[i], cpus[i] = append(rates[i], measured.Full.PerSecond), append(cpus[i], measured.CPU)
 			r.Resident = max(r.Resident, memory.most)
-			r.Wrong += measured.Wrong
 		}
 	}
 	for i := range results {
