@@ -49,7 +49,7 @@ func measureTasks(ctx context.Context, l *lab.Lab, program string, at tasksAt) (
 				Name: fmt.Sprintf("projects_of_%d", size), Title: fmt.Sprintf("projects of %d tasks", size),
 				Projects: r.Projects, Customers: 10, Tasks: at.tasks,
 			}
-			var memory gauge
+			var memory float64
 			headway := rival.Headway()
 			headway.Start = func(ctx context.Context, db *lab.Database) (func() error, error) {
 				return startWatched(ctx, program, db.URL, &memory)
@@ -62,7 +62,7 @@ func measureTasks(ctx context.Context, l *lab.Lab, program string, at tasksAt) (
 				return nil, fmt.Errorf("projects of %d: %w", size, err)
 			}
 			rates[i], cpus[i] = append(rates[i], measured.Full.PerSecond), append(cpus[i], measured.CPU)
-			r.Resident = max(r.Resident, memory.most)
+			r.Resident = max(r.Resident, memory)
 		}
 	}
 	for i := range results {
@@ -71,11 +71,8 @@ func measureTasks(ctx context.Context, l *lab.Lab, program string, at tasksAt) (
 	return results, nil
 }
 
-// gauge keeps the most that was seen.
-type gauge struct{ most float64 }
-
-// startWatched runs a worker and looks at its memory now and then, until it is stopped.
-func startWatched(ctx context.Context, program, url string, memory *gauge) (stop func() error, err error) {
+// startWatched runs a worker and looks at its memory now and then, until it is stopped. most becomes the most that it had.
+func startWatched(ctx context.Context, program, url string, most *float64) (stop func() error, err error) {
 	worker, err := process.Start(ctx, program, url)
 	if err != nil {
 		return nil, err
@@ -87,7 +84,7 @@ func startWatched(ctx context.Context, program, url string, memory *gauge) (stop
 		defer ticker.Stop()
 		for {
 			if m, err := worker.Metrics(watching); err == nil {
-				memory.most = max(memory.most, m.Resident)
+				*most = max(*most, m.Resident)
 			}
 			select {
 			case <-ticker.C:
