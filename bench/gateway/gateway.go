@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"headway/bench/lab"
+	"headway/internal/pause"
 )
 
 // plan is how much is measured.
@@ -174,9 +175,7 @@ type footprint struct{ resident, heap, stack float64 }
 
 // settle waits and returns the footprint then.
 func (s *server) settle(ctx context.Context, d time.Duration) (found footprint, err error) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
+	if !pause.For(ctx, d) {
 		return footprint{}, ctx.Err()
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.pid))

@@ -12,10 +12,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 
 	"headway/bench/lab"
+	"headway/internal/listen"
+	"headway/internal/pause"
 	"headway/sql"
 )
 
@@ -204,12 +205,12 @@ func receive(ctx context.Context, listener *pgx.Conn, expected int) (map[int64]t
 	}
 	var received []notification // parsed later: it must not hold up the one that is measured
 	for completed := 0; completed < expected; {
-		n, err := waitForNotification(ctx, listener)
-		if errors.Is(err, context.DeadlineExceeded) {
-			break
-		}
+		n, err := listen.Next(ctx, listener, time.Now().Add(patience))
 		if err != nil {
-			return nil, fmt.Errorf("listen: %w", err)
+			return nil, err
+		}
+		if n == nil {
+			break
 		}
 		if strings.Contains(n.Payload, `"task_completed"`) {
 			received = append(received, notification{time.Now(), n.Payload})
@@ -227,12 +228,6 @@ func receive(ctx context.Context, listener *pgx.Conn, expected int) (map[int64]t
 		notified[message.TaskID] = n.at
 	}
 	return notified, nil
-}
-
-func waitForNotification(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	return conn.WaitForNotification(ctx)
 }
 
 // insert inserts completions into a table, each in a transaction of its own, in order as far as several connections
@@ -263,9 +258,7 @@ func (r replay) insert(ctx context.Context, table string, completions []completi
 				}
 				if r.rate > 0 {
 					due := began.Add(time.Duration(float64(i) / r.rate * float64(time.Second)))
-					select {
-					case <-time.After(time.Until(due)):
-					case <-ctx.Done():
+					if !pause.For(ctx, time.Until(due)) {
 						return ctx.Err()
 					}
 				}
