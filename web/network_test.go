@@ -198,7 +198,6 @@ func TestAPageWorksWithoutStorage(t *testing.T) {
 	webtest.Evaluate[any](bob.Tab, fmt.Sprintf(`(document.getElementById("token").value = %q, document.getElementById("token-form").requestSubmit())`,
 		gatewaytest.Token(t, 2, time.Now().Add(time.Hour))))
 	bob.Shows("title", "Website")
-	bob.Click(`document.getElementById("who")`)
-	bob.Click(`document.getElementById("leave")`)
+	bob.leave()
 	bob.until("nobody can leave", `!document.getElementById("sign-in").hidden`)
 }

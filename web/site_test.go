@@ -161,6 +161,13 @@ func (v *tab) complete(title string) { v.Complete("tasks", title) }
 func (v *tab) reopen(title string)   { v.Reopen("tasks", title) }
 func (v *tab) write(text string)     { v.Type(webtest.In("chat", "textarea"), text+kb.Enter) }
 
+// leave signs out. The button moves while the preferences above it are loading.
+func (v *tab) leave() {
+	v.Click(`document.getElementById("who")`)
+	v.until("there are no preferences", `!!document.querySelector("headway-preferences")?.shadowRoot.querySelector(".form")`)
+	v.Click(`document.getElementById("leave")`)
+}
+
 // folded has what was completed counted, as the worker would.
 func (s *site) folded(t *testing.T, is func() bool) func() bool {
 	return func() bool {

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 var (
 	small = lab.Shape{Name: "small", Projects: 4, Customers: 3, Tasks: 20_000, Done: 1001}
 	brief = lab.Plan{
-		Writers: 8, Warmup: 50 * time.Millisecond, Paced: 250 * time.Millisecond, Rate: 200, Full: 250 * time.Millisecond,
+		Writers: 8, Warmup: 50 * time.Millisecond, Paced: 250 * time.Millisecond, Rate: 200, Full: 500 * time.Millisecond,
 		Patience: 20 * time.Second,
 	}
 )
