@@ -133,3 +133,35 @@ func TestManyRowsAtOnceCostNoMoreEach(t *testing.T) {
 		t.Errorf("%d completions of two shared tasks were told", n)
 	}
 }
+
+// TestBusyProjectsAreSteppedOver folds while somebody else holds two thousand projects, each with some facts in the queue.
+func TestBusyProjectsAreSteppedOver(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	conn, other := db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, conn, "insert into headway.project (id, name) select n, 'Project' from generate_series(1, 2001) n")
+	took := func(statement string) time.Duration {
+		began := time.Now()
+		pgtest.Execute(t, conn, statement)
+		return time.Since(began)
+	}
+	queued := took("insert into headway.pending_fact (kind, project_id, task_id) select 'task_added', p, p from generate_series(1, 2001) p, generate_series(1, 30) order by p")
+	pgtest.Execute(t, other, "begin; select from headway.shared_progress where project_id <= 2000 for update")
+	folded := took("select headway.fold()")
+	t.Logf("%v to write, %v to fold", queued, folded)
+	if folded > 8*queued {
+		t.Errorf("past the facts of two thousand busy projects, which took %v to write, it takes %v to fold others", queued, folded)
+	}
+	pgtest.Execute(t, other, "rollback")
+	if n := value[int](t, conn, "select count(*) from headway.pending_fact where project_id = 2001"); n != 0 {
+		t.Errorf("%d facts are left of a project that is not busy", n)
+	}
+}
+
+// TestCheckingIsNotCompiled asks whether headway.verify() may be compiled: for a plan that large, it takes seconds.
+func TestCheckingIsNotCompiled(t *testing.T) {
+	t.Parallel()
+	if !value[bool](t, pgtest.New(t).Conn(t), "select coalesce(p.proconfig, '{}') @> '{jit=off}' from pg_catalog.pg_proc p where p.oid = 'headway.verify()'::regprocedure") {
+		t.Error("it may")
+	}
+}

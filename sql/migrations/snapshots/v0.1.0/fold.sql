@@ -38,7 +38,8 @@ begin
     from (
       select f.project_id, f.task_id
       from headway.pending_fact f
-      where f.project_id <> all (v_busy)
+      -- Not in, which hashes them: there may be thousands.
+      where f.project_id not in (select b.id from unnest(v_busy) b (id))
       limit fold.max_facts
     ) f;
     if v_projects is null then

@@ -241,15 +241,18 @@ create function headway.project_before_delete() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+-- A plan made when the tables were small would read all of them for each project.
+set enable_seqscan = off
 as $$
+declare
+  v_channel text;
 begin
   -- Same order as for leaving: the membership before what depends on it.
   perform from headway.member m where m.project_id = old.id order by m.user_id for update;
   -- Same order as for posting: the subscription before the channel, which is deleted first with its project.
-  perform from headway.subscription s
-  where s.channel in (select c.name from headway.channel c where c.project_id = old.id)
-  order by s.channel, s.user_id
-  for update;
+  for v_channel in select c.name from headway.channel c where c.project_id = old.id order by c.name loop
+    perform from headway.subscription s where s.channel = v_channel order by s.user_id for update;
+  end loop;
   return old;
 end
 $$;
