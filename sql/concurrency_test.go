@@ -456,7 +456,7 @@ func TestTheFoldWaitsForNobody(t *testing.T) {
 				insert into headway.assignment (task_id, user_id) values (2, 1), (2, 2)`)
 			pgtest.Execute(t, a, "begin; "+test.open)
 
-			pgtest.Execute(t, other, "set statement_timeout = '3s'")
+			pgtest.Execute(t, other, "set statement_timeout = '15s'")
 			for value[int](t, other, "select headway.fold(1)") > 0 {
 				exact(t, other, "folding")
 			}

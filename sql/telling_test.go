@@ -205,7 +205,7 @@ func TestAFoldWaitsForNoChannelOfAPerson(t *testing.T) {
 			pgtest.Execute(t, other, what+"; select headway.complete_task(9, 1)")
 			pgtest.Execute(t, holder, "begin; select headway.post(1, 'user_1', 'A note to myself')")
 
-			pgtest.Execute(t, other, "set statement_timeout = '3s'")
+			pgtest.Execute(t, other, "set statement_timeout = '15s'")
 			for value[int](t, other, "select headway.fold(1)") > 0 {
 				exact(t, other, "folding")
 			}

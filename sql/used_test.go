@@ -121,10 +121,13 @@ insert into headway.completion (task_id, user_id) select i, 1 from generate_seri
 			for i := range 8 {
 				pgtest.Execute(t, conn, strings.ReplaceAll(use, ":n", fmt.Sprint(100_000+10*i)))
 			}
-			joined := took("insert into headway.appuser (id, fullname) select i, 'Person' from generate_series(2, 4000) i")
+			const join = "insert into headway.appuser (id, fullname) select i, 'Person' from generate_series(%d, %d) i"
+			joined := took(fmt.Sprintf(join, 2, 4000))
 			pgtest.Execute(t, conn, test.before)
 			does := took(test.does)
-			t.Logf("%v, and %v for four thousand people to join", does, joined)
+			if does > 12*joined { // the machine may have got busier since
+				joined = max(joined, took(fmt.Sprintf(join, 20_001, 24_000)))
+			}
 			if does > 12*joined {
 				t.Errorf("it takes %v; that four thousand people join, %v", does, joined)
 			}

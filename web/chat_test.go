@@ -188,20 +188,26 @@ func TestALongConversationIsShortened(t *testing.T) {
 func TestTheDayTurns(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	pgtest.Execute(t, s.conn, "select headway.post(1, 'broadcast', 'Good night')")
+	var sent int64
+	if err := s.conn.QueryRow(t.Context(), "select (extract(epoch from sent_at) * 1000)::bigint from headway.post(1, 'broadcast', 'Good night')").Scan(&sent); err != nil {
+		t.Fatal(err)
+	}
 	bob := s.open(t, webtest.Chromium(t), "#2")
 	bob.Shows("title", "Website")
-	webtest.Evaluate[bool](bob.Tab, `(() => {
+	// No other midnight does: the page's clock shows when it was sent.
+	webtest.Evaluate[bool](bob.Tab, fmt.Sprintf(`(() => {
 		window.minutes = [];
 		window.setInterval = (act) => minutes.push(act);
+		const real = window.Date;
+		window.today = new real(%d);
+		window.Date = class extends real { constructor(...given) { given.length ? super(...given) : super(today.getTime()); } };
 		document.getElementById("chat").setAttribute("channel", "broadcast");
 		return true;
-	})()`)
+	})()`, sent))
 	bob.Shows("chat", "Good night")
 	bob.Shows("chat", "Today")
 	webtest.Evaluate[bool](bob.Tab, `(() => {
-		const now = window.Date;
-		window.Date = class extends now { constructor(...given) { given.length ? super(...given) : super(now.now() + 86_400_000); } };
+		today.setDate(today.getDate() + 1);
 		for (const act of minutes) act();
 		return true;
 	})()`)

@@ -84,6 +84,7 @@ type watcher struct {
 
 	mu       sync.Mutex
 	log      []worker.Event
+	times    []time.Time   // of each
 	position int           // what has been awaited
 	changed  chan struct{} // closed and replaced with every event
 	holds    map[worker.Event]*hold
@@ -98,7 +99,7 @@ type hold struct {
 
 func (w *watcher) observe(e worker.Event) {
 	w.mu.Lock()
-	w.log = append(w.log, e)
+	w.log, w.times = append(w.log, e), append(w.times, time.Now())
 	close(w.changed)
 	w.changed = make(chan struct{})
 	h := w.holds[e]
@@ -165,6 +166,22 @@ func (w *watcher) find(e worker.Event) bool {
 		w.position += i + 1
 	}
 	return i >= 0
+}
+
+// took waits for an event that many times more, and returns how long that took the worker since what was awaited last,
+// however late the test hears of it.
+func (w *watcher) took(times int, e worker.Event) time.Duration {
+	w.t.Helper()
+	at := func() time.Time {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.times[w.position-1]
+	}
+	began := at()
+	for range times {
+		w.await(e)
+	}
+	return at().Sub(began)
 }
 
 // since returns what happened after what was awaited.

@@ -217,6 +217,8 @@ func TestAProjectAloneIsFollowedAlone(t *testing.T) {
 	if bars, want := f.bars(), (map[string]Part{"Brand guide": {1, 1}, "Brand guide/Abe": {1, 1}}); !reflect.DeepEqual(bars, want) {
 		t.Errorf("%v", bars)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if slices.Contains(f.texts, "Bob: not for you") {
 		t.Error("it tells of another project")
 	}

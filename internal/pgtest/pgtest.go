@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
@@ -186,17 +187,28 @@ func create(t testing.TB, cluster *postgres.Cluster, template string) *DB {
 	t.Helper()
 	name := fmt.Sprintf("test_%d", shared.databases.Add(1))
 	// Copied as files, which only logs the copy itself to the WAL: faster than copying it page by page.
-	if _, err := shared.maintenance.Exec(t.Context(), "create database "+name+" template "+template+" strategy file_copy"); err != nil {
+	if err := alone(t.Context(), "create database "+name+" template "+template+" strategy file_copy"); err != nil {
 		t.Fatalf("pgtest: make a database: %v", err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
-		if _, err := shared.maintenance.Exec(ctx, "drop database "+name+" with (force)"); err != nil {
+		if err := alone(ctx, "drop database "+name+" with (force)"); err != nil {
 			t.Errorf("pgtest: drop the database: %v", err)
 		}
 	})
 	return &DB{URL: cluster.URL(name), Name: name}
+}
+
+// alone runs a statement that needs a database to itself. The server waits five seconds for others to go, which may be
+// autovacuum's, or have just been told to: too little on a machine that is busy.
+func alone(ctx context.Context, statement string) error {
+	for tries := 1; ; tries++ {
+		_, err := shared.maintenance.Exec(ctx, statement)
+		if pgErr, is := errors.AsType[*pgconn.PgError](err); !is || pgErr.Code != "55006" || tries == 5 { // object_in_use
+			return err
+		}
+	}
 }
 
 // Option changes how a test connects.
@@ -321,7 +333,7 @@ func Eventually(t testing.TB, timeout time.Duration, condition func() bool, form
 // Execute runs a script, within a minute.
 func Execute(t testing.TB, conn *pgx.Conn, script string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if _, err := conn.Exec(ctx, script); err != nil {
 		t.Fatalf("%s: %v", script, err)

@@ -19,6 +19,7 @@ func TestWhoLeavesAgainAtOnceIsNotLetIn(t *testing.T) {
 	var other *pgx.Conn
 	var armed atomic.Bool
 	b = setup(t, func(g *Gateway) {
+		g.LookInterval = time.Hour
 		g.hub.reached = func(step string) {
 			if step != "visited" || !armed.CompareAndSwap(true, false) {
 				return
@@ -31,6 +32,7 @@ func TestWhoLeavesAgainAtOnceIsNotLetIn(t *testing.T) {
 			}, "that he leaves is not heard, or is read at once")
 		}
 	})
+	b.hasLooked(t)
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
 	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2")
@@ -45,6 +47,13 @@ func TestWhoLeavesAgainAtOnceIsNotLetIn(t *testing.T) {
 	if e, err := bob.next(); err != nil || e.Content != "for all" {
 		t.Errorf("told %+v, %v", e, err)
 	}
+}
+
+// hasLooked waits until the gateway has looked for the first time, after which it listens and tries whether it hears. A gateway
+// that looks once an hour then looks no more.
+func (b *bench) hasLooked(t *testing.T) {
+	t.Helper()
+	pgtest.Eventually(t, time.Minute, b.Hears, "the gateway does not hear")
 }
 
 // rests waits until the gateway asks for nobody.
@@ -62,12 +71,14 @@ func TestAsOftenAsSomebodyIsNamedTheyAreAskedForOnce(t *testing.T) {
 	t.Parallel()
 	var visits atomic.Int64
 	b := setup(t, func(g *Gateway) {
+		g.LookInterval = time.Hour
 		g.hub.reached = func(step string) {
 			if step == "visit" {
 				visits.Add(1)
 			}
 		}
 	})
+	b.hasLooked(t)
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
 	before := visits.Load()

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -42,10 +43,10 @@ func TestWhatComesAtOnceIsNoFaultOfTheReader(t *testing.T) {
 	}
 }
 
-// TestMuchAtOnceReachesWhoeverReads has many messages come in one transaction, and some that are larger than what may wait.
+// TestMuchAtOnceReachesWhoeverReads has many messages come in one transaction, and some that are large.
 func TestMuchAtOnceReachesWhoeverReads(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := setup(t, func(g *Gateway) { g.MaxWaiting = 8 << 20 }) // all of it, or it depends on how fast this machine lets Bob read
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
 	pgtest.Execute(t, b.conn, `
@@ -64,6 +65,24 @@ insert into headway.message (channel, sender, content) select 'project_1', 1, re
 		charlie := b.dial(t, 3, &Positions{Channels: map[string]int64{"broadcast": 0, "user_3": 0, "project_1": has}})
 		if e, err := charlie.next(); err != nil || e.Type != want {
 			t.Errorf("after %d told %s, %v", has, e.Type, err)
+		}
+	}
+}
+
+// TestMoreThanMayWaitIsToldAtOnce has a page of messages come that is larger than what may wait, and then one each of which is.
+func TestMoreThanMayWaitIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	last := int64(0)
+	for _, c := range []struct{ messages, bytes int }{{400, 1000}, {2, 400_000}} {
+		pgtest.Execute(t, b.conn, fmt.Sprintf(
+			"insert into headway.message (channel, sender, content) select 'project_1', 1, repeat('x', %d) from generate_series(1, %d)", c.bytes, c.messages))
+		for range c.messages {
+			if last++; bob.want("message").Seq != last {
+				t.Fatalf("message %d does not come", last)
+			}
 		}
 	}
 }

@@ -383,6 +383,7 @@ func TestOnesOwnProgressIsToldThoughTheVersionIsKnown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t, func(g *Gateway) { g.LookInterval = time.Hour })
+			b.hasLooked(t)
 			charlie := b.dial(t, 3, nil)
 			charlie.want("snapshot")
 			pgtest.Execute(t, b.conn, `

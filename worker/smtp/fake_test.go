@@ -23,7 +23,7 @@ const (
 var mail = []byte("Subject: Hello\r\n\r\nHello Abe,\r\n.this line begins with a dot\r\n")
 
 // short are timeouts that a test can wait for, and long enough for a server that does answer.
-var short = smtp.Timeouts{Connect: 10 * time.Second, Command: time.Second, Write: time.Second, Reply: time.Second, Total: 10 * time.Second}
+var short = smtp.Timeouts{Connect: 10 * time.Second, Command: 3 * time.Second, Write: 3 * time.Second, Reply: 3 * time.Second, Total: 30 * time.Second}
 
 // catch starts a server that does as it is told.
 func catch(t testing.TB, options smtptest.Options) *smtptest.Server {
