@@ -266,7 +266,7 @@ create trigger deafen after delete on headway.pending_fact for each statement ex
 
 func TestALostSubscriptionIsNoticedAndMadeAnew(t *testing.T) {
 	t.Parallel()
-	d := setup(t, func(w *worker.Worker) { w.ProbeInterval, w.ProbeTimeout = 200*time.Millisecond, 2*time.Second })
+	d := setup(t, func(w *worker.Worker) { w.ProbeInterval, w.ProbeTimeout = 200*time.Millisecond, 5*time.Second })
 
 	pgtest.Execute(t, d.bystander, deafen)
 	pgtest.Execute(t, d.writer, complete(1))

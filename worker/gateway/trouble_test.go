@@ -326,7 +326,7 @@ func TestWhoCannotTryWhetherItHearsGoesOnListening(t *testing.T) {
 	logged := make(lines, 100)
 	b := setup(t, func(g *Gateway) {
 		g.Log = slog.New(slog.NewTextHandler(logged, nil))
-		g.ProbeTimeout, g.ProbeInterval, g.LookInterval = 500*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+		g.ProbeTimeout, g.ProbeInterval, g.LookInterval = 2*time.Second, 100*time.Millisecond, 100*time.Millisecond
 	})
 	pgtest.Eventually(t, 20*time.Second, b.Hears, "the gateway does not hear")
 	bob := b.dial(t, 2, nil)

@@ -181,7 +181,7 @@ func TestAMailHasABudgetInAll(t *testing.T) {
 		})
 	})
 	pool := newPool(t, address, 1)
-	pool.Timeouts.Total = 4 * time.Second
+	pool.Timeouts.Total = 8 * time.Second
 	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Unknown, "reply")
 }
 
