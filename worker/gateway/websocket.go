@@ -135,6 +135,9 @@ func (g *Gateway) attend(s *socket) {
 	c.end(err)
 	g.leave(c)
 	<-c.done
+	for err == nil { // a browser that was refused answers, and waits until the connection is closed
+		_, err = s.read()
+	}
 	if !errors.Is(err, errGoodbye) {
 		// Unread data from the client would make the system discard what was last sent to the client.
 		_, _ = io.Copy(io.Discard, s.conn)
