@@ -230,6 +230,11 @@ by("leave").addEventListener("click", () => {
     start();
   }
 });
+by("token").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  /** @type {HTMLFormElement} */ (by("token-form")).requestSubmit();
+});
 by("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const field = /** @type {HTMLTextAreaElement} */ (by("token"));

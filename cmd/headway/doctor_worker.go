@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"headway/internal/bar"
-	"headway/sql"
 	"headway/worker"
 )
 
@@ -33,6 +32,9 @@ func (d *doctor) rights(ctx context.Context) finding {
 	}
 	if d.config.HasGateway() {
 		if err := worker.CheckGateway(ctx, d.conn); err != nil {
+			if all.grade == ok {
+				all.lines = nil // what a worker needs without a gateway is not enough
+			}
 			all = finding{failed, append(all.lines, bar.Clean(err.Error()))}
 		}
 	}
@@ -53,7 +55,12 @@ func (d *doctor) rightsOf(rights worker.Rights) finding {
 }
 
 const sqlWorkers = `
-select count(*), coalesce(max(w.host || ' pid ' || w.pid) filter (where w.leader), ''), coalesce(string_agg(distinct w.version, ', '), '')
+select count(*),
+  coalesce((
+    array_agg(format('%s pid %s, last seen %s s ago', w.host, w.pid, extract(epoch from now() - w.last_seen_at)::integer) order by w.last_seen_at desc)
+    filter (where w.leader)
+  )[1], ''),
+  coalesce(string_agg(distinct w.version, ', '), '')
 from headway.worker w
 where w.last_seen_at > now() - interval '1 minute'`
 
@@ -73,32 +80,13 @@ func (d *doctor) worker(ctx context.Context) finding {
 	return found(ok, "%s, the leader is %s", plural(d.workers, "worker running", "workers running"), leader)
 }
 
-// sqlHolders finds the holders of the locks that workers take: the keys are those of headway.lock_key(), which not
-// every login may call. A prepared transaction has no process.
-const sqlHolders = `
-select format('the lock %s is held by %s, user %s, application %s', k.purpose, coalesce('pid ' || l.pid::text, 'a prepared transaction'),
-    coalesce(a.usename, '?'), coalesce(nullif(a.application_name, ''), '?'))
-  || coalesce(format(': if that is not a worker, run ` + "`select pg_terminate_backend(%s)`" + `', l.pid), '')
-from (values ('fold', 2), ('leader', 3), ('reserve', 5)) k (purpose, key)
-join pg_locks l on l.locktype = 'advisory' and l.granted and l.objsubid = 1
-  and l.classid = x'68656164'::bigint::oid and l.objid = (x'77617900'::bigint + k.key)::oid
-  and l.database = (select d.oid from pg_database d where d.datname = current_database())
-left join pg_stat_activity a on a.pid = l.pid
-order by k.purpose, l.pid`
-
 // withHolders adds who holds the workers' locks. Anybody who may connect could: PostgreSQL has no privilege for that.
 func (d *doctor) withHolders(ctx context.Context, f finding) finding {
-	err := sql.InCatalog(ctx, d.conn, func(tx pgx.Tx) error {
-		rows, _ := tx.Query(ctx, sqlHolders) // CollectRows returns its error
-		holders, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		for _, holder := range holders {
-			f.lines = append(f.lines, bar.Clean(holder))
-		}
-		return err
-	})
+	holders, err := findHolders(ctx, d.conn, "fold", "leader", "reserve")
 	if err != nil {
 		f.lines = append(f.lines, "look up who holds the workers' locks: "+bar.Clean(err.Error()))
 	}
+	f.lines = append(f.lines, holders...)
 	return f
 }
 
@@ -134,14 +122,7 @@ func (d *doctor) numbers(ctx context.Context) finding {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
 	var differences, projects int
-	err := sql.InCatalog(ctx, d.conn, func(tx pgx.Tx) error {
-		// Compiling it takes longer than running it, unless there is a great deal of data.
-		if _, err := tx.Exec(ctx, `set local jit = off`); err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, `select count(*), count(distinct project_id) from headway.verify()`).
-			Scan(&differences, &projects)
-	})
+	err := ask(ctx, d.conn, `select count(*), count(distinct project_id) from headway.verify()`, &differences, &projects)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return found(warning, "a full recount takes longer than %v here: run `select * from headway.verify()` when there is time", verifyTimeout)

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"headway/internal/pause"
 	"headway/sql"
 )
 
@@ -49,6 +53,7 @@ func migrate(ctx context.Context, e env, args []string) error {
 					"add --discard if that is intended", version, *to)
 			}
 		}
+		answered := tellWhoMigrates(ctx, e, conn)
 		last, times := "", 0
 		err := sql.Migrate(ctx, conn, int32(*to), func(_ int32, file, direction string) {
 			again := ""
@@ -59,6 +64,7 @@ func migrate(ctx context.Context, e env, args []string) error {
 			}
 			fmt.Fprintf(e.stdout, "%-4s %s%s\n", direction, file, again)
 		})
+		answered()
 		if err != nil {
 			return err
 		}
@@ -72,6 +78,36 @@ func migrate(ctx context.Context, e env, args []string) error {
 		return sql.Check(ctx, conn)
 	}
 	return nil
+}
+
+// quietWait is how long another migration may take before whoever waits for it is told.
+const quietWait = 3 * time.Second
+
+// tellWhoMigrates says after a while what a migration over conn waits for, unless the function that it returns was called.
+// Through a pooler in transaction mode, a migration that is over may seem to go on: the lock stays with a server session.
+func tellWhoMigrates(ctx context.Context, e env, conn *pgx.Conn) (answered func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		if !pause.For(ctx, quietWait) {
+			return
+		}
+		other, err := connect(ctx, e)
+		if err != nil {
+			return
+		}
+		defer disconnect(ctx, other)
+		holders, _ := findHolders(ctx, other, "migrate")
+		for _, holder := range holders {
+			if !strings.Contains(holder, fmt.Sprintf("held by pid %d,", conn.PgConn().PID())) {
+				fmt.Fprintln(e.stderr, "waiting for another migration: "+holder)
+			}
+		}
+	})
+	return func() {
+		cancel()
+		waiting.Wait()
+	}
 }
 
 // checkRoles prints what must be run by hand before a migration that creates no roles, and returns an error if there is

@@ -102,3 +102,16 @@ func TestASchemaWithoutItsVersionSaysSo(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoWaitsForAnotherMigrationIsToldWhose has somebody hold the lock, as a session that a pooler has kept does.
+func TestWhoWaitsForAnotherMigrationIsToldWhose(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	holder := db.Conn(t)
+	pgtest.Execute(t, holder, "set application_name = 'pooler'; select pg_advisory_lock(headway.lock_key('migrate'))")
+	migration := start(t, []string{"DATABASE_URL=" + db.URL}, "migrate")
+	migration.await(fmt.Sprintf("waiting for another migration: the lock migrate is held by pid %d, user postgres, application pooler", holder.PgConn().PID()))
+	pgtest.Execute(t, holder, "select pg_advisory_unlock_all()")
+	migration.await("schema version ")
+	migration.exit(0)
+}

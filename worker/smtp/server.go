@@ -49,7 +49,7 @@ const (
 // Addr is host:port.
 func (s Server) Addr() string { return net.JoinHostPort(s.Host, s.Port) }
 
-const want = "want smtp://user:password@host:587 or smtps://host:465"
+const want = "want smtp://user:password@host:587 or smtps://host:465, or for a mail catcher on this machine smtp://localhost:1025?tls=none"
 
 // ParseURL parses a server's URL. smtp://host (port 587) starts in the clear and must upgrade to TLS, smtps://host
 // (port 465) is TLS from the start. Special characters in user and password are written as %XX. Parameters:

@@ -62,8 +62,10 @@ func (s *session) open(ctx context.Context, p *Pool) (step string, err error) {
 		s.conn.encrypt(encrypted)
 		s.client = smtp.NewClient(s.conn)
 	case StartTLS:
-		// It fails if the server does not offer STARTTLS.
 		if s.client, err = smtp.NewClientStartTLS(s.conn, config); err != nil {
+			if strings.Contains(err.Error(), "doesn't support STARTTLS") { // this error, too, has no exported value
+				err = fmt.Errorf("%w: for a mail catcher on this machine, add ?tls=none to the URL", err)
+			}
 			return s.beforeLogin(stepStartTLS, err), err
 		}
 	case None:

@@ -288,6 +288,9 @@ func TestWithoutProperTLSNothingIsSent(t *testing.T) {
 			if wantError(t, err, smtp.Retry, test.step); test.want != nil && !errors.As(err, test.want) {
 				t.Error(err)
 			}
+			if advised := strings.Contains(err.Error(), "?tls=none"); advised != (name == "no STARTTLS") {
+				t.Errorf("it says %v", err)
+			}
 			if steps := server.Steps(); len(steps) != 0 {
 				t.Errorf("it went on to %v", steps)
 			}
