@@ -27,7 +27,7 @@ comment on table headway.task is 'What there is to do. A task stays in its proje
 comment on column headway.task.weight is 'How much of the bar it fills, relative to the others; at least 1.';
 comment on column headway.task.shared is 'true: done once, by anyone it is for, on behalf of everyone it is for. false: each customer does it for themselves.';
 comment on column headway.task.audience is 'everyone: all customers of the project, including those who join later. assigned: those in headway.assignment.';
-comment on column headway.task.due_at is 'When it should be done, for information only; null: no due date. Overdue: select * from headway.outstanding_task where due_at < now().';
+comment on column headway.task.due_at is 'When it should be done, for information only; null: no due date. A date alone is midnight in the session''s time zone, which is the day before elsewhere: give a time, 2026-12-24 18:00+01. Overdue: select o.* from headway.outstanding_task o join headway.project p on p.id = o.project_id where o.due_at < now() and p.archived_at is null.';
 comment on column headway.task.position is 'Order in lists; ties are broken by id.';
 
 create table headway.assignment (
