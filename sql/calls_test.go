@@ -81,6 +81,7 @@ var calls = map[string]string{
 	"setting":             "headway.setting('digest_after')",
 	"snapshot":            "headway.snapshot(1)",
 	"uid":                 "headway.uid()",
+	"next_run":            "headway.next_run(now(), 'UTC')",
 	"why_no_mail":         "headway.why_no_mail((select u from headway.appuser u where u.id = 2))",
 	"unsubscribe":         "headway.unsubscribe('33333333-3333-3333-3333-333333333333')",
 	"verify":              "headway.verify()",

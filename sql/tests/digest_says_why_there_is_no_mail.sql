@@ -22,7 +22,13 @@ begin
 
   assert headway.resume_mail(2);
   select e.explanation into v_said from headway.explain_digest(2) e where e.channel = 'broadcast';
+  assert v_said like '%, which goes out with the next run of a worker, but none is running', v_said;
+  perform headway.heartbeat(v_worker, 'here', 1, 'test', true);
+  select e.explanation into v_said from headway.explain_digest(2) e where e.channel = 'broadcast';
   assert v_said like '%, which goes out with the next run of a worker', v_said;
+  update headway.digest d set next_attempt_at = now() - interval '20 minutes' where d.id = v_digest;
+  select e.explanation into v_said from headway.explain_digest(2) e where e.channel = 'broadcast';
+  assert v_said like '%, which goes out with the next run of a worker, but has waited since %: the log of a worker, or headway doctor, says why', v_said;
 
   perform headway.mark_read(1, 'broadcast');
   select e.explanation into v_said from headway.explain_digest(1) e where e.channel = 'broadcast';

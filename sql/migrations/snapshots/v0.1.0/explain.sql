@@ -14,6 +14,21 @@ $$;
 comment on function headway.why_no_mail(headway.appuser) is
   'Explains in words why a person gets no mail at all, and what to do about it; times are in their time zone. Null: they do get mail.';
 
+create function headway.next_run(waits_since timestamptz, time_zone text) returns text
+language sql
+stable
+as $$
+  select 'with the next run of a worker' || case
+    when not exists (select from headway.worker w where w.last_seen_at > now() - interval '1 minute') then ', but none is running'
+    -- By then, three looks of the default schedule have passed.
+    when next_run.waits_since < now() - interval '15 minutes' then
+      ', but has waited since ' || to_char(next_run.waits_since at time zone next_run.time_zone, 'YYYY-MM-DD HH24:MI') || ': the log of a worker, or headway doctor, says why'
+    else ''
+  end
+$$;
+comment on function headway.next_run(timestamptz, text) is
+  'Says in words that something happens with the next run of a worker and, if none is running, or it could have happened long ago, that as well; times are in this time zone.';
+
 create function headway.describe_digest(digest headway.digest, person headway.appuser) returns text
 language sql
 stable
@@ -24,7 +39,10 @@ as $$
       when g.goes_out_at > now() then
         'will be ' || case when d.attempts > 0 then 'tried again at ' else 'sent at ' end || to_char(g.goes_out_at at time zone z.name, z.format)
         || case when g.goes_out_at > n.next_attempt_at then ', when quiet hours end' else '' end
-      else 'goes out with the next run of a worker'
+      else 'goes out ' || headway.next_run(case
+        when d.by_hand then d.next_attempt_at
+        else headway.quiet_end(u.quiet_from, u.quiet_until, u.time_zone, d.next_attempt_at)
+      end, z.name)
     end
     when 'sending' then 'is being sent'
     when 'sent' then 'was sent at ' || to_char(d.sent_at at time zone z.name, z.format)
@@ -91,7 +109,8 @@ begin
   v_due_at := greatest(v_oldest.oldest_at + v_preference.digest_after, v_preference.not_before);
   v_at := headway.quiet_end(v_user.quiet_from, v_user.quiet_until, v_zone, greatest(v_due_at, now()));
   v_due := case
-    when v_at <= now() then 'mail is due now, with the next run of a worker'
+    when v_at <= now() then
+      'mail is due now, ' || headway.next_run(headway.quiet_end(v_user.quiet_from, v_user.quiet_until, v_zone, v_due_at), v_zone)
     else 'mail is due at ' || to_char(v_at at time zone v_zone, v_local_time) || case
       when v_at > greatest(v_due_at, now()) then ', when quiet hours end'
       when v_due_at > v_oldest.oldest_at + v_preference.digest_after then ', digest_min_gap after the last one'

@@ -101,6 +101,7 @@ grant execute on function
   headway.due_digests(timestamptz),
   headway.explain_digest(bigint),
   headway.why_no_mail(headway.appuser),
+  headway.next_run(timestamptz, text),
   headway.describe_digest(headway.digest, headway.appuser),
   headway.known_time_zone(text),
   headway.is_between(time, time, time),
