@@ -96,6 +96,24 @@ insert into headway.assignment (task_id, user_id) select i, i from generate_seri
 select headway.fold(1000000);
 insert into headway.completion (task_id, user_id) select i, i from generate_series(1, 4000) i`,
 			"select count(*) from headway.progress; select headway.fold(1000000)"},
+		// What is known of tasks is that a project has ten; of the queue, nothing.
+		"a bar is read, and the queue is long": {`
+alter table headway.pending_fact set (autovacuum_enabled = off);
+alter table headway.task set (autovacuum_enabled = off);
+insert into headway.project (id, name) select i, 'Project' from generate_series(2, 2000) i;
+insert into headway.task (id, project_id, title) select 100000 + i, 2 + i % 1999, 'Task' from generate_series(1, 20000) i;
+insert into headway.member (project_id, user_id, role) select 1, i, 'customer' from generate_series(1, 10) i;
+insert into headway.task (id, project_id, title, shared) select i, 1, 'Task', false from generate_series(1, 6000) i;
+select headway.fold(1000000);
+analyze headway.task, headway.project, headway.member;
+insert into headway.completion (task_id, user_id) select i, u from generate_series(1, 6000) i, generate_series(1, 8) u`,
+			"select headway.snapshot(1)"},
+		"an end user in a project of many completes one task after another": {`
+insert into headway.member (project_id, user_id, role) select 1, i, 'customer' from generate_series(1, 4000) i;
+insert into headway.task (id, project_id, title, shared) select i, 1, 'Task', false from generate_series(1, 1000) i;
+select headway.fold(1000000);
+analyze`,
+			"begin; set local role headway_user; select set_config('headway.user_id', '2', true); select count(headway.complete_task(i, 2)) from generate_series(1, 1000) i; select count(headway.reopen_task(i, 2)) from generate_series(1, 1000) i; commit"},
 		"projects are deleted": {`
 insert into headway.project (id, name) select i, 'Project' from generate_series(2, 4000) i;
 insert into headway.member (project_id, user_id, role) select i, i, 'customer' from generate_series(2, 4000) i;

@@ -81,7 +81,9 @@ from (
     sum(case p.kind when 'completed' then 1 when 'reopened' then -1 else 0 end) as net,
     count(*) filter (where p.kind = 'task_added') as added
   from headway.pending_fact p
-  join headway.task t on t.id = p.task_id and t.project_id = p.project_id
+  -- Plus 0: by the project, either the queue or the tasks are found, not both. Where few tasks were expected, a plan would
+  -- read all of the project's queue for each of them.
+  join headway.task t on t.id = p.task_id and t.project_id = p.project_id + 0
   where p.kind in ('completed', 'reopened', 'task_added')
   group by p.project_id, p.task_id, t.weight, t.shared, t.audience, case when not t.shared then p.user_id end
 ) f
