@@ -96,7 +96,7 @@ begin
       free as (
         select c.name
         from headway.channel c
-        where c.name in (select t.channel from told t)
+        where c.name = any (array(select t.channel from told t))
         order by c.name
         for no key update skip locked
       )
@@ -118,7 +118,7 @@ begin
       -- A fact that arrived after the check may have something to post to a channel that somebody has locked:
       -- everything is then rolled back and checked again, rather than making everybody wait.
       perform from headway.channel c
-      where c.name in (select 'user_' || f.user_id from unnest(v_facts) f where f.kind in ('assigned', 'reopened'))
+      where c.name = any (array(select 'user_' || f.user_id from unnest(v_facts) f where f.kind in ('assigned', 'reopened')))
       for no key update nowait;
       exit;
     exception

@@ -64,9 +64,13 @@ as $$
 begin
   insert into headway.channel (name) select 'user_' || n.id from new_rows n;
   insert into headway.subscription (channel, user_id, read_seq, mailed_seq)
+  select 'user_' || n.id, n.id, 0, 0
+  from new_rows n
+  union all
   select c.name, n.id, c.last_seq, c.last_seq
   from new_rows n
-  join headway.channel c on c.name in ('broadcast', 'user_' || n.id);
+  cross join headway.channel c
+  where c.name = 'broadcast';
   return null;
 end
 $$;
@@ -318,10 +322,16 @@ begin
 
   insert into headway.subscription (channel, user_id, read_seq, mailed_seq)
   select c.name, d.user_id, c.last_seq, c.last_seq
-  from unnest(v_projects, v_users, v_roles) d (project_id, user_id, role)
-  join headway.channel c on c.name = 'project_' || d.project_id
-    or d.role = 'staff' and c.name = 'project_' || d.project_id || '_staff'
-  where d.role is not null
+  from (
+    select 'project_' || d.project_id as channel, d.user_id
+    from unnest(v_projects, v_users, v_roles) d (project_id, user_id, role)
+    where d.role is not null
+    union all
+    select 'project_' || d.project_id || '_staff', d.user_id
+    from unnest(v_projects, v_users, v_roles) d (project_id, user_id, role)
+    where d.role = 'staff'
+  ) d
+  join headway.channel c on c.name = d.channel
   on conflict do nothing;
 
   insert into headway.pending_fact (kind, project_id, user_id)
