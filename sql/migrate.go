@@ -192,7 +192,7 @@ func acquire(ctx context.Context, conn *pgx.Conn) (release func(), err error) {
 
 // errcode returns the errcode of a PostgreSQL error; empty for any other error.
 func errcode(err error) string {
-	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) {
+	if pgErr, is := errors.AsType[*pgconn.PgError](err); is {
 		return pgErr.Code
 	}
 	return ""

@@ -94,7 +94,7 @@ export class HeadwayError extends Error {
  *
  * - `state`: detail is a State; `open` means that what is known is up to date, `unauthorized` that connect() should be
  *   called once there is somebody to connect for
- * - `snapshot`: everything may have changed
+ * - `snapshot`: everything may have changed; where no events come through, it takes the place of `progress` and `channel`
  * - `progress`: detail is `{project}`; for staff it means that somebody's bar has moved, and progress() tells whose
  * - `message`: detail is `{message}`; each message once, in order within its channel
  * - `channel`: detail is `{channel}`, whose cursor or number of unread messages has changed, or which was added or

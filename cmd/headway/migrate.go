@@ -56,6 +56,7 @@ func migrate(ctx context.Context, e env, args []string) error {
 		answered := tellWhoMigrates(ctx, e, conn)
 		last, times := "", 0
 		err := sql.Migrate(ctx, conn, int32(*to), func(_ int32, file, direction string) {
+			answered() // it has the lock
 			again := ""
 			if times++; file != last {
 				last, times = file, 1
@@ -83,7 +84,7 @@ func migrate(ctx context.Context, e env, args []string) error {
 // quietWait is how long another migration may take before whoever waits for it is told.
 const quietWait = 3 * time.Second
 
-// tellWhoMigrates says after a while what a migration over conn waits for, unless the function that it returns was called.
+// tellWhoMigrates says after a while whose migration one over conn waits for, until the function that it returns is called.
 // Through a pooler in transaction mode, a migration that is over may seem to go on: the lock stays with a server session.
 func tellWhoMigrates(ctx context.Context, e env, conn *pgx.Conn) (answered func()) {
 	ctx, cancel := context.WithCancel(ctx)

@@ -330,7 +330,7 @@ func Eventually(t testing.TB, timeout time.Duration, condition func() bool, form
 	}
 }
 
-// Execute runs a script, within a minute.
+// Execute runs a script, within five minutes.
 func Execute(t testing.TB, conn *pgx.Conn, script string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)

@@ -28,7 +28,7 @@ begin
   assert v_said like '%, which goes out with the next run of a worker', v_said;
   update headway.digest d set next_attempt_at = now() - interval '20 minutes' where d.id = v_digest;
   select e.explanation into v_said from headway.explain_digest(2) e where e.channel = 'broadcast';
-  assert v_said like '%, which goes out with the next run of a worker, but has waited since %: the log of a worker, or headway doctor, says why', v_said;
+  assert v_said like '%, which goes out with the next run of a worker, but has waited since %: unless HEADWAY_DIGEST_SCHEDULE is that rare, the log of a worker, or headway doctor, says why', v_said;
 
   perform headway.mark_read(1, 'broadcast');
   select e.explanation into v_said from headway.explain_digest(1) e where e.channel = 'broadcast';

@@ -16,7 +16,7 @@ export class Names {
     if (user && fullname) this.#known.set(user, fullname);
   }
 
-  /** Has projects be asked again for somebody who is not known. */
+  /** Asks the projects again for anybody who is not known. */
   stale() {
     this.#met.clear();
     this.#strangers.clear();

@@ -39,7 +39,7 @@ export class Tokens {
     this.#inUse = Promise.resolve(token);
   }
 
-  /** Has the next one be asked for. @param {?Promise<?string>} [token] only if this one is in use; by default whichever is */
+  /** The next one will be asked for. @param {?Promise<?string>} [token] only if this one is in use; by default whichever is */
   forget(token = this.#inUse) {
     if (this.#inUse === token) this.#inUse = null;
   }

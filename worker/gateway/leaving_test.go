@@ -49,7 +49,7 @@ func TestWhoLeavesAgainAtOnceIsNotLetIn(t *testing.T) {
 	}
 }
 
-// hasLooked waits until the gateway has looked for the first time, after which it listens and tries whether it hears. A gateway
+// hasLooked waits until the gateway has looked for the first time, by when it listens, and has tested whether it hears. One
 // that looks once an hour then looks no more.
 func (b *bench) hasLooked(t *testing.T) {
 	t.Helper()

@@ -69,7 +69,8 @@ insert into headway.message (channel, sender, content) select 'project_1', 1, re
 	}
 }
 
-// TestMoreThanMayWaitIsToldAtOnce has a page of messages come that is larger than what may wait, and then one each of which is.
+// TestMoreThanMayWaitIsToldAtOnce has a page of messages come that is larger than what may wait, and then two messages that
+// are each larger.
 func TestMoreThanMayWaitIsToldAtOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -129,7 +129,9 @@ func (g *Gateway) attend(s *socket) {
 	for err == nil && c.ended() == nil {
 		var said hello
 		if said, err = s.hear(); err == nil {
-			err = g.renew(c, said.Token)
+			if refusal := g.renew(c, said.Token); refusal != nil {
+				c.end(refusal)
+			}
 		}
 	}
 	c.end(err)

@@ -63,7 +63,7 @@ func (s *session) open(ctx context.Context, p *Pool) (step string, err error) {
 		s.client = smtp.NewClient(s.conn)
 	case StartTLS:
 		if s.client, err = smtp.NewClientStartTLS(s.conn, config); err != nil {
-			if strings.Contains(err.Error(), "doesn't support STARTTLS") { // this error, too, has no exported value
+			if strings.Contains(err.Error(), "doesn't support STARTTLS") { // the error has no exported value
 				err = fmt.Errorf("%w: for a mail catcher on this machine, add ?tls=none to the URL", err)
 			}
 			return s.beforeLogin(stepStartTLS, err), err

@@ -22,7 +22,7 @@ as $$
     when not exists (select from headway.worker w where w.last_seen_at > now() - interval '1 minute') then ', but none is running'
     -- By then, three looks of the default schedule have passed.
     when next_run.waits_since < now() - interval '15 minutes' then
-      ', but has waited since ' || to_char(next_run.waits_since at time zone next_run.time_zone, 'YYYY-MM-DD HH24:MI') || ': the log of a worker, or headway doctor, says why'
+      ', but has waited since ' || to_char(next_run.waits_since at time zone next_run.time_zone, 'YYYY-MM-DD HH24:MI') || ': unless HEADWAY_DIGEST_SCHEDULE is that rare, the log of a worker, or headway doctor, says why'
     else ''
   end
 $$;
