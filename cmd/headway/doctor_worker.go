@@ -82,7 +82,7 @@ func (d *doctor) worker(ctx context.Context) finding {
 
 // withHolders adds who holds the workers' locks. Anybody who may connect could: PostgreSQL has no privilege for that.
 func (d *doctor) withHolders(ctx context.Context, f finding) finding {
-	holders, err := findHolders(ctx, d.conn, "fold", "leader", "reserve")
+	holders, err := findHolders(ctx, d.conn, 0, "fold", "leader", "reserve")
 	if err != nil {
 		f.lines = append(f.lines, "look up who holds the workers' locks: "+bar.Clean(err.Error()))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -98,11 +97,9 @@ func tellWhoMigrates(ctx context.Context, e env, conn *pgx.Conn) (answered func(
 			return
 		}
 		defer disconnect(ctx, other)
-		holders, _ := findHolders(ctx, other, "migrate")
+		holders, _ := findHolders(ctx, other, conn.PgConn().PID(), "migrate")
 		for _, holder := range holders {
-			if !strings.Contains(holder, fmt.Sprintf("held by pid %d,", conn.PgConn().PID())) {
-				fmt.Fprintln(e.stderr, "waiting for another migration: "+holder)
-			}
+			fmt.Fprintln(e.stderr, "waiting for another migration: "+holder)
 		}
 	})
 	return func() {
