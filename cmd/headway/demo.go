@@ -251,7 +251,9 @@ func (d *demo) withWorker(ctx context.Context, do func(context.Context) error) e
 	}
 	idle := make(chan struct{}, 1)
 	w := worker.New(config, slog.New(slog.NewTextHandler(demoLog{d}, &slog.HandlerOptions{Level: slog.LevelWarn})), programVersion())
-	d.say("The live page: http://%s/ - be Bob in one tab, Charlie in another and Dora in a third.", d.page.Addr())
+	if !d.once {
+		d.say("The live page: http://%s/ - be Bob in one tab, Charlie in another and Dora in a third.", d.page.Addr())
+	}
 	w.Listener, w.Handlers = d.page, tokens.handlers()
 	w.Observe = func(event worker.Event) {
 		if event == worker.Asleep || event == worker.Deaf {
@@ -360,31 +362,29 @@ func (d *demo) print(text string) {
 	fmt.Fprint(d.stdout, text)
 }
 
-// invitation explains how to connect and what to try.
+// invitation explains how to connect and what to try, in few enough lines to stay above the bars on a terminal of 24.
 func (d *demo) invitation() string {
 	p := d.view.palette
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nThe story is over; the database is still running.\nOpen each of these in a browser tab of its own:\n\n")
+	fmt.Fprintf(&b, "\nThe story is over; the database is still running. In tabs of a browser:\n")
 	for _, who := range []struct {
 		name string
 		id   int64
 	}{{"Bob", d.bob}, {"Charlie", d.charlie}, {"Dora", d.dora}} {
 		fmt.Fprintf(&b, "  %s  %s\n", p.Strong(fmt.Sprintf("http://%s/#%d", d.page.Addr(), who.id)), who.name)
 	}
-	fmt.Fprintf(&b, "\nIn another terminal:\n\n")
+	fmt.Fprintf(&b, "In another terminal:\n")
 	command, missing := d.psql()
 	fmt.Fprintf(&b, "  %s\n", p.Strong(command))
 	if missing {
 		fmt.Fprintf(&b, "  (psql is not installed here: `apt install postgresql-client`)\n")
 	}
-	fmt.Fprintln(&b)
 	if d.cluster == nil {
 		fmt.Fprintf(&b, "  set search_path = headway, public;\n")
 	}
 	fmt.Fprintf(&b, "  listen headway_events;\n")
 	fmt.Fprintf(&b, "  insert into message (sender, channel, content)\n")
-	fmt.Fprintf(&b, "    select id, 'broadcast', 'Hello, everyone!'\n")
-	fmt.Fprintf(&b, "    from appuser where fullname = 'Abe';\n")
+	fmt.Fprintf(&b, "    values (%d, 'broadcast', 'Hello, everyone!');  -- Abe\n", d.abe)
 	fmt.Fprintf(&b, "  select complete_task(%d, %d);  -- %q, for Bob\n\n", d.tasks[approveDraft], d.bob, approveDraft)
 	return b.String()
 }

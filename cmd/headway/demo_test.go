@@ -111,6 +111,10 @@ func TestTheDemoWaitsAndShowsWhatOneDoesAtPsql(t *testing.T) {
 	if match == nil {
 		t.Fatal("no psql command")
 	}
+	const height, frame = 24, 12
+	if lines := strings.Count(invitation[strings.Index(invitation, "The story is over"):], "\n"); lines > height-frame {
+		t.Errorf("a terminal of %d lines does not show the first of its %d above the bars", height, lines)
+	}
 	// What it says one may type, word for word, through real psql.
 	typed := invitation[strings.Index(invitation, "  listen headway_events"):]
 	psql := exec.CommandContext(t.Context(), pgtest.Client(t, "psql"), "-X", "-v", "ON_ERROR_STOP=1", match[1])
