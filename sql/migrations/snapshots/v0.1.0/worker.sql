@@ -37,7 +37,9 @@ select
     select now() - min(d.next_attempt_at) from headway.digest d where d.state = 'reserved' and d.next_attempt_at <= now()
   ) as oldest_digest_age
 from (
-  select count(*) as workers, max(w.host || ' pid ' || w.pid) filter (where w.leader) as leader
+  select count(*) as workers,
+    -- The row of one that was killed stays for a while.
+    (array_agg(w.host || ' pid ' || w.pid order by w.last_seen_at desc) filter (where w.leader))[1] as leader
   from headway.worker w
   where w.last_seen_at > now() - interval '1 minute'
 ) w;
