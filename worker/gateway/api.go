@@ -91,7 +91,9 @@ from (
     (
       select coalesce(json_agg(json_build_object('id', b.id, 'title', b.title) order by b.id), '[]')
       from headway.outstanding_task o
-      join headway.task b on b.id = any (o.blocked_by)
+      -- One by one: a join on any (o.blocked_by) looks for it anew for every task that there is.
+      cross join lateral unnest(o.blocked_by) r (id)
+      join headway.task b on b.id = r.id
       where o.task_id = t.id and o.project_id = t.project_id and o.user_id = u.id
     ) as blocked_by
   from headway.task t
