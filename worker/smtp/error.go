@@ -3,6 +3,7 @@ package smtp
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/textproto"
 	"regexp"
 	"slices"
@@ -71,6 +72,11 @@ func (e *Error) Error() string {
 	}
 	fmt.Fprintf(&b, " %s", e.Text)
 	return b.String()
+}
+
+// LogValue implements [slog.LogValuer]: as Error, without the addresses that a server may repeat.
+func (e *Error) LogValue() slog.Value {
+	return slog.StringValue(anAddress.ReplaceAllString(e.Error(), "<...>"))
 }
 
 // Unwrap returns the cause.

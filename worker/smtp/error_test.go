@@ -2,6 +2,7 @@ package smtp_test
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -260,6 +261,20 @@ func TestWhatAServerSaysIsFitForALogAndATable(t *testing.T) {
 		if wantError(t, err, smtp.Refused, "RCPT"); asError(err).Text != want {
 			t.Errorf("%q is %q, want %q", said, asError(err).Text, want)
 		}
+	}
+}
+
+// TestALogHasNoAddress logs a refusal that repeats the recipient, as most do.
+func TestALogHasNoAddress(t *testing.T) {
+	t.Parallel()
+	err := newPool(t, says(t, "RCPT", "550 5.1.1 <"+to+">: Recipient address rejected"), 1).Send(t.Context(), from, to, mail)
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Warn("a digest was not sent", slog.Any("error", err))
+	if line := log.String(); strings.Contains(line, to) || !strings.Contains(line, `error="RCPT: 550 5.1.1 <...>: Recipient address rejected"`) {
+		t.Error(line)
+	}
+	if !strings.Contains(err.Error(), to) {
+		t.Errorf("the ledger has only %q", err)
 	}
 }
 
