@@ -65,7 +65,7 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 			Name: "headway_digests",
 			Help: "Digests in the ledger by state, at the last heartbeat.",
 		}, []string{"state"}),
-		mailErrors: counter("headway_mail_errors_total", "How often digests could not be sent because the mail server or the ledger was not available."),
+		mailErrors: counter("headway_mail_errors_total", "How often digests could not be reserved or sent because the mail server or the ledger was not available."),
 		facts:      counter("headway_facts_folded_total", "Facts that were folded."),
 		foldErrors: counter("headway_fold_errors_total", "Folds that failed and were retried."),
 		foldSeconds: registered.NewHistogram(prometheus.HistogramOpts{

@@ -89,6 +89,7 @@ func (r *runs) run(ctx context.Context) {
 	}
 	if err := r.reserve(ctx, *slot); err != nil {
 		if ctx.Err() == nil {
+			r.metrics.mailErrors.Inc()
 			r.Log.Error("digests could not be reserved, retrying", slog.Any("error", err))
 		}
 		return

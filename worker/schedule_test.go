@@ -217,8 +217,11 @@ func TestARunThatFailsIsTriedAgain(t *testing.T) {
 	config.DigestSchedule.Schedule = &once{}
 	log := newLogbook(t, nil)
 	pgtest.Execute(t, conn, breakdown)
-	start(t, config, func(w *worker.Worker) { w.Log, w.SweepInterval = slog.New(log), time.Second })
+	w := start(t, config, func(w *worker.Worker) { w.Log, w.SweepInterval = slog.New(log), time.Second })
 	pgtest.Eventually(t, soon, func() bool { return log.has("digests could not be reserved, retrying") }, "no run fails")
+	if metric(t, w.Worker, "headway_mail_errors_total") == 0 {
+		t.Error("metrics do not tell")
+	}
 	pgtest.Execute(t, conn, mend)
 	awaitMails(t, server, 1)
 	pgtest.Eventually(t, soon, func() bool { return runs(t, conn) == 1 }, "the run is not on record")

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -289,6 +291,23 @@ func TestDoctorNamesWhoHoldsTheWorkersLocks(t *testing.T) {
 	if findings, _ = examine(t, map[string]string{"DATABASE_URL": db.URL}); strings.Contains(fmt.Sprint(findings), "the lock ") {
 		t.Errorf("nobody holds a lock: %q", findings)
 	}
+
+	// One that leads and folds, and cannot reserve. A reservation that nobody waits for is a worker's.
+	pgtest.Execute(t, other, `select pg_advisory_lock(headway.lock_key('reserve'))`)
+	if findings, _ = examine(t, map[string]string{"DATABASE_URL": db.URL}); !strings.HasPrefix(findings["worker"], "ok: ") {
+		t.Errorf("worker is %q, though nobody waits", findings["worker"])
+	}
+	var reserving sync.WaitGroup
+	defer reserving.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	reserver := db.Conn(t)
+	reserving.Go(func() { _, _ = reserver.Exec(ctx, "select headway.reserve_digests()") })
+	pgtest.Eventually(t, patience, func() bool {
+		findings, _ = examine(t, map[string]string{"DATABASE_URL": db.URL})
+		return strings.HasPrefix(findings["worker"], "warning: somebody keeps digests from being reserved, so no mail is sent the lock reserve is "+who)
+	}, "nobody is named")
+	pgtest.Execute(t, other, `select pg_advisory_unlock_all()`)
 }
 
 func TestDoctorSaysAllThatIsWrongWithTheConfiguration(t *testing.T) {

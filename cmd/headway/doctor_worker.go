@@ -71,18 +71,22 @@ func (d *doctor) worker(ctx context.Context) finding {
 	}
 	switch {
 	case d.workers == 0:
-		return d.withHolders(ctx, found(warning, "no worker is running: what is read stays correct, but nothing is pushed and no mail is sent; start `headway worker`"))
+		return d.withHolders(ctx, found(warning, "no worker is running: what is read stays correct, but no progress is pushed and no mail is sent; start `headway worker`"))
 	case leader == "":
 		return d.withHolders(ctx, found(warning, "%s, but none is the leader: see the workers' logs", plural(d.workers, "worker running", "workers running")))
 	case strings.Contains(versions, ","):
 		return found(warning, "%d workers run different versions (%s): upgrade the older ones", d.workers, versions)
+	}
+	// Without it nobody is due, and nothing else would tell.
+	if holders, _ := findHolders(ctx, d.conn, 0, true, "reserve"); len(holders) > 0 {
+		return finding{warning, append([]string{"somebody keeps digests from being reserved, so no mail is sent"}, holders...)}
 	}
 	return found(ok, "%s, the leader is %s", plural(d.workers, "worker running", "workers running"), leader)
 }
 
 // withHolders adds who holds the workers' locks. Anybody who may connect could: PostgreSQL has no privilege for that.
 func (d *doctor) withHolders(ctx context.Context, f finding) finding {
-	holders, err := findHolders(ctx, d.conn, 0, "fold", "leader", "reserve")
+	holders, err := findHolders(ctx, d.conn, 0, false, "fold", "leader", "reserve")
 	if err != nil {
 		f.lines = append(f.lines, "look up who holds the workers' locks: "+bar.Clean(err.Error()))
 	}

@@ -21,12 +21,17 @@ join pg_locks l on l.locktype = 'advisory' and l.granted and l.objsubid = 1
   and l.database = (select d.oid from pg_database d where d.datname = current_database())
 left join pg_stat_activity a on a.pid = l.pid
 where k.purpose = any ($1) and l.pid is distinct from $2
+  and (not $3 or exists (
+    select from pg_locks w
+    where not w.granted and (w.locktype, w.database, w.classid, w.objid, w.objsubid) = (l.locktype, l.database, l.classid, l.objid, l.objsubid)
+  ))
 order by k.purpose, l.pid`
 
-// findHolders says who holds headway's advisory locks for these purposes, other than the process with this id.
-func findHolders(ctx context.Context, conn *pgx.Conn, except uint32, purposes ...string) (holders []string, err error) {
+// findHolders says who holds headway's advisory locks for these purposes, other than the process with this id; only those
+// that somebody waits for, if that is asked.
+func findHolders(ctx context.Context, conn *pgx.Conn, except uint32, waitedFor bool, purposes ...string) (holders []string, err error) {
 	err = sql.InCatalog(ctx, conn, func(tx pgx.Tx) error {
-		rows, _ := tx.Query(ctx, sqlHolders, purposes, int64(except)) // CollectRows returns its error
+		rows, _ := tx.Query(ctx, sqlHolders, purposes, int64(except), waitedFor) // CollectRows returns its error
 		holders, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})

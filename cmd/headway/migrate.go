@@ -17,8 +17,8 @@ import (
 func migrate(ctx context.Context, e env, args []string) error {
 	flags := newFlags("headway migrate [--to N [--discard]] [--no-roles] [--status]",
 		"Brings the schema of the database up to date. Any number of replicas may run it at the same time.\n"+
-			"It needs a direct connection, or a pooler in session mode, and a login with CREATE on the database, and CREATEROLE\n"+
-			"where the server does not have headway's roles yet.")
+			"It needs a direct connection, or a pooler in session mode, and a login with CREATE on the database and on its\n"+
+			"schema public, and with CREATEROLE where the server does not have headway's roles yet.")
 	to := flags.Int("to", int(sql.Latest()), "go up or down to version `N`; 0 removes the schema with all its data")
 	discard := flags.Bool("discard", false, "allow going down to a version above 0, which drops what later migrations created, with its data")
 	noRoles := flags.Bool("no-roles", false, "create no roles: if any is missing, print the SQL for somebody who may create it, and fail")
@@ -97,7 +97,7 @@ func tellWhoMigrates(ctx context.Context, e env, conn *pgx.Conn) (answered func(
 			return
 		}
 		defer disconnect(ctx, other)
-		holders, _ := findHolders(ctx, other, conn.PgConn().PID(), "migrate")
+		holders, _ := findHolders(ctx, other, conn.PgConn().PID(), false, "migrate")
 		for _, holder := range holders {
 			fmt.Fprintln(e.stderr, "waiting for another migration: "+holder)
 		}
