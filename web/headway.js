@@ -26,7 +26,7 @@ import { remaining, Tokens } from "./client/tokens.js";
  * @typedef {{done: number, total: number, percent: number, customers?: number}} Bar
  * @typedef {{project_id: number, name: string, archived_at: ?string, role: "staff" | "customer", version: number, shared: Share, progress: Bar}} Project
  * @typedef {{channel: string, project_id: ?number, last_seq: number, read_seq: number, unread: number, muted: boolean}} Channel
- * @typedef {{project_id: number, title: string, user_id?: number, reason?: string}} Told what an activity message is about
+ * @typedef {{project_id: number, title: string, user_id?: number, reason?: string}} Told what an activity message is about; the data of chat is the application's, and may be any JSON
  * @typedef {{id: number, channel: string, seq: number, kind: string, sender: ?number, fullname?: ?string, content: string, task_id: ?number, data: ?Told, sent_at: string}} Message
  * @typedef {{id: number, title: string, detail: ?string, weight: number, shared: boolean, audience: string, due_at: ?string, position: number, complete: boolean, blocked_by: {id: number, title: string}[]}} Task blocked_by may include tasks that are only for others
  * @typedef {{digest_after: ?string, time_zone: string, quiet_from: ?string, quiet_until: ?string}} Preferences for mail: the delay, an
@@ -37,8 +37,8 @@ import { remaining, Tokens } from "./client/tokens.js";
  * @typedef {"connecting" | "open" | "waiting" | "unauthorized" | "closed"} State
  * @typedef {object} Options
  * @property {string} [url] where the gateway is; by default the page's own directory
- * @property {() => Promise<?string>} token returns a new token from the application's backend; called when the last one
- *   has expired or was refused. Null: nobody is signed in.
+ * @property {() => Promise<?string>} token returns a new token from the application's backend; called by connect(),
+ *   before the last one expires, and after it was refused. Null: nobody is signed in.
  */
 
 // Why a WebSocket ended: the gateway's codes, and the one for no reason given (RFC 6455, section 7.1.5).
@@ -97,8 +97,8 @@ export class HeadwayError extends Error {
  * - `snapshot`: everything may have changed; where no events come through, it takes the place of `progress` and `channel`
  * - `progress`: detail is `{project}`; for staff it means that somebody's bar has moved, and progress() tells whose
  * - `message`: detail is `{message}`; each message once, in order within its channel
- * - `channel`: detail is `{channel}`, whose cursor or number of unread messages has changed, or which was added or
- *   removed
+ * - `channel`: detail is `{channel}`, whose cursor, number of unread messages or muting has changed; one that was
+ *   added or removed is told by `snapshot`
  */
 export class Headway extends /** @type {new () => {addEventListener: Listen, removeEventListener: Listen} & EventTarget} */ (EventTarget) {
   /** @type {?number} */ userId = null;

@@ -33,7 +33,8 @@ func runDemo(ctx context.Context, e env, args []string) error {
 			"and plays a short story with live bars; then it waits, so that you can play too. Ctrl-C ends it and leaves nothing\n"+
 			"but the mail that was sent, in headway-demo.eml and headway-demo.html.\n"+
 			"\nIf DATABASE_URL is set, it uses that database instead, if headway is not in it yet, and leaves the schema there.\n"+
-			"If PostgreSQL is not installed, it downloads one; HEADWAY_POSTGRES_BINDIR names one in an unusual place.")
+			"If PostgreSQL is not installed, it downloads one; HEADWAY_POSTGRES_BINDIR names one in an unusual place.\n"+
+			"Where HEADWAY_SMTP_URL is set, that server gets the mail.")
 	once := flags.Bool("once", false, "end after the story; when the output is not a terminal, play it without pauses")
 	if helped, err := parse(e, flags, args); helped || err != nil {
 		return err

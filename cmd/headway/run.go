@@ -60,7 +60,8 @@ func usage(w io.Writer) {
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  %-11s %s\n", c.name, c.summary)
 	}
-	fmt.Fprint(w, "\n`headway COMMAND -help` says more. DATABASE_URL, or PGHOST and the other PG* variables, select the database.\n\n")
+	fmt.Fprint(w, "\n`headway COMMAND -help` says more. DATABASE_URL, or PGHOST and the other PG* variables, select the database.\n"+
+		"The exit code is 1 if something failed, and 2 for a mistake on the command line.\n\n")
 }
 
 // usageError is a mistake on the command line. The exit code is 2.

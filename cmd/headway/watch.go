@@ -20,7 +20,8 @@ import (
 func watch(ctx context.Context, e env, args []string) error {
 	flags := newFlags("headway watch [--project N]",
 		"Shows every customer's bar and everything that happens, live, until Ctrl-C. On a terminal it redraws in place,\n"+
-			"elsewhere it prints a line per change. It only reads. If DATABASE_URL is a pooler, HEADWAY_LISTEN_URL is needed.")
+			"elsewhere it prints a line per change. It only reads; once a second if nothing is notified, as when\n"+
+			"DATABASE_URL is a pooler in transaction mode and HEADWAY_LISTEN_URL is not set.")
 	project := flags.Int64("project", 0, "only project `N`; by default all that are not archived")
 	if helped, err := parse(e, flags, args); helped || err != nil {
 		return err

@@ -37,7 +37,7 @@ create table headway.assignment (
 );
 create index assignment_user_id_idx on headway.assignment (user_id);
 comment on table headway.assignment is
-  'Whom a task with audience assigned is for. It counts while the person is a customer of the project, so it may be written before they join. Everyone assigned is told, even by an import: see headway.completion.';
+  'Whom a task with audience assigned is for. It counts while the person is a customer of the project, so it may be written before they join. Customers are told when they are assigned, even by an import (see headway.completion), but not when they join later.';
 
 create table headway.prerequisite (
   task_id bigint not null constraint prerequisite_task_id_fkey references headway.task on delete cascade,

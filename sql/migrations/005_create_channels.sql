@@ -34,7 +34,7 @@ create table headway.subscription (
 create index subscription_user_id_idx on headway.subscription (user_id);
 comment on table headway.subscription is 'Who reads which channel, and how far they have read. A row inserted without cursors has every message unread and due to be mailed; with both cursors at the channel''s last_seq, it starts with the next message, as headway.open_channel() does. The backend decides whom to subscribe with a plain insert: it may even subscribe a customer to a staff channel, which they then read.';
 comment on column headway.subscription.read_seq is 'The cursor: everything up to and including this seq has been read. It never moves back.';
-comment on column headway.subscription.mailed_seq is 'Everything up to and including this seq has been put into a digest.';
+comment on column headway.subscription.mailed_seq is 'No new digest takes anything up to and including this seq.';
 comment on column headway.subscription.muted is 'true: no mail about this channel; its messages still count as unread.';
 
 create table headway.message (
@@ -62,13 +62,13 @@ create table headway.message (
   constraint message_chat_has_sender check (kind <> 'chat' or sender is not null)
 );
 comment on table headway.message is
-  'Chat and activity, the record of a project: no update, and no delete except with the whole project. Insert sender, channel and content; the rest is filled in.';
+  'Chat and activity, the record of a project: no update, and no delete except with the whole project or, in a person''s own channel, with the person. Insert sender, channel and content; the rest is filled in.';
 comment on column headway.message.sender is 'Who said or did it; null: unknown, as after a plain delete of a completion.';
 comment on column headway.message.content is 'Plain text, up to about 200 MB. Activity omits the sender''s name, so that a person can be forgotten.';
 comment on column headway.message.seq is 'Number within the channel, without gaps, in commit order.';
 comment on column headway.message.kind is 'chat, or the activity task_completed, task_reopened, task_assigned.';
 comment on column headway.message.task_id is 'The task it is about; kept when the task is deleted.';
-comment on column headway.message.data is 'Activity: project_id, title, the user_id whose task it was, and the reason if one was given.';
+comment on column headway.message.data is 'Activity: project_id, title, the user_id whose task it was, and the reason if one was given. Chat: whatever the application gave.';
 
 create table headway.seen (
   channel text collate "C" not null,

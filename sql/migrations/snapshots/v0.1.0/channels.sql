@@ -312,7 +312,7 @@ begin
     hint = 'They go with their whole project, or their person; headway.forget_user(id) erases a name and leaves what was said.';
 end
 $$;
-comment on function headway.message_before_change() is 'Keeps messages from being changed, and from being deleted except with their project.';
+comment on function headway.message_before_change() is 'Keeps messages from being changed, and from being deleted except with their project or person.';
 
 create trigger message_before_change before update or delete on headway.message
 for each row execute function headway.message_before_change();

@@ -133,7 +133,7 @@ begin
 end
 $$;
 comment on function headway.fold(integer) is
-  'Folds queued facts into the progress tables, posts their activity messages and notifies; returns how many it consumed, 0 if there is nothing it can fold now. max_facts limits a batch, except where a project has to be recounted. What the worker does all day: select headway.fold().';
+  'Folds queued facts into the progress tables, posts their activity messages and notifies; returns how many it consumed, 0 if there is nothing it can fold now. max_facts limits a batch, except where a project has to be recounted. What the worker does all day: select headway.fold(). Errors: invalid_parameter_value.';
 
 create function headway.consume(recount bigint[], tasks bigint[], out consumed integer, out facts headway.pending_fact[])
 language plpgsql

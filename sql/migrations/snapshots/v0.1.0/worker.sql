@@ -47,7 +47,7 @@ comment on view headway.status is 'How headway is doing, in one row.';
 comment on column headway.status.pending_facts is 'Facts waiting to be folded; reads already take them into account.';
 comment on column headway.status.oldest_fact_age is 'How long the oldest of them has waited; null: none is waiting.';
 comment on column headway.status.workers is 'Workers seen within the last minute.';
-comment on column headway.status.leader is 'The worker that folds; null: none does, so nothing is pushed.';
+comment on column headway.status.leader is 'The worker that folds; null: none does, so bars and activity are pushed late or not at all.';
 comment on column headway.status.notification_queue_percent is 'How full the server''s NOTIFY queue is, in percent; from 50 on, headway notifies nothing.';
 comment on column headway.status.digests is 'How many digests are in the ledger, by state.';
 comment on column headway.status.oldest_digest_age is 'How long the oldest digest that can be sent now has waited; null: none is waiting.';
