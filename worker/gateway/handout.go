@@ -61,7 +61,9 @@ func (h *hub) hear(payload string) {
 			h.visit(id)
 		}
 	case "read":
-		h.tellCursor(said.UserID, said.Channel)
+		if h.isIn(said.UserID, said.Channel) { // anything else could not even be asked for, such as a name with a zero byte
+			h.tellCursor(said.UserID, said.Channel)
+		}
 	default:
 		if t := h.topics[said.Channel]; t != nil {
 			t.saidSeq = max(t.saidSeq, said.Seq)

@@ -176,6 +176,20 @@ func (h *hub) unlink(c *conn, t *topic) {
 	}
 }
 
+// isIn reports whether a person is connected and in a topic. The lock is held.
+func (h *hub) isIn(userID int64, channel string) bool {
+	t := h.topics[channel]
+	if t == nil {
+		return false
+	}
+	for c := range h.people[userID] {
+		if t.has(c) {
+			return true
+		}
+	}
+	return false
+}
+
 // hasMessages reports whether there may be messages that were not handed out.
 func (t *topic) hasMessages() bool { return t.saidSeq > t.seq }
 

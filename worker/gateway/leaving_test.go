@@ -183,3 +183,25 @@ func TestWhoReadsWhatTheyAreNotInIsAskedForOnce(t *testing.T) {
 		t.Error("it is no failure")
 	}
 }
+
+// TestWhatCannotBeAskedForIsNotAskedFor forges channels for which any query fails, and would be repeated.
+func TestWhatCannotBeAskedForIsNotAskedFor(t *testing.T) {
+	t.Parallel()
+	var failed atomic.Bool
+	b := setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step == "failed" {
+				failed.Store(true)
+			}
+		}
+	})
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	for _, channel := range []string{`\u0000`, `project_1\u0000`} {
+		b.hub.hear(`{"kind": "read", "channel": "` + channel + `", "user_id": 2}`)
+	}
+	b.rests(t)
+	if failed.Load() {
+		t.Error("it was asked for")
+	}
+}
