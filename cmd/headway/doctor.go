@@ -116,7 +116,7 @@ func (d *doctor) report(name string, f finding) {
 		head, indent = "    ", "    "
 	}
 	for _, line := range f.lines {
-		for _, part := range bar.Wrap(line, max(d.columns-len(indent), 20)) {
+		for _, part := range bar.Wrap(bar.Clean(line), max(d.columns-len(indent), 20)) {
 			fmt.Fprintln(d.stdout, head+part)
 			head = indent
 		}

@@ -251,12 +251,12 @@ reset session_replication_role`)
 	})
 	expect(t, findings, map[string]string{"queue": ": start `headway worker`"})
 
-	pgtest.Execute(t, conn, `select headway.heartbeat(gen_random_uuid(), 'here', 1, 'one', false), headway.heartbeat(gen_random_uuid(), 'here', 2, 'two', true)`)
+	pgtest.Execute(t, conn, `select headway.heartbeat(gen_random_uuid(), 'here', 1, E'\x1b[2Jone', false), headway.heartbeat(gen_random_uuid(), 'here', 2, 'two', true)`)
 	findings, err = examine(t, variables)
 	if err == nil || !strings.Contains(err.Error(), "2 checks failed") {
 		t.Errorf("%v", err)
 	}
-	expect(t, findings, map[string]string{"worker": "warning: 2 workers run different versions (one, two)", "queue": "failed: "})
+	expect(t, findings, map[string]string{"worker": "warning: 2 workers run different versions ([2Jone, two)", "queue": "failed: "})
 }
 
 // TestDoctorNamesWhoHoldsTheWorkersLocks has somebody hold them who is no worker: any login may.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"headway/internal/bar"
 	"headway/internal/terminal"
 )
 
@@ -33,6 +34,16 @@ func newLogger(e env, format string) *slog.Logger {
 
 func logsJSON(e env, format string) bool {
 	return format == "json" || format == "" && terminal.Of(e.stderr, e.getenv) == nil
+}
+
+// printable returns the text of an error without what a terminal would interpret: the database quotes what people wrote.
+func printable(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		indent := len(line) - len(strings.TrimLeft(line, " "))
+		lines[i] = line[:indent] + bar.Clean(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // reason returns the text of an error. What a standby refuses is followed by what to do. For a connection that could not

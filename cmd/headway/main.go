@@ -29,7 +29,7 @@ func main() {
 	err := run(ctx, env{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ()}, os.Args[1:])
 	if err != nil {
 		if !errors.As(err, new(*loggedError)) {
-			fmt.Fprintln(os.Stderr, "headway:", err)
+			fmt.Fprintln(os.Stderr, "headway:", printable(err))
 		}
 		if errors.As(err, new(*usageError)) {
 			os.Exit(2)
