@@ -105,7 +105,7 @@ export class HeadwayChat extends HeadwayElement {
       loaded = true;
       await append(page, first);
       if (first) requestAnimationFrame(() => log.setAttribute("aria-live", "polite")); // earlier messages are not read out
-      if (page.length === 500) catchUp();
+      if (page.length && last() < (headway.channels.get(channel)?.last_seq ?? 0)) catchUp(); // there is more
     });
 
     /** @param {Message[]} messages @param {boolean} [jump] */

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -11,13 +12,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// maxBody bounds a request.
-const maxBody = 1 << 20
+const (
+	// maxBody bounds a request.
+	maxBody = 1 << 20
+
+	// maxIDs bounds the messages that are marked at a time.
+	maxIDs = 10_000
+)
 
 // Handler serves the API below /api/.
 func (g *Gateway) Handler() http.Handler {
@@ -114,15 +121,21 @@ where m.project_id = $1`, func(r request) ([]any, error) { return r.id("id") }},
 	{"GET /api/channels/{name}/messages", `
 select coalesce(json_agg(` + sqlMessage + ` order by m.seq), '[]')
 from (
-  select m.* from headway.message m
-  where m.channel = $1 and m.seq > $2 and m.seq < $3
-  order by case when $2 > 0 then m.seq else -m.seq end
-  limit $4
-) m`, func(r request) ([]any, error) {
+  select m.*, sum(octet_length(m.content) + coalesce(octet_length(m.data::text), 0)) over (
+    order by case when $2 > 0 then m.seq else -m.seq end rows between unbounded preceding and 1 preceding
+  ) as bytes_before
+  from (
+    select m.* from headway.message m
+    where m.channel = $1 and m.seq > $2 and m.seq < $3
+    order by case when $2 > 0 then m.seq else -m.seq end
+    limit $4
+  ) m
+) m
+where coalesce(m.bytes_before, 0) < $5`, func(r request) ([]any, error) {
 		after, err1 := r.number("after", 0)
 		before, err2 := r.number("before", 1<<62)
 		limit, err3 := r.number("limit", 50)
-		return []any{r.PathValue("name"), after, before, min(max(limit, 1), 500)}, errors.Join(err1, err2, err3)
+		return []any{r.PathValue("name"), after, before, min(max(limit, 1), 500), page.bytes}, errors.Join(err1, err2, err3)
 	}},
 	{"POST /api/tasks/{id}/complete", `select json_build_object('changed', headway.complete_task($1, $2, $3))`, func(r request) ([]any, error) {
 		ids, err := r.target()
@@ -144,6 +157,9 @@ from (
 	{"POST /api/seen", `select json_build_object('marked', headway.mark_seen($1, $2))`, func(r request) ([]any, error) {
 		if len(r.body.MessageIDs) == 0 {
 			return nil, errors.New(`want {"message_ids": […]}`)
+		}
+		if len(r.body.MessageIDs) > maxIDs {
+			return nil, unprocessable(fmt.Sprintf("message_ids has %d entries, %d are the most", len(r.body.MessageIDs), maxIDs))
 		}
 		return []any{r.user, r.body.MessageIDs}, nil
 	}},
@@ -174,6 +190,7 @@ select json_build_object('id', n.id) from new n`, func(r request) ([]any, error)
 
 // accepted says which values are accepted, for a 422 whose error has no hint.
 var accepted = map[string]string{
+	"POST /api/seen": "Mark the rest with another request, or all with POST /api/channels/{name}/read.",
 	"PATCH /api/account": `An account takes digest_after (such as "2 hours", at most 100 years; null: the administrator's setting), ` +
 		`time_zone (an IANA name, such as "Europe/Lisbon"), quiet_from and quiet_until (such as "22:00" and "07:00"; null, both: none).`,
 }
@@ -245,6 +262,15 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 	if !ok {
 		return
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), reach)
+	defer cancel()
+	// For as long as it takes to read the body and to write the answer: whoever is slow holds up only themselves.
+	end, err := g.turns.take(ctx, identity.UserID)
+	if err != nil {
+		refuse(w, http.StatusServiceUnavailable, "too many requests at a time", "Wait for the answers to the others.")
+		return
+	}
+	defer end()
 	asked := request{Request: r, user: identity.UserID}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&asked.body); err != nil && !errors.Is(err, io.EOF) {
 		detail := "Send JSON, at most 1 MiB of it."
@@ -266,22 +292,28 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 		refuse(w, http.StatusBadRequest, "the request is not valid", err.Error())
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), reach)
-	defer cancel()
 	var answer []byte
 	err = g.hub.store.as(ctx, identity.UserID, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, o.query, arguments...).Scan(&answer)
 	})
 	switch {
 	case err == nil && answer != nil:
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(answer)
+		g.deliver(w, answer)
 	case err == nil || errors.Is(err, pgx.ErrNoRows):
 		refuse(w, http.StatusNotFound, "not found", "It does not exist, or you may not see it.")
 	case r.Context().Err() != nil: // the client has gone
 	default:
 		g.explain(w, err, accepted[o.pattern])
 	}
+}
+
+// deliver writes an answer; whoever does not take it within PingInterval does not get it.
+func (g *Gateway) deliver(w http.ResponseWriter, answer []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Now().Add(g.PingInterval))
+	_, _ = w.Write(answer)
+	_ = control.SetWriteDeadline(time.Time{}) // it would go for the connection's next request, too
 }
 
 // statuses are the HTTP statuses for database errors that concern the caller.
@@ -295,6 +327,7 @@ var statuses = map[string]int{
 	"22023": http.StatusUnprocessableEntity, // invalid_parameter_value
 	"22007": http.StatusUnprocessableEntity, // invalid_datetime_format
 	"22008": http.StatusUnprocessableEntity, // datetime_field_overflow
+	"22015": http.StatusUnprocessableEntity, // interval_field_overflow
 	"22P02": http.StatusUnprocessableEntity, // invalid_text_representation
 	"22P05": http.StatusUnprocessableEntity, // untranslatable_character
 	"22021": http.StatusUnprocessableEntity, // character_not_in_repertoire

@@ -57,6 +57,7 @@ type Gateway struct {
 	Now func() time.Time
 
 	hub     *hub
+	turns   *turns
 	buffers buffers
 	hears   atomic.Bool
 
@@ -67,6 +68,7 @@ type Gateway struct {
 
 // New makes a gateway.
 func New(pool *pgxpool.Pool, connect func(ctx context.Context) (*pgx.Conn, error), verifier *Verifier, log *slog.Logger) *Gateway {
+	connections := int(pool.Config().MaxConns)
 	return &Gateway{
 		Verifier:       verifier,
 		Log:            log,
@@ -80,7 +82,8 @@ func New(pool *pgxpool.Pool, connect func(ctx context.Context) (*pgx.Conn, error
 		ProbeInterval:  30 * time.Second,
 		ProbeTimeout:   5 * time.Second,
 		Now:            time.Now,
-		hub:            newHub(&store{pool: pool}),
+		hub:            newHub(&store{pool: pool, free: make(chan struct{}, max(1, connections-1))}),
+		turns:          &turns{most: max(1, connections/2), queues: map[int64]*queue{}},
 		counts:         map[int64]int{},
 	}
 }

@@ -344,6 +344,7 @@ func TestPreferencesThatCannotBeAreRefused(t *testing.T) {
 	for body, title := range map[string]string{
 		`{"digest_after": "soon"}`:                         "soon",
 		`{"digest_after": "200 years"}`:                    "appuser",
+		`{"digest_after": "99999999999 years"}`:            "99999999999 years",
 		`{"digest_after": 7}`:                              "digest_after is not a string",
 		`{"quiet_from": "25:00", "quiet_until": "07:00"}`:  "25:00",
 		`{"quiet_from": "22:00"}`:                          "appuser",

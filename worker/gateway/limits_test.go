@@ -1,14 +1,20 @@
 package gateway
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 
+	"headway/internal/gatewaytest"
 	"headway/internal/pgtest"
 )
 
@@ -123,4 +129,126 @@ func TestConnectionsAreLimited(t *testing.T) {
 		return b.total == 2
 	}, "a connection that is gone is still counted")
 	b.dial(t, 1, nil).want("snapshot")
+}
+
+func TestAPageHasAsManyMessagesAsFit(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	pgtest.Execute(t, b.conn, `
+insert into headway.message (channel, sender, content) select 'project_1', 1, repeat('y', 400000) from generate_series(1, 6);
+select headway.post(1, 'project_1', repeat('z', 2000000))`)
+	for query, want := range map[string][]int64{"?after=1": {2, 3, 4}, "?before=7": {4, 5, 6}, "?before=7&limit=2": {5, 6}, "?after=6": {7}, "": {7}, "?after=5": {6, 7}} {
+		var page []struct{ Seq int64 }
+		status, answer := b.do(t, 2, "GET", "/api/channels/project_1/messages"+query, "")
+		if err := json.Unmarshal([]byte(answer), &page); err != nil || status != http.StatusOK {
+			t.Fatalf("%s: %d, %v", query, status, err)
+		}
+		var got []int64
+		for _, m := range page {
+			got = append(got, m.Seq)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: %d, want %d", query, got, want)
+		}
+	}
+}
+
+// TestOnePersonLeavesRoomForOthers has Bob send more requests than the pool has connections, all of which wait in the
+// database.
+func TestOnePersonLeavesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.crowd(t, 2, b.turns.most, func() {
+		if status, answer := b.do(t, 1, "GET", "/api/snapshot", ""); status != http.StatusOK {
+			t.Errorf("Abe: %d %s", status, answer)
+		}
+	})
+}
+
+// TestACrowdLeavesRoomForTheWorker has more people send as many requests as they may.
+func TestACrowdLeavesRoomForTheWorker(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.crowd(t, 4, cap(b.hub.store.free), func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if _, err := b.hub.store.pool.Exec(ctx, "select"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// crowd has the people with ids from 2 to last send requests that wait in the database, and calls do once as many as are
+// expected do so.
+func (b *bench) crowd(t *testing.T, last, waiting int, do func()) {
+	t.Helper()
+	pgtest.Execute(t, b.conn, "begin; select from headway.subscription for update")
+	watcher := b.db.Conn(t)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	for i := range 9 * int(b.hub.store.pool.Config().MaxConns) {
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/api/channels/broadcast/read", nil)
+		r.Header.Set("Authorization", "Bearer "+gatewaytest.Token(t, int64(2+i%(last-1)), time.Now().Add(time.Hour)))
+		asking.Go(func() { b.Handler().ServeHTTP(httptest.NewRecorder(), r) })
+	}
+	pgtest.Eventually(t, 20*time.Second, func() bool {
+		var n int
+		err := watcher.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'").Scan(&n)
+		return err == nil && n == waiting
+	}, "there are not %d requests that wait in the database", waiting)
+	do()
+	pgtest.Execute(t, b.conn, "rollback")
+	asking.Wait()
+	b.turns.mu.Lock()
+	defer b.turns.mu.Unlock()
+	if len(b.turns.queues) > 0 {
+		t.Errorf("%d people are remembered", len(b.turns.queues))
+	}
+}
+
+func TestSoManyMessagesAreMarkedAtATime(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ids := func(n int) string { return `{"message_ids": [` + strings.Repeat("1, ", n-1) + "1]}" }
+	if status, answer := b.do(t, 2, "POST", "/api/seen", ids(maxIDs)); status != http.StatusOK {
+		t.Errorf("%d %s", status, answer)
+	}
+	if status, answer := b.do(t, 2, "POST", "/api/seen", ids(maxIDs+1)); status != http.StatusUnprocessableEntity || !strings.Contains(answer, "10001") {
+		t.Errorf("%d %s", status, answer)
+	}
+}
+
+// TestNobodyKeepsAnAnswer has the time to take an answer begin before it is written, and end with it.
+func TestNobodyKeepsAnAnswer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/snapshot", nil)
+	r.Header.Set("Authorization", "Bearer "+gatewaytest.Token(t, 2, time.Now().Add(time.Hour)))
+	w := &timed{ResponseRecorder: httptest.NewRecorder()}
+	before := time.Now()
+	b.Handler().ServeHTTP(w, r)
+	if w.Code != http.StatusOK || w.written.Before(before) || w.written.After(time.Now().Add(b.PingInterval)) {
+		t.Errorf("%d, to be taken by %v", w.Code, w.written)
+	}
+	if !w.deadline.IsZero() {
+		t.Error("the next answer over this connection is to be taken by then, too")
+	}
+}
+
+// timed notes the deadline of the first write.
+type timed struct {
+	*httptest.ResponseRecorder
+	deadline, written time.Time
+}
+
+func (w *timed) SetWriteDeadline(t time.Time) error {
+	w.deadline = t
+	return nil
+}
+
+func (w *timed) Write(p []byte) (int, error) {
+	w.written = w.deadline
+	return w.ResponseRecorder.Write(p)
 }

@@ -15,6 +15,7 @@ import (
 // store reads and writes as an end user.
 type store struct {
 	pool *pgxpool.Pool
+	free chan struct{} // holds one for each request that has a connection: one is left for what the worker does with the pool
 }
 
 const (
@@ -70,6 +71,12 @@ where s.project_id = $1`
 
 // as calls do in a transaction as an end user, so that the database's policies decide what it sees and may do.
 func (s *store) as(ctx context.Context, userID int64, do func(tx pgx.Tx) error) error {
+	select {
+	case s.free <- struct{}{}:
+		defer func() { <-s.free }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var batch pgx.Batch
 		batch.Queue("set local role headway_user")
