@@ -25,6 +25,16 @@ func Connect(ctx context.Context, databaseURL, application string) (*pgxpool.Poo
 	}
 	config.PingTimeout = cmp.Or(config.PingTimeout, queryTimeout)
 	closeReadOnly(&config.ConnConfig.Config)
+	// As libpq does, each connection reads the files anew: a password or a certificate may have been replaced.
+	config.BeforeConnect = func(_ context.Context, conn *pgx.ConnConfig) error {
+		fresh, err := ParseDatabaseURL(databaseURL, application)
+		if err != nil {
+			return fmt.Errorf("DATABASE_URL: %w", err)
+		}
+		*conn = *fresh.ConnConfig
+		closeReadOnly(&conn.Config)
+		return nil
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
