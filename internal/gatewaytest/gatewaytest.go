@@ -70,7 +70,7 @@ func Serve(t *testing.T, db *pgtest.DB, gateway interface {
 	conn := db.Conn(t)
 	pgtest.Eventually(t, time.Minute, func() bool {
 		var listens bool
-		err := conn.QueryRow(t.Context(), "select exists ("+Listening+" and state = 'idle' and query like '%notify_payload%')").Scan(&listens)
+		err := conn.QueryRow(t.Context(), "select exists ("+Listening+" and state = 'idle' and query ~ 'notify_payload|idle_session_timeout')").Scan(&listens)
 		return err == nil && listens
 	}, "the gateway does not listen")
 	return server

@@ -33,6 +33,15 @@ func To(ctx context.Context, conn *pgx.Conn, channel string) error {
 	return nil
 }
 
+// Keep keeps the server from ending a connection that hears nothing for long. It must be known to have a server session of
+// its own.
+func Keep(ctx context.Context, conn *pgx.Conn) error {
+	if _, err := conn.Exec(ctx, "set idle_session_timeout = 0"); err != nil {
+		return fmt.Errorf("keep the listening connection: %w", err)
+	}
+	return nil
+}
+
 // Next returns the next notification; nil if none arrives before the deadline.
 func Next(ctx context.Context, conn *pgx.Conn, deadline time.Time) (*pgconn.Notification, error) {
 	waiting, cancel := context.WithDeadline(ctx, deadline)
@@ -78,7 +87,13 @@ func Hears(ctx context.Context, listener, sender *pgx.Conn, timeout time.Duratio
 // Notify notifies a channel over a new connection, made like those of the pool: these may lead to a primary that was
 // replaced and does not know it.
 func Notify(ctx context.Context, pool *pgxpool.Pool, channel string) error {
-	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
+	config := pool.Config()
+	if config.BeforeConnect != nil {
+		if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
+			return err
+		}
+	}
+	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {
 		return err
 	}

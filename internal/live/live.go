@@ -165,7 +165,7 @@ func (f *Follower) session(ctx context.Context) error {
 		return deaf
 	}
 	if deaf == nil {
-		if err := listen.To(ctx, listener, Channel); err != nil {
+		if err := errors.Join(listen.Keep(ctx, listener), listen.To(ctx, listener, Channel)); err != nil {
 			return err
 		}
 	}

@@ -76,8 +76,8 @@ func (g *Gateway) probe(ctx context.Context, conn *pgx.Conn, channel string) err
 		sent <- listen.Notify(ctx, g.hub.store.pool, channel)
 	}()
 	heard, err := g.hear(ctx, conn, 2*g.ProbeTimeout, channel)
-	if heard {
-		g.hears.Store(true)
+	if heard && !g.hears.Swap(true) {
+		return listen.Keep(ctx, conn)
 	}
 	if heard || err != nil {
 		return err

@@ -304,6 +304,30 @@ func TestAServerThatWasReplacedAndLivesOnIsLeft(t *testing.T) {
 	}
 }
 
+// TestTheGatewayMayBeIdle has the server end sessions sooner than the gateway looks whether it is there.
+func TestTheGatewayMayBeIdle(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) {
+		now := g.Connect
+		g.Connect = func(ctx context.Context) (*pgx.Conn, error) {
+			conn, err := now(ctx)
+			if err == nil {
+				_, err = conn.Exec(ctx, "set idle_session_timeout = '1s'")
+			}
+			return conn, err
+		}
+	})
+	pgtest.Eventually(t, time.Minute, func() bool {
+		var idle bool
+		err := b.conn.QueryRow(t.Context(), `
+select exists (
+  select from pg_stat_activity
+  where datname = current_database() and application_name = 'gateway' and state = 'idle' and now() - state_change > interval '2 seconds'
+)`).Scan(&idle)
+		return err == nil && idle
+	}, "no session is idle for longer than others may be")
+}
+
 // TestWhereNothingArrivesTheGatewayLooksBetweenProbes has it try hardly ever whether what is notified arrives, so that nothing
 // but looking finds what happens.
 func TestWhereNothingArrivesTheGatewayLooksBetweenProbes(t *testing.T) {
