@@ -535,3 +535,22 @@ func TestABrowserIsToldWhatAPageMayDo(t *testing.T) {
 		}
 	}
 }
+
+// TestAnIntervalIsWrittenAsDocumented has the database write intervals as other clients of it like them.
+func TestAnIntervalIsWrittenAsDocumented(t *testing.T) {
+	t.Parallel()
+	for _, style := range []string{"sql_standard", "iso_8601", "postgres_verbose"} {
+		t.Run(style, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			pgtest.Execute(t, b.conn, "alter database "+b.db.Name+" set intervalstyle = "+style)
+			b.hub.store.pool.Reset()
+			if status, answer := b.do(t, 2, "PATCH", "/api/account", `{"account": {"digest_after": "3 days 4 hours"}}`); status != http.StatusOK {
+				t.Fatalf("%d %s", status, answer)
+			}
+			if _, answer := b.do(t, 2, "GET", "/api/account", ""); !strings.Contains(answer, `"digest_after":"3 days 04:00:00"`) {
+				t.Errorf("the page could not read %s", answer)
+			}
+		})
+	}
+}

@@ -20,9 +20,11 @@ type store struct {
 
 const (
 	// Unqualified names are PostgreSQL's, whatever others have created in public. The policies make plans so large that
-	// compiling them would take longer than anything that is asked here.
+	// compiling them would take longer than anything that is asked here. Clients get intervals as documented, whatever the
+	// database's IntervalStyle.
 	sqlIdentify = `
-select set_config('headway.user_id', $1, true), set_config('search_path', 'pg_catalog, pg_temp', true), set_config('jit', 'off', true)`
+select set_config('headway.user_id', $1, true), set_config('search_path', 'pg_catalog, pg_temp', true), set_config('jit', 'off', true),
+  set_config('intervalstyle', 'postgres', true)`
 
 	sqlChannels = `
 select c.name, c.last_seq, coalesce(p.version, 0), s.read_seq
