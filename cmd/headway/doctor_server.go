@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -41,11 +42,13 @@ var fixedIn = map[int]int{15: 14, 16: 10, 17: 6}
 
 func (d *doctor) server(ctx context.Context) finding {
 	major, minor, err := sql.CheckServer(ctx, d.conn)
-	var standby, readOnly bool
+	var standby, readOnly, silent bool
 	var encoding string
 	if err == nil {
-		err = ask(ctx, d.conn, `select pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean, current_setting('server_encoding')`,
-			&standby, &readOnly, &encoding)
+		err = ask(ctx, d.conn, `
+			select pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean,
+				current_setting('session_replication_role') = 'replica', current_setting('server_encoding')`,
+			&standby, &readOnly, &silent, &encoding)
 	}
 	switch {
 	case err != nil:
@@ -54,6 +57,9 @@ func (d *doctor) server(ctx context.Context) finding {
 		return found(failed, "PostgreSQL %d.%d, a standby, which is read-only: point DATABASE_URL at the primary, for example with ?target_session_attrs=read-write", major, minor)
 	case readOnly:
 		return found(failed, "PostgreSQL %d.%d, where transactions are read-only (default_transaction_read_only): nothing can be folded, posted or mailed until that is turned off", major, minor)
+	case silent:
+		return found(failed, "PostgreSQL %d.%d, where triggers do not fire (session_replication_role is replica, for this login or the database): "+
+			"nothing is checked, counted, numbered or notified until that is reset; then `select headway.repair()`", major, minor)
 	case minor < fixedIn[major]:
 		return found(warning, "PostgreSQL %d.%d has a known vulnerability in row-level security (CVE-2025-8713): update it to %d.%d or newer",
 			major, minor, major, fixedIn[major])
@@ -91,6 +97,13 @@ func (d *doctor) clock(ctx context.Context) finding {
 // sqlPolicies counts the policies of row-level security. Every version of the schema has some.
 const sqlPolicies = `select count(*) from pg_policies where schemaname = 'headway'`
 
+// sqlDisabled returns what enables the triggers that are disabled, those of foreign keys included, table by table.
+const sqlDisabled = `
+select array_agg(format('alter table %s enable trigger all', c.oid::regclass) order by c.relname)
+from pg_class c
+where c.relnamespace = 'headway'::regnamespace
+  and exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgenabled in ('D', 'R'))`
+
 func (d *doctor) checkSchema(ctx context.Context) finding {
 	if err := sql.Check(ctx, d.conn); err != nil {
 		access, is := errors.AsType[*sql.AccessError](err)
@@ -105,6 +118,14 @@ func (d *doctor) checkSchema(ctx context.Context) finding {
 	if policies == 0 {
 		return found(failed, "it has no policies, as after a restore to a server without its roles: restore the roles first, then the dump again "+
 			"(docs/backup.md)")
+	}
+	var enable []string
+	if err := ask(ctx, d.conn, sqlDisabled, &enable); err != nil {
+		return found(failed, "%s", bar.Clean(err.Error()))
+	}
+	if enable != nil {
+		return found(failed, "some triggers are disabled, as after a restore with --disable-triggers that was interrupted, so not everything is "+
+			"checked, counted or notified: `%s; select headway.repair()`", strings.Join(enable, "; "))
 	}
 	return found(ok, "version %d, the one this headway needs", sql.Latest())
 }

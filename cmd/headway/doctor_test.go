@@ -104,6 +104,35 @@ $$`)
 	expect(t, findings, map[string]string{"schema": "failed: it has no policies"})
 }
 
+// TestDoctorFindsTriggersThatDoNotFire has them switched off for everybody, and on one table.
+func TestDoctorFindsTriggersThatDoNotFire(t *testing.T) {
+	t.Parallel()
+	db, conn := watched(t)
+	variables := map[string]string{"DATABASE_URL": db.URL}
+	for off, c := range map[string]struct{ on, name, finding string }{
+		"alter database " + db.Name + " set session_replication_role = replica": {
+			"alter database " + db.Name + " reset session_replication_role", "server", ", where triggers do not fire",
+		},
+		"alter table headway.completion disable trigger all": {
+			"alter table headway.completion enable trigger all", "schema",
+			"failed: some triggers are disabled",
+		},
+		"alter table headway.message disable trigger message_after_insert": {
+			"alter table headway.message enable trigger all", "schema", "failed: some triggers are disabled",
+		},
+	} {
+		pgtest.Execute(t, conn, off)
+		findings, err := examine(t, variables)
+		if err == nil {
+			t.Errorf("%s: nothing is wrong", off)
+		}
+		expect(t, findings, map[string]string{c.name: c.finding})
+		pgtest.Execute(t, conn, c.on)
+		findings, _ = examine(t, variables)
+		expect(t, findings, map[string]string{c.name: "ok: "})
+	}
+}
+
 func TestDoctorFindsTheSchemaMissingStaleOrNewer(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Empty(t)

@@ -36,9 +36,9 @@ func logsJSON(e env, format string) bool {
 	return format == "json" || format == "" && terminal.Of(e.stderr, e.getenv) == nil
 }
 
-// printable returns the text of an error without what a terminal would interpret: the database quotes what people wrote.
+// printable returns [reason] without what a terminal would interpret: the database quotes what people wrote.
 func printable(err error) string {
-	lines := strings.Split(err.Error(), "\n")
+	lines := strings.Split(reason(err), "\n")
 	for i, line := range lines {
 		indent := len(line) - len(strings.TrimLeft(line, " "))
 		lines[i] = line[:indent] + bar.Clean(line)
