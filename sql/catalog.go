@@ -18,11 +18,11 @@ select set_config('statement_timeout', '0', true),
 
 // InCatalog calls do in a transaction in which unqualified names are PostgreSQL's. Otherwise, an operator or a function
 // that somebody created in a schema of the search_path, for exactly the types in use, would be called in place of
-// PostgreSQL's, with the caller's rights. Names are quoted only where they must be, and neither statement_timeout nor
-// transaction_timeout applies: ctx bounds it.
+// PostgreSQL's, with the caller's rights. Names are quoted only where they must be, nothing is compiled, and neither
+// statement_timeout nor transaction_timeout applies: ctx bounds it.
 func InCatalog(ctx context.Context, db Beginner, do func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "set local search_path = pg_catalog, pg_temp; set local quote_all_identifiers = off;"+Unlimited); err != nil {
+		if _, err := tx.Exec(ctx, "set local search_path = pg_catalog, pg_temp; set local quote_all_identifiers = off; set local jit = off;"+Unlimited); err != nil {
 			return err
 		}
 		return do(tx)

@@ -209,6 +209,10 @@ func reportStatements(m *migrate.Migration) {
 	}
 	run := func(script string) migrate.MigrationFunc {
 		return func(ctx context.Context, conn *pgx.Conn) error {
+			// A limit that somebody set for all sessions would end it at the same place each time.
+			if _, err := conn.Exec(ctx, Unlimited); err != nil {
+				return fmt.Errorf("lift timeouts: %w", err)
+			}
 			completed, err := execScript(ctx, conn, script)
 			var pgErr *pgconn.PgError
 			if errors.As(err, &pgErr) {

@@ -455,3 +455,25 @@ func TestASchemaOfAnUnknownVersionIsLeftAlone(t *testing.T) {
 		pgtest.Execute(t, conn, "select headway.fold()")
 	}
 }
+
+// TestAMigrationMayTakeItsTime has everybody's statements and transactions end after a while.
+func TestAMigrationMayTakeItsTime(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Empty(t)
+	conn := db.Conn(t)
+	timeouts := []string{"statement_timeout"}
+	if value[int](t, conn, "select current_setting('server_version_num')::integer") >= 170000 {
+		timeouts = append(timeouts, "transaction_timeout")
+	}
+	for _, timeout := range timeouts {
+		pgtest.Execute(t, conn, "alter database "+db.Name+" set "+timeout+" = '2s'")
+	}
+	const slow = "select pg_sleep(3)"
+	limited := db.Conn(t)
+	if _, err := limited.Exec(t.Context(), slow); err == nil {
+		t.Fatal("there is no timeout")
+	}
+	if err := sql.MigrateFS(t.Context(), db.Conn(t), files("1_a.sql", slow), 1, nil); err != nil {
+		t.Error(err)
+	}
+}

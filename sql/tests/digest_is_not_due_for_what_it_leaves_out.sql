@@ -31,7 +31,7 @@ begin
   perform pg_temp.post(1, 'project_2', '1 minute');
   assert not exists (select from headway.due_digests()) and headway.reserve_digests() = 0, 'a minute is not long';
   select e.explanation into v_explanation from headway.explain_digest(2) e where e.channel = 'project_2';
-  assert v_explanation like 'mail is due at ' || to_char(now() + interval '239 minutes', 'YYYY-MM-DD HH24:MI') || '%', v_explanation;
+  assert v_explanation like 'mail is due at ' || to_char((now() + interval '239 minutes') at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || '%', v_explanation;
 
   -- Whoever comes back is told.
   insert into headway.member (project_id, user_id, role) values (1, 2, 'customer');
