@@ -239,10 +239,16 @@ from (
   from acting a
   where not a.is_worker and exists (select from lacking)
   union all
-  select 1, false, format('row_security is off for it, so what policies hide is an error: alter role %1$I reset row_security, or alter role %1$I in database %2$I reset row_security',
+  select 1, false, format('row_security is off for it, so what policies hide is an error: alter role %1$I in database %2$I set row_security = on',
     session_user, current_database())
   from acting a
   where current_setting('row_security') = 'off' and not (a.rolsuper or a.rolbypassrls)
+  union all
+  -- An owner may do so without a grant, until the schema is given to somebody else.
+  select 5, false, format('the functions run as %1$I, who may not use the schema headway: alter schema headway owner to %1$I', o.rolname)
+  from pg_roles o
+  where o.oid in (select f.proowner from function f join needed_function n on n.id = f.oid where f.prosecdef)
+    and not has_schema_privilege(o.oid, 'headway', 'usage')
   union all
   -- Those who own the functions have to see all there is.
   select 5, false, format('row-level security hides rows of %s from %I, which the functions run as: alter table %1$s no force row level security, owner to %2$I',

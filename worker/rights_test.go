@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"headway/internal/pgtest"
 	"headway/sql"
@@ -177,12 +178,34 @@ func TestALoginForWhomPoliciesAreErrorsIsToldSo(t *testing.T) {
 	conn := db.Conn(t)
 	pgtest.Execute(t, conn, "grant headway_worker to "+role+"; alter role "+role+" in database "+db.Name+" set row_security = off")
 	text := refuses(t, config(t, as(db, role))).Error()
-	remedy := "alter role " + role + " in database " + db.Name + " reset row_security"
+	remedy := "alter role " + role + " in database " + db.Name + " set row_security = on"
 	if !strings.Contains(text, "row_security is off for it") || !strings.Contains(text, remedy) {
 		t.Error(text)
 	}
-	pgtest.Execute(t, conn, remedy)
+	pgtest.Execute(t, conn, "alter role "+role+" in database "+db.Name+" reset row_security")
 	fit(t, db, role)
+	for _, off := range []string{"database " + db.Name, "role " + role, "role " + role + " in database " + db.Name} {
+		pgtest.Execute(t, conn, "alter "+off+" set row_security = off")
+		refuses(t, config(t, as(db, role)))
+		pgtest.Execute(t, conn, remedy)
+		fit(t, db, role)
+		pgtest.Execute(t, conn, "alter "+off+" reset row_security; alter role "+role+" in database "+db.Name+" reset row_security")
+	}
+}
+
+// TestFunctionsWhoseOwnerIsShutOutAreToldOf gives the schema alone to somebody else: every trigger and every fold then fails.
+func TestFunctionsWhoseOwnerIsShutOutAreToldOf(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	pgtest.Execute(t, conn, "alter schema headway owner to "+login(t, db))
+	text := refuses(t, config(t, db.WorkerURL())).Error()
+	const remedy = "alter schema headway owner to headway_owner"
+	if !strings.Contains(text, "the functions run as headway_owner, who may not use the schema headway: "+remedy) {
+		t.Error(text)
+	}
+	pgtest.Execute(t, conn, remedy)
+	fit(t, db, "test_worker")
 }
 
 // TestSettingsOfTheLoginDoNotHideItsRights has names be quoted that need not be.
@@ -255,5 +278,38 @@ func TestARefusalIsNotLongerThanAScreen(t *testing.T) {
 	refusal := refuses(t, config(t, as(db, role)))
 	if lines := strings.Count(refusal.Error(), "\n"); lines != 12 || !strings.Contains(refusal.Error(), " more\n") || len(refusal.Rights.More) < 20 {
 		t.Errorf("%d lines:\n%s", lines, refusal)
+	}
+}
+
+// TestWhatIsLookedAtIsNotCompiled has the server compile every query that it may.
+func TestWhatIsLookedAtIsNotCompiled(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	pgtest.Execute(t, db.Conn(t), "alter database "+db.Name+" set jit = on")
+	var jit string
+	err := sql.InCatalog(t.Context(), db.Conn(t), func(tx pgx.Tx) error { return tx.QueryRow(t.Context(), "show jit").Scan(&jit) })
+	if err != nil || jit != "off" {
+		t.Errorf("jit is %s, %v", jit, err)
+	}
+}
+
+// TestOnlyWhoMayActAsAnEndUserIssuesTickets has a worker's login try without a gateway's rights: with a ticket, any gateway
+// would show it what that person sees.
+func TestOnlyWhoMayActAsAnEndUserIssuesTickets(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	conn := db.Conn(t)
+	role := login(t, db)
+	pgtest.Execute(t, conn, "insert into headway.appuser (fullname) values ('Abe'); grant headway_worker to "+role)
+	for _, may := range []bool{false, true} {
+		_, err := db.Conn(t, pgtest.User(role)).Exec(t.Context(), "select headway.issue_ticket(1, now() + interval '1 hour')")
+		refused, is := errors.AsType[*pgconn.PgError](err)
+		switch {
+		case may && err != nil:
+			t.Error(err)
+		case !may && (!is || refused.Code != "42501" || !strings.Contains(refused.Hint, "headway_user")):
+			t.Errorf("%v", err)
+		}
+		pgtest.Execute(t, conn, "grant headway_user to "+role)
 	}
 }

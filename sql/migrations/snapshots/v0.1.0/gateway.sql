@@ -46,6 +46,12 @@ as $$
 declare
   v_id uuid;
 begin
+  -- A worker's login that may not act as an end user must not have a gateway do so.
+  if not pg_has_role(session_user, 'headway_user', 'member') then
+    raise exception 'this login may not act as an end user' using
+      errcode = 'insufficient_privilege',
+      hint = 'Grant headway_user to the gateway''s login.';
+  end if;
   delete from headway.ticket t where t.issued_at < now() - interval '1 minute';
   insert into headway.ticket (user_id, expires_at)
   select u.id, issue_ticket.expires_at from headway.appuser u where u.id = issue_ticket.user_id
@@ -59,7 +65,7 @@ begin
 end
 $$;
 comment on function headway.issue_ticket(bigint, timestamptz) is
-  'Makes a ticket for a person whose token expires at that time; deletes tickets older than a minute. Errors: invalid_authorization_specification.';
+  'Makes a ticket for a person whose token expires at that time; deletes tickets older than a minute. Errors: invalid_authorization_specification, insufficient_privilege where the login may not act as an end user.';
 
 create function headway.redeem_ticket(id uuid) returns table (user_id bigint, expires_at timestamptz)
 language sql
