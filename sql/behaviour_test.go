@@ -108,8 +108,7 @@ func TestAFailedAssertFailsTheFile(t *testing.T) {
 	t.Parallel()
 	conn := pgtest.New(t).Conn(t)
 	_, err := conn.PgConn().Exec(t.Context(), "begin; do $$ begin assert false, 'no'; end $$; rollback;").ReadAll()
-	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) || pgErr.Code != "P0004" {
+	if code(err) != "P0004" {
 		t.Errorf("a failed assert: %v", err)
 	}
 }

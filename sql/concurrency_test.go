@@ -1,6 +1,7 @@
 package sql_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,23 +15,19 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"headway/internal/pgtest"
+	"headway/internal/sqlstate"
 )
 
 const patience = 20 * time.Second
 
-// code returns the SQLSTATE of an error, empty for none.
+// code returns the SQLSTATE of an error, the text of one that is not the server's; empty for none.
 func code(err error) string {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
-		return pgErr.Code
+	if err == nil {
+		return ""
 	}
-	if err != nil {
-		return err.Error()
-	}
-	return ""
+	return cmp.Or(sqlstate.Of(err), err.Error())
 }
 
 // started is a statement that may have to wait for another transaction.

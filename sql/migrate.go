@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/tern/v2/migrate"
 
 	"headway/internal/pause"
+	"headway/internal/sqlstate"
 )
 
 // migrateLock is the key of the advisory lock that allows one migration at a time: "headway" followed by a 4.
@@ -153,7 +154,7 @@ func migrateTo(
 	for attempt := 1; ; attempt++ {
 		err := migrator.MigrateTo(ctx, target)
 		switch {
-		case errcode(err) != "55P03": // lock_not_available
+		case sqlstate.Of(err) != sqlstate.LockNotAvailable:
 			return forWantOfRoles(ctx, conn, explain(err, migrations))
 		case attempt == lockAttempts:
 			return fmt.Errorf("%w\nsomebody holds a lock that it needs, at each of %d attempts: docs/operations.md lists the oldest transactions; "+
@@ -188,14 +189,6 @@ func acquire(ctx context.Context, conn *pgx.Conn) (release func(), err error) {
 		// It fails only if the connection is gone, and the lock with it.
 		_, _ = conn.Exec(ctx, "select pg_advisory_unlock($1)", migrateLock)
 	}, nil
-}
-
-// errcode returns the errcode of a PostgreSQL error; empty for any other error.
-func errcode(err error) string {
-	if pgErr, is := errors.AsType[*pgconn.PgError](err); is {
-		return pgErr.Code
-	}
-	return ""
 }
 
 var disableTx = regexp.MustCompile(`(?m)^---- tern: disable-tx ----$`)

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/internal/sqlstate"
 )
 
 // roleNames are the roles that [Roles] creates. All of them appear in grants and policies.
@@ -94,7 +96,7 @@ func CheckRoles(ctx context.Context, conn *pgx.Conn) error {
 func forWantOfRoles(ctx context.Context, conn *pgx.Conn, failure error) error {
 	var access *AccessError
 	switch {
-	case errcode(failure) == "42501": // insufficient_privilege
+	case sqlstate.Of(failure) == sqlstate.InsufficientPrivilege:
 	case errors.As(failure, &access) && access.Granted:
 	default:
 		return failure

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"headway/internal/sqlstate"
 )
 
 // VersionTable is where tern keeps the number of the last migration. It is in public because it has to exist before the
@@ -143,7 +145,7 @@ func ensureTable(ctx context.Context, conn *pgx.Conn) (undo func(), err error) {
 			return err
 		}
 		_, err := tx.Exec(ctx, "create table "+VersionTable+" (version int4 not null)")
-		if errcode(err) == "42501" { // insufficient_privilege
+		if sqlstate.Of(err) == sqlstate.InsufficientPrivilege {
 			// The error is not passed on: it is about this one grant, not about roles, which would be looked for.
 			return fmt.Errorf("make %s: %s: `grant create on schema public to %s`, or migrate as the owner of the database",
 				VersionTable, err.Error(), pgx.Identifier{conn.Config().User}.Sanitize())

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"headway/internal/sqlstate"
 	"headway/sql"
 )
 
@@ -97,7 +98,7 @@ var dial = (&net.Dialer{
 func closeReadOnly(config *pgconn.Config) {
 	fallback := config.OnPgError
 	config.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
-		return err.Code != "25006" && fallback(conn, err) // read_only_sql_transaction
+		return err.Code != sqlstate.ReadOnlySQLTransaction && fallback(conn, err)
 	}
 }
 

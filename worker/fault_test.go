@@ -196,6 +196,7 @@ import (
 	"headway/internal/pgtest"
 	"headway/internal/postgres"
 	"headway/internal/smtptest"
+	"headway/internal/sqlstate"
 	"headway/worker"
 )
 
@@ -453,7 +454,7 @@ func notificationQueue(t *testing.T) (db *pgtest.DB, fill, drain func()) {
 		pgtest.Execute(t, stuck, "begin")
 		for n := 0; ; n++ {
 			_, err := flood.Exec(t.Context(), "select pg_notify('flood', $1)", fmt.Sprintf("%7990d", n))
-			if errorCode(err) == "54000" { // program_limit_exceeded
+			if sqlstate.Of(err) == "54000" { // program_limit_exceeded
 				return
 			}
 			if err != nil || n > 1000 {

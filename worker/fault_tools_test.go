@@ -11,6 +11,7 @@ import (
 
 	"headway/internal/pgtest"
 	"headway/internal/postgres"
+	"headway/internal/sqlstate"
 )
 
 // ownCluster boots a PostgreSQL that the test may do anything to, with a seeded database in it.
@@ -50,7 +51,7 @@ func setDefault(t *testing.T, db *pgtest.DB, setting, value string) {
 // refused runs statements that the server is to refuse with a certain SQLSTATE, and rolls back.
 func refused(t *testing.T, conn *pgx.Conn, code, statements string) {
 	t.Helper()
-	if err := conn.PgConn().Exec(t.Context(), statements).Close(); errorCode(err) != code {
+	if err := conn.PgConn().Exec(t.Context(), statements).Close(); sqlstate.Of(err) != code {
 		t.Errorf("%s: want an error %s: %v", statements, code, err)
 	}
 	pgtest.Execute(t, conn, "rollback")

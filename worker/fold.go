@@ -2,13 +2,13 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"headway/internal/sqlstate"
 )
 
 const sqlFold = `select headway.fold($1)`
@@ -80,13 +80,10 @@ func (w *Worker) fold(ctx context.Context, on folder) (folded int, err error) {
 // complain logs a fold that failed without losing the connection. A conflict with another transaction is nobody's
 // fault.
 func (w *Worker) complain(err error) {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
-		switch pgErr.Code {
-		case "40001", "40P01", "55P03": // serialization_failure, deadlock_detected, lock_not_available
-			w.Log.Info("the fold conflicted with another transaction, retrying", slog.String("code", pgErr.Code), slog.Any("error", err))
-			return
-		}
+	switch code := sqlstate.Of(err); code {
+	case sqlstate.SerializationFailure, sqlstate.DeadlockDetected, sqlstate.LockNotAvailable:
+		w.Log.Info("the fold conflicted with another transaction, retrying", slog.String("code", code), slog.Any("error", err))
+	default:
+		w.Log.Error("the fold failed, retrying", slog.Any("error", err))
 	}
-	w.Log.Error("the fold failed, retrying", slog.Any("error", err))
 }

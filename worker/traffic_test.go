@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"headway/internal/pgtest"
+	"headway/internal/sqlstate"
 )
 
 // traffic is three applications that complete and reopen tasks of the seed until the test says stop, whatever becomes
@@ -106,7 +107,7 @@ func (w *writer) change(ctx context.Context, tasks ...int) bool {
 	err := w.pool.QueryRow(ctx, "select "+strings.Join(calls, ", ")+" from pg_sleep(0.01)").Scan(&changed[0], &changed[1])
 	unknown := endsSession(err)
 	if err != nil && !unknown {
-		if code := errorCode(err); !slices.Contains(w.tolerates, code) {
+		if code := sqlstate.Of(err); !slices.Contains(w.tolerates, code) {
 			w.failures = append(w.failures, err)
 		}
 		return false
@@ -135,15 +136,6 @@ func endsSession(err error) bool {
 	}
 	var pgErr *pgconn.PgError
 	return !errors.As(err, &pgErr) || pgErr.Severity == "FATAL" || pgErr.Severity == "PANIC"
-}
-
-// errorCode returns the SQLSTATE of an error, empty if it is none of the server's.
-func errorCode(err error) string {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
-		return pgErr.Code
-	}
-	return ""
 }
 
 // flow waits until some more was committed.

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"headway/internal/live"
+	"headway/internal/sqlstate"
 	"headway/worker"
 )
 
@@ -48,22 +48,10 @@ func lacking(login, what, role string) error {
 
 // refused names the role that a login lacks, if that is why something failed.
 func refused(err error, login, what, role string) error {
-	if errors.Is(err, live.ErrHidden) || hasCode(err, insufficientPrivilege) {
+	if errors.Is(err, live.ErrHidden) || sqlstate.Of(err) == sqlstate.InsufficientPrivilege {
 		return fmt.Errorf("%w: %w", lacking(login, what, role), err)
 	}
 	return err
-}
-
-// Codes of the server's errors.
-const (
-	insufficientPrivilege  = "42501"
-	readOnlySQLTransaction = "25006"
-)
-
-// hasCode reports whether an error is the server's, with this code.
-func hasCode(err error, code string) bool {
-	pgErr, is := errors.AsType[*pgconn.PgError](err)
-	return is && pgErr.Code == code
 }
 
 // disconnect closes a connection, even when ctx is done.

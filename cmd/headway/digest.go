@@ -23,6 +23,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"headway/internal/bar"
+	"headway/internal/sqlstate"
 	"headway/sql"
 	"headway/worker"
 	"headway/worker/mail"
@@ -94,7 +95,7 @@ func previewDigest(ctx context.Context, e env, args []string) error {
 		return err
 	}
 	raw, err := worker.Preview(ctx, conn, composer, id)
-	if hasCode(err, readOnlySQLTransaction) {
+	if sqlstate.Of(err) == sqlstate.ReadOnlySQLTransaction {
 		return fmt.Errorf("a preview needs a primary and a session that can write, although it rolls back what it writes: %w", err)
 	} else if err != nil {
 		return withHint(err)
@@ -270,7 +271,7 @@ func (f *failures) tell(ctx context.Context, pool *pgxpool.Pool, out io.Writer) 
 	defer cancel()
 	rows, _ := pool.Query(ctx, sqlFailures, ids) // CollectRows returns its error
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[failure])
-	if hasCode(err, insufficientPrivilege) { // a worker's login cannot see who gets what
+	if sqlstate.Of(err) == sqlstate.InsufficientPrivilege { // a worker's login cannot see who gets what
 		for _, id := range ids {
 			fmt.Fprintf(out, "digest %d: %s\n", id, bar.Clean(f.reasons[id].Error()))
 		}

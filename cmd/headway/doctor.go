@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"headway/internal/bar"
+	"headway/internal/sqlstate"
 	"headway/internal/terminal"
 	"headway/sql"
 	"headway/worker"
@@ -165,7 +166,7 @@ func (d *doctor) installed(examine func(context.Context) finding) func(context.C
 // hidden is the finding if the login lacks the rights, or sees none of the rows that exist, or if there was another
 // failure.
 func (d *doctor) hidden(err error) finding {
-	if errors.Is(err, pgx.ErrNoRows) || hasCode(err, insufficientPrivilege) {
+	if errors.Is(err, pgx.ErrNoRows) || sqlstate.Of(err) == sqlstate.InsufficientPrivilege {
 		return found(skipped, "%s may not read it: members of headway_worker and headway_monitor may", d.conn.Config().User)
 	}
 	return found(failed, "%s", bar.Clean(err.Error()))

@@ -10,6 +10,7 @@ import (
 
 	"headway/internal/bar"
 	"headway/internal/listen"
+	"headway/internal/sqlstate"
 	"headway/sql"
 	"headway/worker"
 )
@@ -148,7 +149,7 @@ func (d *doctor) listen(ctx context.Context) finding {
 	pooled := pooled(ctx, listener)
 	began := time.Now()
 	switch err := listen.Hears(ctx, listener, d.conn, 3*time.Second); {
-	case hasCode(err, readOnlySQLTransaction):
+	case sqlstate.Of(err) == sqlstate.ReadOnlySQLTransaction:
 		return found(failed, "LISTEN does not work on a standby")
 	case errors.Is(err, listen.ErrDeaf) && pooled:
 		return found(failed, "%s goes through a pooler that does not deliver notifications, most likely one in transaction mode: "+

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"headway/internal/bar"
+	"headway/internal/sqlstate"
 	"headway/worker"
 )
 
@@ -130,7 +131,7 @@ func (d *doctor) numbers(ctx context.Context) finding {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return found(warning, "a full recount takes longer than %v here: run `select * from headway.verify()` when there is time", verifyTimeout)
-	case hasCode(err, insufficientPrivilege):
+	case sqlstate.Of(err) == sqlstate.InsufficientPrivilege:
 		return found(skipped, "%s may not call headway.verify(): members of headway_admin may", d.conn.Config().User)
 	case err != nil:
 		return found(failed, "%s", bar.Clean(err.Error()))

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"headway/internal/bar"
+	"headway/internal/sqlstate"
 	"headway/internal/terminal"
 )
 
@@ -50,7 +51,7 @@ func printable(err error) string {
 // be made, pgx reports every attempt, by address, with TLS and without, on a line of its own: repeated texts are given
 // once, and that a server has no TLS only if there is nothing else to report.
 func reason(err error) string {
-	if hasCode(err, readOnlySQLTransaction) {
+	if sqlstate.Of(err) == sqlstate.ReadOnlySQLTransaction {
 		return err.Error() + ": it is a standby, or default_transaction_read_only is on: " +
 			"connect to the primary, for example with ?target_session_attrs=read-write"
 	}

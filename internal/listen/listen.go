@@ -17,6 +17,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"headway/internal/sqlstate"
 )
 
 // ErrDeaf says that notifications do not arrive.
@@ -63,7 +65,7 @@ func Next(ctx context.Context, conn *pgx.Conn, deadline time.Time) (*pgconn.Noti
 func Hears(ctx context.Context, listener, sender *pgx.Conn, timeout time.Duration) error {
 	channel := ProbeChannel()
 	err := To(ctx, listener, channel)
-	if pgErr, is := errors.AsType[*pgconn.PgError](err); is && pgErr.Code == "25006" { // read_only_sql_transaction
+	if sqlstate.Of(err) == sqlstate.ReadOnlySQLTransaction {
 		return fmt.Errorf("%w: %w", ErrDeaf, err)
 	} else if err != nil {
 		return err

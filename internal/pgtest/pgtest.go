@@ -21,11 +21,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
 	"headway/internal/postgres"
+	"headway/internal/sqlstate"
 	"headway/sql"
 )
 
@@ -205,7 +205,7 @@ func create(t testing.TB, cluster *postgres.Cluster, template string) *DB {
 func alone(ctx context.Context, statement string) error {
 	for tries := 1; ; tries++ {
 		_, err := shared.maintenance.Exec(ctx, statement)
-		if pgErr, is := errors.AsType[*pgconn.PgError](err); !is || pgErr.Code != "55006" || tries == 5 { // object_in_use
+		if sqlstate.Of(err) != sqlstate.ObjectInUse || tries == 5 {
 			return err
 		}
 	}

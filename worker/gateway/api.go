@@ -16,6 +16,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"headway/internal/sqlstate"
 )
 
 const (
@@ -318,29 +320,29 @@ func (g *Gateway) deliver(w http.ResponseWriter, answer []byte) {
 
 // statuses are the HTTP statuses for database errors that concern the caller.
 var statuses = map[string]int{
-	"42501": http.StatusForbidden,           // insufficient_privilege, also of a policy
-	"28000": http.StatusUnauthorized,        // invalid_authorization_specification
-	"P0002": http.StatusNotFound,            // no_data_found
-	"23503": http.StatusNotFound,            // foreign_key_violation
-	"55000": http.StatusConflict,            // object_not_in_prerequisite_state
-	"23514": http.StatusUnprocessableEntity, // check_violation
-	"22023": http.StatusUnprocessableEntity, // invalid_parameter_value
-	"22007": http.StatusUnprocessableEntity, // invalid_datetime_format
-	"22008": http.StatusUnprocessableEntity, // datetime_field_overflow
-	"22015": http.StatusUnprocessableEntity, // interval_field_overflow
-	"22P02": http.StatusUnprocessableEntity, // invalid_text_representation
-	"22P05": http.StatusUnprocessableEntity, // untranslatable_character
-	"22021": http.StatusUnprocessableEntity, // character_not_in_repertoire
-	"40001": http.StatusServiceUnavailable,  // serialization_failure
-	"40P01": http.StatusServiceUnavailable,  // deadlock_detected
-	"55P03": http.StatusServiceUnavailable,  // lock_not_available
+	sqlstate.InsufficientPrivilege:             http.StatusForbidden, // also of a policy
+	sqlstate.InvalidAuthorizationSpecification: http.StatusUnauthorized,
+	sqlstate.NoDataFound:                       http.StatusNotFound,
+	sqlstate.ForeignKeyViolation:               http.StatusNotFound,
+	sqlstate.ObjectNotInPrerequisiteState:      http.StatusConflict,
+	sqlstate.CheckViolation:                    http.StatusUnprocessableEntity,
+	sqlstate.InvalidParameterValue:             http.StatusUnprocessableEntity,
+	sqlstate.InvalidDatetimeFormat:             http.StatusUnprocessableEntity,
+	sqlstate.DatetimeFieldOverflow:             http.StatusUnprocessableEntity,
+	sqlstate.IntervalFieldOverflow:             http.StatusUnprocessableEntity,
+	sqlstate.InvalidTextRepresentation:         http.StatusUnprocessableEntity,
+	sqlstate.UntranslatableCharacter:           http.StatusUnprocessableEntity,
+	sqlstate.CharacterNotInRepertoire:          http.StatusUnprocessableEntity,
+	sqlstate.SerializationFailure:              http.StatusServiceUnavailable,
+	sqlstate.DeadlockDetected:                  http.StatusServiceUnavailable,
+	sqlstate.LockNotAvailable:                  http.StatusServiceUnavailable,
 }
 
 // explain answers with a database error; detail is used where a value makes no sense and the database gives no hint.
 // Errors that do not concern the caller are logged and not shown.
 func (g *Gateway) explain(w http.ResponseWriter, err error, detail string) {
 	if pgErr, is := errors.AsType[*pgconn.PgError](err); is {
-		if pgErr.Code == "42501" && pgErr.Routine == "call_string_check_hook" { // from SET ROLE: not the caller's fault
+		if pgErr.Code == sqlstate.InsufficientPrivilege && pgErr.Routine == "call_string_check_hook" { // from SET ROLE: not the caller's fault
 			g.Log.Error("the gateway may not act as an end user: grant headway_user to its login", slog.Any("error", err))
 			refuse(w, http.StatusServiceUnavailable, "the gateway may not act for anybody", "Its operator must allow it to.")
 			return
