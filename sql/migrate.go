@@ -10,14 +10,11 @@ package sql
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/tern/v2/migrate"
 
 	"headway/internal/pause"
@@ -189,44 +186,4 @@ func acquire(ctx context.Context, conn *pgx.Conn) (release func(), err error) {
 		// It fails only if the connection is gone, and the lock with it.
 		_, _ = conn.Exec(ctx, "select pg_advisory_unlock($1)", migrateLock)
 	}, nil
-}
-
-var disableTx = regexp.MustCompile(`(?m)^---- tern: disable-tx ----$`)
-
-// reportStatements makes a migration run as tern runs it, all of its SQL as one query, but lets a failure name the
-// statement that failed, which PostgreSQL reports only for some errors. A migration outside a transaction is left
-// alone: tern runs it statement by statement and knows.
-func reportStatements(m *migrate.Migration) {
-	if disableTx.MatchString(m.UpSQL) || disableTx.MatchString(m.DownSQL) {
-		return
-	}
-	run := func(script string) migrate.MigrationFunc {
-		return func(ctx context.Context, conn *pgx.Conn) error {
-			// A limit that somebody set for all sessions would end it at the same place each time.
-			if _, err := conn.Exec(ctx, Unlimited); err != nil {
-				return fmt.Errorf("lift timeouts: %w", err)
-			}
-			completed, err := execScript(ctx, conn, script)
-			var pgErr *pgconn.PgError
-			if errors.As(err, &pgErr) {
-				return &scriptError{name: m.Name, script: script, completed: completed, err: pgErr}
-			}
-			return err
-		}
-	}
-	m.UpFunc, m.UpSQL = run(m.UpSQL), ""
-	if m.DownSQL != "" {
-		m.DownFunc, m.DownSQL = run(m.DownSQL), ""
-	}
-}
-
-// execScript runs several statements as one query and returns how many of them completed.
-func execScript(ctx context.Context, conn *pgx.Conn, script string) (completed int, err error) {
-	results := conn.PgConn().Exec(ctx, script)
-	for results.NextResult() {
-		if _, err := results.ResultReader().Close(); err == nil {
-			completed++
-		}
-	}
-	return completed, results.Close()
 }
