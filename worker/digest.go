@@ -98,64 +98,85 @@ func (m *Mailer) Send(ctx context.Context) (sent int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	var taken, started, ahead atomic.Int64
-	var drained atomic.Bool
-	unserved := make(chan error, m.Concurrency)
-	// If the database is in trouble, the others begin nothing more, but what they have in hand is not cut short.
-	group, going := errgroup.WithContext(ctx)
-	var send func() error
-	// start starts as many senders as there is work for, within the limit.
-	start := func(waiting int) {
-		senders := 0
-		for senders < waiting && started.Add(1) <= int64(m.Concurrency) {
-			senders++
-			group.Go(func() error { return m.guard(send) })
-		}
-		ahead.Store(int64(waiting - senders)) // prepare ahead only what no other sender could start with
+	d := &delivery{Mailer: m, unserved: make(chan error, m.Concurrency)}
+	d.group, d.going = errgroup.WithContext(ctx)
+	d.start(ctx, waiting)
+	return d.wait(ctx)
+}
+
+// delivery is one call of [Mailer.Send].
+type delivery struct {
+	*Mailer
+	group *errgroup.Group // the senders
+
+	// going is done when nothing more should be begun: the worker is told to stop, or the database is in trouble. What
+	// the senders have in hand then is not cut short.
+	going context.Context
+
+	started  atomic.Int64 // senders, and those that would have been one too many
+	ahead    atomic.Int64 // how many more digests may be prepared ahead, by all senders together
+	taken    atomic.Int64 // digests, by a server
+	drained  atomic.Bool  // nothing was left for one of the senders
+	unserved chan error   // why senders had to do without a connection
+}
+
+// start starts as many senders as there is work for, within the limit.
+func (d *delivery) start(ctx context.Context, waiting int) {
+	senders := 0
+	for senders < waiting && d.started.Add(1) <= int64(d.Concurrency) {
+		senders++
+		d.group.Go(func() error { return d.guard(func() error { return d.send(ctx) }) })
 	}
-	send = func() (err error) {
-		s := &sender{Mailer: m, ahead: &ahead}
-		defer func() { err = errors.Join(err, s.close(ctx)) }()
-		for going.Err() == nil {
-			found, ok, err := s.sendOne(ctx, going)
-			switch {
-			case errors.As(err, new(*smtp.Error)):
-				// The server may want fewer connections: the senders that have one carry on.
-				unserved <- err
-				return nil
-			case err != nil:
+	d.ahead.Store(int64(waiting - senders)) // prepare ahead only what no other sender could start with
+}
+
+// send is what a sender does: one digest after another, as long as there are any. If there are more than it can do, it
+// starts others.
+func (d *delivery) send(ctx context.Context) (err error) {
+	s := &sender{delivery: d}
+	defer func() { err = errors.Join(err, s.close(ctx)) }()
+	for d.going.Err() == nil {
+		found, ok, err := s.sendOne(ctx)
+		switch {
+		case errors.As(err, new(*smtp.Error)):
+			// The server may want fewer connections: the senders that have one carry on.
+			d.unserved <- err
+			return nil
+		case err != nil:
+			return err
+		case !found:
+			d.drained.Store(true)
+			return nil
+		case ok:
+			d.taken.Add(1)
+		}
+		if d.going.Err() == nil && d.started.Load() < int64(d.Concurrency) { // more may have been reserved in the meantime
+			waiting, err := d.waiting(ctx)
+			if err != nil {
 				return err
-			case !found:
-				drained.Store(true)
-				return nil
-			case ok:
-				taken.Add(1)
 			}
-			if going.Err() == nil && started.Load() < int64(m.Concurrency) { // more may have been reserved in the meantime
-				waiting, err := m.waiting(ctx)
-				if err != nil {
-					return err
-				}
-				start(waiting - 1) // this one carries on, too
-			}
+			d.start(ctx, waiting-1) // this one carries on, too
 		}
-		return nil
 	}
-	start(waiting)
-	err = group.Wait()
-	close(unserved)
+	return nil
+}
+
+// wait returns how many digests a server took, once the senders are done, and what kept them from sending the others.
+func (d *delivery) wait(ctx context.Context) (sent int, err error) {
+	err = d.group.Wait()
+	close(d.unserved)
 	if err == nil {
-		err = <-unserved
+		err = <-d.unserved
 	}
 	switch {
 	case err == nil:
 	case ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, ctx.Err())):
 		err = nil // it was waiting for a connection, or asking for more, with nothing in hand
-	case drained.Load() && errors.As(err, new(*smtp.Error)):
-		m.Log.Warn("could not open as many connections to the mail server as configured", slog.Any("error", err))
+	case d.drained.Load() && errors.As(err, new(*smtp.Error)):
+		d.Log.Warn("could not open as many connections to the mail server as configured", slog.Any("error", err))
 		err = nil
 	}
-	return int(taken.Load()), err
+	return int(d.taken.Load()), err
 }
 
 // guard turns a panic into an error.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 
 	"headway/worker/smtp"
 )
@@ -16,8 +15,7 @@ import (
 // A prepared digest is only claimed: no attempt is begun ahead of time, so a worker that dies leaves no more digests
 // with an unknown outcome than it has connections, and a worker that stops gives back what it has prepared.
 type sender struct {
-	*Mailer
-	ahead *atomic.Int64 // how many more may be prepared ahead, by all senders together
+	*delivery
 
 	prepared chan preparation // nil: nothing is being prepared
 	claim    *claim           // for which no attempt was begun; nil: none
@@ -31,8 +29,8 @@ type preparation struct {
 }
 
 // sendOne handles one digest. It reports whether there was one, and whether a server took it. It waits for a connection
-// until going is done; once an attempt has begun, only the end of ctx cuts it short.
-func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error) {
+// while the delivery is going; once an attempt has begun, only the end of ctx cuts it short.
+func (s *sender) sendOne(ctx context.Context) (found, ok bool, err error) {
 	if s.prepared != nil {
 		if err := s.take(); err != nil || s.claim == nil {
 			return false, false, err
@@ -44,7 +42,7 @@ func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error)
 		}
 	}
 	// First the connection: if there is none, no digest is to blame and no attempt is used up.
-	conn, err := s.Sender.Acquire(going)
+	conn, err := s.Sender.Acquire(s.going)
 	if err != nil {
 		return false, false, fmt.Errorf("mail server: %w", err)
 	}
@@ -53,11 +51,16 @@ func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error)
 		if err := s.settle(); err != nil { // with nothing prepared, there is nothing else to do in the meantime
 			return false, false, err
 		}
-		if s.claim, err = s.prepare(ctx, going); err != nil || s.claim == nil {
+		if s.claim, err = s.prepare(ctx, s.going); err != nil || s.claim == nil {
 			return false, false, err
 		}
 	}
+	ok, err = s.attempt(ctx, conn)
+	return true, ok, err
+}
 
+// attempt sends the claimed digest over a connection. It reports whether a server took it.
+func (s *sender) attempt(ctx context.Context, conn *smtp.Conn) (ok bool, err error) {
 	// Sending ends first, so that its outcome can still be recorded. smtp.Timeouts keep it within the lease.
 	sending, cancel := linger(ctx, sendLease, sendGrace)
 	defer cancel()
@@ -68,19 +71,19 @@ func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error)
 	if frozen, err := s.freeze(recording, c); err != nil {
 		log.Error("a digest could not be frozen", slog.Any("error", err))
 		s.observe(c, string(smtp.Retry), err)
-		return true, false, record(sqlFailed, c.DigestID, c.claimant, smtp.Retry, err.Error())
+		return false, record(sqlFailed, c.DigestID, c.claimant, smtp.Retry, err.Error())
 	} else if !frozen {
 		defer cancel()
 		log.Warn("a composed digest was not sent: the lease ran out, or the person no longer gets mail, or not this mail")
-		return true, false, s.release(recording, c) // it may be composed again
+		return false, s.release(recording, c) // it may be composed again
 	}
-	s.prepareAhead(ctx, going)
+	s.prepareAhead(ctx)
 
 	err = conn.Send(sending, s.Composer.From.Address, c.Email, c.Mail)
 	if err == nil {
 		log.Info("a digest was sent")
 		s.observe(c, "sent", nil)
-		return true, true, record(sqlSent, c.DigestID)
+		return true, record(sqlSent, c.DigestID)
 	}
 	outcome := smtp.Unknown // unless the error says otherwise
 	if failure := new(smtp.Error); errors.As(err, &failure) {
@@ -88,12 +91,12 @@ func (s *sender) sendOne(ctx, going context.Context) (found, ok bool, err error)
 	}
 	log.Warn("a digest was not sent", slog.String("outcome", string(outcome)), slog.Any("error", err))
 	s.observe(c, string(outcome), err)
-	return true, false, record(sqlFailed, c.DigestID, c.claimant, outcome, err.Error())
+	return false, record(sqlFailed, c.DigestID, c.claimant, outcome, err.Error())
 }
 
 // prepareAhead starts preparing the next digest, if no other sender could start with it. If the server limits the rate,
 // a digest prepared ahead would only go stale.
-func (s *sender) prepareAhead(ctx, going context.Context) {
+func (s *sender) prepareAhead(ctx context.Context) {
 	if s.Sender.Server.Rate > 0 || s.ahead.Add(-1) < 0 {
 		return
 	}
@@ -102,7 +105,7 @@ func (s *sender) prepareAhead(ctx, going context.Context) {
 	go func() {
 		var p preparation
 		p.err = s.guard(func() (err error) {
-			p.claim, err = s.prepare(ctx, going)
+			p.claim, err = s.prepare(ctx, s.going)
 			return err
 		})
 		prepared <- p
