@@ -9,18 +9,11 @@ import (
 
 // Report is what a server says about itself.
 type Report struct {
-	Addr     string
-	Greeting string // empty: none
-
+	Greeting    string    // empty: none
 	TLS         string    // the version, such as TLS 1.3; empty: none
 	Certificate string    // whom it was issued to
-	Issuer      string    // who signed it
-	ExpiresAt   time.Time // when it expires
-
-	Auth     []string // the login mechanisms that it offers now, after TLS
-	LoggedIn bool
-	SMTPUTF8 bool
-	MaxSize  int // of a mail, in bytes; 0: it does not say
+	ExpiresAt   time.Time // when the certificate expires
+	LoggedIn    bool
 }
 
 // Probe connects, logs in if there is a user, and says goodbye, without sending anything. Even with an error, the
@@ -48,12 +41,7 @@ func (s *session) report(r *Report) {
 	}
 	if ok && len(state.PeerCertificates) > 0 {
 		certificate := state.PeerCertificates[0]
-		r.TLS, r.ExpiresAt = tls.VersionName(state.Version), certificate.NotAfter
-		r.Certificate, r.Issuer = oneLine(strings.Join(certificate.DNSNames, ", ")), oneLine(certificate.Issuer.String())
+		r.TLS, r.Certificate = tls.VersionName(state.Version), oneLine(strings.Join(certificate.DNSNames, ", "))
+		r.ExpiresAt = certificate.NotAfter
 	}
-	if _, mechanisms := s.client.Extension("AUTH"); mechanisms != "" {
-		r.Auth = strings.Fields(mechanisms)
-	}
-	r.SMTPUTF8, _ = s.client.Extension("SMTPUTF8")
-	r.MaxSize, _ = s.client.MaxMessageSize()
 }

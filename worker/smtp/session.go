@@ -32,8 +32,7 @@ type session struct {
 func (p *Pool) dial(ctx context.Context) (s *session, report Report, err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeouts.Connect)
 	defer cancel()
-	report.Addr = p.Server.Addr()
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", report.Addr)
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.Server.Addr())
 	if err != nil {
 		return nil, report, failure("connect", ended(ctx, err))
 	}
