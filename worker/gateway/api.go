@@ -108,18 +108,22 @@ from (
   from headway.task t
   cross join (select $2::bigint as id) u
   where t.project_id = $1 and headway.is_for(t.id, t.audience, u.id)
-) t`, func(r request) ([]any, error) { return r.ids("id", "user_id") }},
+) t`, func(r request) ([]any, error) {
+		ids, err1 := r.id()
+		user, err2 := r.number("user_id", r.user)
+		return append(ids, user), errors.Join(err1, err2)
+	}},
 	{"GET /api/projects/{id}/progress", `
 select coalesce(json_agg(json_build_object(
   'user_id', p.user_id, 'fullname', u.fullname, 'done', p.done, 'total', p.total, 'percent', p.percent, 'version', p.version
 ) order by u.fullname, p.user_id), '[]')
 from headway.my_progress($1) p
-join headway.appuser u on u.id = p.user_id`, func(r request) ([]any, error) { return r.id("id") }},
+join headway.appuser u on u.id = p.user_id`, request.id},
 	{"GET /api/projects/{id}/people", `
 select coalesce(json_agg(json_build_object('user_id', m.user_id, 'fullname', u.fullname, 'role', m.role) order by u.fullname, m.user_id), '[]')
 from headway.member m
 join headway.appuser u on u.id = m.user_id
-where m.project_id = $1`, func(r request) ([]any, error) { return r.id("id") }},
+where m.project_id = $1`, request.id},
 	{"GET /api/channels/{name}/messages", `
 select coalesce(json_agg(` + sqlMessage + ` order by m.seq), '[]')
 from (
@@ -222,24 +226,17 @@ func checkPreferences(account json.RawMessage) error {
 func nothing(request) ([]any, error) { return nil, nil }
 
 // id returns the number in the path.
-func (r request) id(name string) ([]any, error) {
-	id, err := strconv.ParseInt(r.PathValue(name), 10, 64)
+func (r request) id() ([]any, error) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
-		return nil, errors.New("want a whole number in the path instead of " + strconv.Quote(r.PathValue(name)))
+		return nil, errors.New("want a whole number in the path instead of " + strconv.Quote(r.PathValue("id")))
 	}
 	return []any{id}, nil
 }
 
-// ids returns the number in the path and the person in the query, by default the caller.
-func (r request) ids(path, query string) ([]any, error) {
-	ids, err1 := r.id(path)
-	user, err2 := r.number(query, r.user)
-	return append(ids, user), errors.Join(err1, err2)
-}
-
 // target returns the task in the path and the customer in the body, by default the caller.
 func (r request) target() ([]any, error) {
-	ids, err := r.id("id")
+	ids, err := r.id()
 	if r.body.UserID != nil {
 		return append(ids, *r.body.UserID), err
 	}
