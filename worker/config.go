@@ -176,10 +176,10 @@ func (c *Config) check(refused map[string]bool) (problems []error) {
 	}
 
 	if _, err := ParseDatabaseURL(c.DatabaseURL, ""); err != nil {
-		report("DATABASE_URL", "", "want postgres://user:password@host:5432/database: "+err.Error())
+		report("DATABASE_URL", "", err.Error())
 	}
 	if _, err := ParseDatabaseURL(c.ListenURL, ""); c.ListenURL != "" && err != nil {
-		report("HEADWAY_LISTEN_URL", "", "want postgres://user:password@host:5432/database: "+err.Error())
+		report("HEADWAY_LISTEN_URL", "", err.Error())
 	}
 	if c.PollInterval < 10*time.Millisecond || c.PollInterval > 24*time.Hour {
 		report("HEADWAY_POLL_INTERVAL", c.PollInterval.String(), "want 10ms to 24h")

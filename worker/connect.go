@@ -69,12 +69,12 @@ func check(ctx context.Context, pool *pgxpool.Pool) error {
 // ParseDatabaseURL parses how to connect to a database: a URL or libpq's keywords or, if empty, libpq's variables.
 // application is the application name unless the URL sets another. It accepts a pool's parameters even where a single
 // connection is made. Unless it says otherwise, queries are sent without prepared statements, which a pooler may not
-// know. Text and times arrive as Go expects them, whatever the database's encoding and DateStyle. The error shows no
-// password.
+// know. Text and times arrive as Go expects them, whatever the database's encoding and DateStyle. The error says what
+// would be right, and shows no password.
 func ParseDatabaseURL(url, application string) (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, unreadable(err)
+		return nil, fmt.Errorf("want postgres://user:password@host:5432/database: %w", unreadable(err))
 	}
 	conn := config.ConnConfig
 	conn.RuntimeParams["application_name"] = cmp.Or(conn.RuntimeParams["application_name"], application)

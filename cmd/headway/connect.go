@@ -30,7 +30,7 @@ func connectListen(ctx context.Context, e env) (*pgx.Conn, error) {
 func connectTo(ctx context.Context, variable, url string) (*pgx.Conn, error) {
 	pool, err := worker.ParseDatabaseURL(url, "headway")
 	if err != nil {
-		return nil, fmt.Errorf("%s: want postgres://user:password@host:5432/database: %w", variable, err)
+		return nil, fmt.Errorf("%s: %w", variable, err)
 	}
 	conn, err := pgx.ConnectConfig(ctx, pool.ConnConfig)
 	if err != nil && variable == "DATABASE_URL" {
