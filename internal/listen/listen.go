@@ -21,6 +21,9 @@ import (
 	"headway/internal/sqlstate"
 )
 
+// Events is the channel on which everything is notified.
+const Events = "headway_events"
+
 // ErrDeaf says that notifications do not arrive.
 var ErrDeaf = errors.New("a test notification did not come back")
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"headway/internal/listen"
 	"headway/internal/pgtest"
 )
 
@@ -44,7 +45,7 @@ func FuzzHear(f *testing.F) {
 			}
 		}
 		hear := func(payload string) {
-			if err := follower.hear(t.Context(), conn, &pgconn.Notification{Channel: Channel, Payload: payload}); err != nil {
+			if err := follower.hear(t.Context(), conn, &pgconn.Notification{Channel: listen.Events, Payload: payload}); err != nil {
 				t.Fatalf("%s: %v", payload, err)
 			}
 		}

@@ -10,11 +10,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"headway/internal/listen"
 )
 
 // hear applies a notification. One that cannot be understood is ignored: any role may notify anything.
 func (f *Follower) hear(ctx context.Context, conn *pgx.Conn, n *pgconn.Notification) error {
-	if n.Channel != Channel {
+	if n.Channel != listen.Events {
 		return nil // the probe's
 	}
 	var kind struct {

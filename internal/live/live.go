@@ -19,9 +19,6 @@ import (
 	"headway/internal/pause"
 )
 
-// Channel is where everything is notified.
-const Channel = "headway_events"
-
 const (
 	// queryTimeout bounds every query.
 	queryTimeout = 30 * time.Second
@@ -165,7 +162,7 @@ func (f *Follower) session(ctx context.Context) error {
 		return deaf
 	}
 	if deaf == nil {
-		if err := errors.Join(listen.Keep(ctx, listener), listen.To(ctx, listener, Channel)); err != nil {
+		if err := errors.Join(listen.Keep(ctx, listener), listen.To(ctx, listener, listen.Events)); err != nil {
 			return err
 		}
 	}

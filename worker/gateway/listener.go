@@ -28,7 +28,7 @@ func (g *Gateway) listen(ctx context.Context) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	probe := listen.ProbeChannel()
-	for _, channel := range []string{"headway_events", probe} {
+	for _, channel := range []string{listen.Events, probe} {
 		if err := listen.To(ctx, conn, channel); err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func (g *Gateway) hear(ctx context.Context, conn *pgx.Conn, d time.Duration, pro
 		switch {
 		case err != nil || notification == nil:
 			return false, err
-		case notification.Channel == "headway_events":
+		case notification.Channel == listen.Events:
 			g.hub.hear(notification.Payload)
 		case notification.Channel == probe:
 			return true, nil
