@@ -302,3 +302,78 @@ func TestNobodyLiesInWaitAtTheVersionTable(t *testing.T) {
 		})
 	}
 }
+
+// TestTriggersDoNotLookAround has everything that a caller can put in the way of a name: tables, types, functions and
+// operators, before and after pg_catalog.
+func TestTriggersDoNotLookAround(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"evil, pg_catalog", "pg_temp, evil, pg_catalog", "pg_catalog, evil", ""} {
+		db := pgtest.New(t)
+		conn, other := db.Conn(t), db.Conn(t)
+		pgtest.Execute(t, conn, `create schema evil;
+			create function evil.fails(text) returns text language plpgsql as $$ begin raise exception 'looked around: %', $1; end $$;
+			create function evil.differs(bigint, bigint) returns boolean language sql as 'select evil.fails(''an operator'') is null';
+			create operator evil.= (leftarg = bigint, rightarg = bigint, function = evil.differs);
+			create operator evil.<> (leftarg = bigint, rightarg = bigint, function = evil.differs);
+			create function evil.concat(text, bigint) returns text language sql as 'select evil.fails(''||'')';
+			create operator evil.|| (leftarg = text, rightarg = bigint, function = evil.concat)`)
+		for _, function := range []string{
+			"now()", "clock_timestamp()", "pg_notify(text, text)", "pg_try_advisory_xact_lock_shared(bigint)", "pg_advisory_xact_lock(bigint)",
+			"current_setting(text, boolean)", "octet_length(text)", "lower(text)", "to_json(anyelement)", "pg_notification_queue_usage()", "substr(text, integer)",
+		} {
+			pgtest.Execute(t, conn, "create function evil."+function+" returns text language sql as 'select evil.fails(''a function'')'")
+		}
+		for _, table := range []string{
+			"appuser", "project", "member", "task", "assignment", "prerequisite", "completion", "pending_fact", "shared_progress",
+			"personal_progress", "channel", "subscription", "message", "seen", "setting", "new_rows", "old_rows", "recount", "pending_effect",
+		} {
+			pgtest.Execute(t, conn, "create temp table "+table+" (mine int); create table evil."+table+" (mine int)")
+		}
+		for _, typeName := range []string{"text", "int8", "bool", "json", "jsonb", "timestamptz", "fact_kind"} {
+			pgtest.Execute(t, conn, "create type pg_temp."+typeName+" as (mine int); create type evil."+typeName+" as (mine int)")
+		}
+		pgtest.Execute(t, conn, "set search_path = "+map[bool]string{true: "''", false: path}[path == ""])
+
+		pgtest.Execute(t, conn, `
+			insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
+			insert into headway.project (id, name) values (1, 'Website'), (2, 'Shop');
+			insert into headway.member (project_id, user_id, role) values (1, 1, 'customer'), (1, 2, 'staff'), (2, 2, 'customer');
+			update headway.member set role = 'customer';
+			insert into headway.task (id, project_id, title) values (1, 1, 'One'), (2, 1, 'Two'), (3, 2, 'Three');
+			update headway.task set weight = 3;
+			insert into headway.assignment (task_id, user_id) values (1, 1), (2, 2);
+			update headway.assignment set user_id = 2;
+			insert into headway.prerequisite (task_id, requires_id) values (2, 1);
+			update headway.prerequisite set requires_id = 1;
+			insert into headway.completion (task_id, user_id) values (1, 1), (2, 1), (3, 2);
+			update headway.completion set completed_at = completed_at;
+			insert into headway.message (sender, channel, content) values (1, 'project_1', 'Hello');
+			update headway.subscription set muted = true;
+			update headway.setting set value = 'reference' where name = 'notify_payload'`)
+		exact(t, other, "path "+path)
+		// The worker has a path of its own, a person at psql may have any.
+		pgtest.Execute(t, conn, "select headway.fold()")
+		exact(t, other, "path "+path+", folded")
+		if left := value[int](t, other, "select count(*) from headway.pending_fact"); left > 0 {
+			t.Errorf("path %q: %d facts are left", path, left)
+		}
+		pgtest.Execute(t, conn, `
+			delete from headway.completion where task_id = 2;
+			delete from headway.assignment;
+			delete from headway.task where id = 2;
+			delete from headway.member where user_id = 2;
+			delete from headway.project where id = 2;
+			truncate headway.completion;
+			truncate headway.task cascade;
+			truncate headway.member`)
+		exact(t, other, "path "+path+", deleted")
+		for _, refused := range []string{
+			"update headway.message set content = 'x'", "truncate headway.message", "delete from headway.channel", "delete from headway.setting",
+			"update headway.subscription set read_seq = -1",
+		} {
+			if _, err := conn.Exec(t.Context(), refused); err == nil || strings.Contains(err.Error(), "looked around") {
+				t.Errorf("path %q: %s: %v", path, refused, err)
+			}
+		}
+	}
+}

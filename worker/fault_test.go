@@ -35,7 +35,8 @@
 // SQL
 //
 //	 9  a cursor that passes by who commits late
-//	    sql/concurrency_test.go: TestAReaderNeverSkipsAMessage, TestSeqOrderIsCommitOrder, TestAnyTwoChangesAtOnce
+//	    sql/concurrency_test.go: TestAReaderNeverSkipsAMessage, TestSeqOrderIsCommitOrder
+//	    sql/pairs_test.go: TestAnyTwoChangesAtOnce
 //	    worker/doorbell_test.go: TestNoFactWaitsForATimer
 //	10  somebody's old transaction, here or elsewhere, or an open one that is silent
 //	    worker/fault_test.go: TestAnOldTransactionIsOpen
@@ -65,8 +66,7 @@
 //	    sql/delivery_test.go: TestCopy
 //	    sql/tests/on_conflict_and_merge_count_once.sql
 //	18  a search_path that is empty or hostile
-//	    sql/concurrency_test.go: TestTriggersDoNotLookAround
-//	    sql/hostile_test.go: TestNothingHostileIsCalled
+//	    sql/hostile_test.go: TestNothingHostileIsCalled, TestTriggersDoNotLookAround
 //	    sql/catalog_test.go: TestNothingNeedsASearchPath
 //	19  definer functions that look where their caller says
 //	    sql/catalog_test.go: TestTheCatalogKeepsTheConventions
