@@ -109,12 +109,13 @@
 //	    worker/smtp/smtp_test.go: TestLoginNeedsTLSUnlessToldOtherwise, TestWithoutProperTLSNothingIsSent
 //	32  addresses and headers with commands in them
 //	    worker/smtp/smtp_test.go: TestWhatNoServerShouldSeeIsNotSent, FuzzAddress
-//	    worker/mail/compose_test.go: FuzzCompose
+//	    worker/mail/hostile_test.go: FuzzCompose
 //	33  mail that a strict server refuses
-//	    worker/mail/compose_test.go: TestTheBiggestDigestIsToldInFull, FuzzCompose
+//	    worker/mail/compose_test.go: TestTheBiggestDigestIsToldInFull
+//	    worker/mail/hostile_test.go: FuzzCompose
 //	    worker/smtp/smtp_test.go: TestAMailThatIsTooBigIsNotBegun, TestAnAddressThatIsNotASCIINeedsSMTPUTF8
 //	34  titles that become links
-//	    worker/mail/compose_test.go: TestNothingTypedGetsOut
+//	    worker/mail/hostile_test.go: TestNothingTypedGetsOut
 //	35  a scanner that follows the link to unsubscribe
 //	    worker/mail/unsubscribe_test.go: TestOnlyAPostUnsubscribes
 //	36  auto-replies, and what bulk mail has to say
