@@ -11,6 +11,7 @@ import (
 	"headway/internal/gatewaytest"
 	"headway/internal/pgtest"
 	"headway/internal/webtest"
+	"headway/worker/gateway"
 )
 
 // portal answers everything as those who want a sign-in to a Wi-Fi first.
@@ -200,4 +201,47 @@ func TestAPageWorksWithoutStorage(t *testing.T) {
 	bob.Shows("title", "Website")
 	bob.leave()
 	bob.until("nobody can leave", `!document.getElementById("sign-in").hidden`)
+}
+
+// TestAProxyLetsNoWebSocketThrough has a page listen to Server-Sent Events where nothing else comes through, and to a
+// WebSocket as soon as one does.
+func TestAProxyLetsNoWebSocketThrough(t *testing.T) {
+	t.Parallel()
+	var c gatewaytest.Clock
+	s := newSite(t, func(g *gateway.Gateway) { g.Now = c.Now })
+	s.mint = func(userID int64) string { return gatewaytest.Token(t, userID, c.Now().Add(time.Hour)) }
+	s.closed = true
+	bob := s.open(t, webtest.Chromium(t), "#2", "WebSocket connection to", "ERR_", "401")
+	bob.Shows("title", "Website")
+	bob.write("Hello")
+	bob.Shows("chat", "Hello")
+	bob.complete("Domain")
+	bob.Until("the bar does not move", s.folded(t, func() bool { return bob.percent() == "50" }))
+
+	// The stream ends with its token, and goes on with the next where it was.
+	c.Forward(2 * time.Hour)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'one'); select headway.post(1, 'project_1', 'two')")
+	bob.Shows("chat", "two")
+	streams := func() (opened, events int) { s.mu.Lock(); defer s.mu.Unlock(); return s.opened, s.events }
+	bob.Until("the stream does not end", func() bool { _, n := streams(); return n >= 2 })
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'three')")
+	bob.Shows("chat", "three")
+	said := bob.Text("chat")
+	for _, text := range []string{"Hello", "one", "two", "three"} {
+		if n := strings.Count(said, text); n != 1 {
+			t.Errorf("%q is shown %d times", text, n)
+		}
+	}
+
+	s.mu.Lock()
+	s.closed = false
+	s.mu.Unlock()
+	_, before := streams()
+	c.Forward(2 * time.Hour)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'four')")
+	bob.Shows("chat", "four")
+	bob.Until("the page is not connected", func() bool { return bob.Text("state") == "" })
+	if _, after := streams(); after != before {
+		t.Errorf("%d streams were opened where a WebSocket comes through", after-before)
+	}
 }
