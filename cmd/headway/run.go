@@ -102,3 +102,22 @@ func parse(e env, flags *flag.FlagSet, args []string) (helped bool, err error) {
 	}
 	return false, nil
 }
+
+// parseOne parses the flags of a subcommand that takes one argument, which may come before or after them.
+func parseOne(e env, flags *flag.FlagSet, args []string, name string) (argument string, helped bool, err error) {
+	before := len(args) > 0 && !strings.HasPrefix(args[0], "-")
+	if before {
+		argument, args = args[0], args[1:]
+	}
+	flags.SetOutput(io.Discard)
+	if !before && flags.Parse(args) == nil && flags.NArg() > 0 {
+		argument, args = flags.Arg(0), append(args[:len(args)-flags.NArg():len(args)-flags.NArg()], flags.Args()[1:]...)
+	}
+	if helped, err := parse(e, flags, args); helped || err != nil {
+		return "", helped, err
+	}
+	if argument == "" {
+		return "", false, &usageError{fmt.Errorf("%s is missing", name)}
+	}
+	return argument, false, nil
+}

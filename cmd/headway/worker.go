@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	_ "time/tzdata" // a schedule may name a time zone that the system lacks
 
@@ -44,4 +45,13 @@ func runWorker(ctx context.Context, e env, args []string) error {
 		return &loggedError{err}
 	}
 	return err
+}
+
+// loadConfig reads the environment.
+func loadConfig(e env) (worker.Config, error) {
+	config, err := worker.LoadConfig(e.getenv)
+	if err != nil {
+		return config, fmt.Errorf("the configuration is invalid:\n%w", err)
+	}
+	return config, nil
 }
