@@ -29,7 +29,6 @@ func migrate(ctx context.Context, e env, args []string) error {
 	if *to < 0 || *to > int(sql.Latest()) {
 		return &usageError{fmt.Errorf("--to %d: versions are 0 to %d", *to, sql.Latest())}
 	}
-
 	if *status && *to != int(sql.Latest()) {
 		return &usageError{errors.New("--status changes nothing: leave out --to")}
 	}
@@ -38,7 +37,7 @@ func migrate(ctx context.Context, e env, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer disconnect(ctx, conn)
 
 	if *noRoles && !*status {
 		if err := checkRoles(ctx, e, conn); err != nil {
@@ -46,26 +45,7 @@ func migrate(ctx context.Context, e env, args []string) error {
 		}
 	}
 	if !*status {
-		if 0 < *to && *to < int(sql.Latest()) && !*discard {
-			if version, err := sql.Version(ctx, conn); err == nil && *to < int(version) {
-				return fmt.Errorf("the schema is at version %d: going down to %d drops what later migrations created, with all its data; "+
-					"add --discard if that is intended", version, *to)
-			}
-		}
-		answered := tellWhoMigrates(ctx, e, conn)
-		last, times := "", 0
-		err := sql.Migrate(ctx, conn, int32(*to), func(_ int32, file, direction string) {
-			answered() // it has the lock
-			again := ""
-			if times++; file != last {
-				last, times = file, 1
-			} else {
-				again = fmt.Sprintf(", attempt %d: waiting for a lock", times)
-			}
-			fmt.Fprintf(e.stdout, "%-4s %s%s\n", direction, file, again)
-		})
-		answered()
-		if err != nil {
+		if err := migrateTo(ctx, e, conn, int32(*to), *discard); err != nil {
 			return err
 		}
 	}
@@ -78,6 +58,30 @@ func migrate(ctx context.Context, e env, args []string) error {
 		return sql.Check(ctx, conn)
 	}
 	return nil
+}
+
+// migrateTo brings the schema to a version and prints each migration. It goes down to a version above 0 only if what
+// later migrations created may be discarded.
+func migrateTo(ctx context.Context, e env, conn *pgx.Conn, to int32, discard bool) error {
+	if 0 < to && to < sql.Latest() && !discard {
+		if version, err := sql.Version(ctx, conn); err == nil && to < version {
+			return fmt.Errorf("the schema is at version %d: going down to %d drops what later migrations created, with all its data; "+
+				"add --discard if that is intended", version, to)
+		}
+	}
+	answered := tellWhoMigrates(ctx, e, conn)
+	defer answered()
+	last, times := "", 0
+	return sql.Migrate(ctx, conn, to, func(_ int32, file, direction string) {
+		answered() // it has the lock
+		again := ""
+		if times++; file != last {
+			last, times = file, 1
+		} else {
+			again = fmt.Sprintf(", attempt %d: waiting for a lock", times)
+		}
+		fmt.Fprintf(e.stdout, "%-4s %s%s\n", direction, file, again)
+	})
 }
 
 // quietWait is how long another migration may take before whoever waits for it is told.
