@@ -136,8 +136,17 @@ $$;
 comment on function headway.channel_before_change() is
   'Keeps a channel, and with it its messages, from being deleted while what it belongs to exists, and from being renamed or renumbered.';
 
+create trigger channel_before_update before update on headway.channel
+for each row when (
+  new.name <> old.name or new.project_id is distinct from old.project_id or new.last_seq < old.last_seq
+)
+execute function headway.channel_before_change();
+
 create trigger channel_before_delete before delete on headway.channel
 for each row execute function headway.channel_before_change();
+
+create trigger channel_before_truncate before truncate on headway.channel
+for each statement execute function headway.channel_before_change();
 
 create function headway.channel_after_delete() returns trigger
 language plpgsql
@@ -151,18 +160,9 @@ end
 $$;
 comment on function headway.channel_after_delete() is 'Deletes a channel''s messages with it.';
 
-create trigger channel_before_truncate before truncate on headway.channel
-for each statement execute function headway.channel_before_change();
-
 create trigger channel_after_delete after delete on headway.channel
 referencing old table as old_rows
 for each statement execute function headway.channel_after_delete();
-
-create trigger channel_before_update before update on headway.channel
-for each row when (
-  new.name <> old.name or new.project_id is distinct from old.project_id or new.last_seq < old.last_seq
-)
-execute function headway.channel_before_change();
 
 create function headway.message_before_insert() returns trigger
 language plpgsql

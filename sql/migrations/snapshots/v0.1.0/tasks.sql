@@ -54,6 +54,21 @@ end
 $$;
 comment on function headway.task_after_write() is 'Queues the effect of a change of tasks on the bars.';
 
+create trigger task_after_insert after insert on headway.task
+referencing new table as new_rows
+for each statement execute function headway.task_after_write();
+
+create trigger task_after_update after update on headway.task
+referencing old table as old_rows new table as new_rows
+for each statement execute function headway.task_after_write();
+
+create trigger task_after_delete after delete on headway.task
+referencing old table as old_rows
+for each statement execute function headway.task_after_write();
+
+create trigger task_after_truncate after truncate on headway.task
+for each statement execute function headway.recompute_everything();
+
 create function headway.task_before_update() returns trigger
 language plpgsql
 security definer
@@ -72,21 +87,6 @@ comment on function headway.task_before_update() is 'Waits for completions and r
 create trigger task_before_update before update on headway.task
 for each row when (new.shared <> old.shared)
 execute function headway.task_before_update();
-
-create trigger task_after_insert after insert on headway.task
-referencing new table as new_rows
-for each statement execute function headway.task_after_write();
-
-create trigger task_after_update after update on headway.task
-referencing old table as old_rows new table as new_rows
-for each statement execute function headway.task_after_write();
-
-create trigger task_after_delete after delete on headway.task
-referencing old table as old_rows
-for each statement execute function headway.task_after_write();
-
-create trigger task_after_truncate after truncate on headway.task
-for each statement execute function headway.recompute_everything();
 
 create function headway.assignment_after_write() returns trigger
 language plpgsql
