@@ -40,7 +40,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"headway/bench/gateway"
 	"headway/bench/growth"
@@ -275,20 +274,4 @@ func (b bench) conditions(ctx context.Context) ([]report.Condition, error) {
 		conditions = append(conditions, report.Condition{Name: "pass", Value: "a quick one: one round, little of everything; it shows that all works, and compares nothing"})
 	}
 	return conditions, nil
-}
-
-// newRace returns how the rivals are measured.
-func newRace(rivals []lab.Rival, quick bool) race {
-	tasks, rounds := 200_000, 3
-	plan := lab.Plan{
-		Writers: 32, Warmup: 500 * time.Millisecond, Paced: 3 * time.Second, Rate: 200, Full: 3 * time.Second, Patience: 30 * time.Second,
-	}
-	if quick {
-		tasks, rounds = 50_000, 1
-		plan.Warmup, plan.Paced, plan.Full = 200*time.Millisecond, 700*time.Millisecond, 700*time.Millisecond
-	}
-	return race{rivals: rivals, plan: plan, rounds: rounds, shapes: []lab.Shape{
-		{Name: "spread", Title: "spread over 100 projects", Projects: 100, Customers: 30, Tasks: tasks, Done: tasks / 10},
-		{Name: "hot", Title: "all in one project", Projects: 1, Customers: 30, Tasks: tasks, Done: tasks / 10},
-	}}
 }

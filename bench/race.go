@@ -19,6 +19,22 @@ type race struct {
 	rounds int
 }
 
+// newRace returns how the rivals are measured.
+func newRace(rivals []lab.Rival, quick bool) race {
+	tasks, rounds := 200_000, 3
+	plan := lab.Plan{
+		Writers: 32, Warmup: 500 * time.Millisecond, Paced: 3 * time.Second, Rate: 200, Full: 3 * time.Second, Patience: 30 * time.Second,
+	}
+	if quick {
+		tasks, rounds = 50_000, 1
+		plan.Warmup, plan.Paced, plan.Full = 200*time.Millisecond, 700*time.Millisecond, 700*time.Millisecond
+	}
+	return race{rivals: rivals, plan: plan, rounds: rounds, shapes: []lab.Shape{
+		{Name: "spread", Title: "spread over 100 projects", Projects: 100, Customers: 30, Tasks: tasks, Done: tasks / 10},
+		{Name: "hot", Title: "all in one project", Projects: 1, Customers: 30, Tasks: tasks, Done: tasks / 10},
+	}}
+}
+
 // standing is what a rival came to in a shape: medians of the rounds, each figure for itself.
 type standing struct {
 	rival lab.Rival
