@@ -193,13 +193,7 @@ func (p *Pool) take() *session {
 	return s
 }
 
-// put keeps a session for another mail, for a while.
-func (p *Pool) put(s *session) {
-	if !p.keep(s) {
-		s.close(true)
-	}
-}
-
+// keep keeps a session for another mail, for a while. It returns false if the pool is closed.
 func (p *Pool) keep(s *session) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -231,8 +225,8 @@ func (c *Conn) Release() {
 		return
 	}
 	c.released = true
-	if c.session != nil {
-		c.pool.put(c.session)
+	if c.session != nil && !c.pool.keep(c.session) {
+		c.session.close(true)
 	}
 	<-c.pool.slots
 }
