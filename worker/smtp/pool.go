@@ -28,10 +28,6 @@ type Pool struct {
 	Server   Server
 	Timeouts Timeouts
 
-	// LocalName is the name given in EHLO (RFC 5321, section 4.1.4). Default: the host's name if it is fully qualified,
-	// or else its address.
-	LocalName string
-
 	// RootCAs are the authorities for the server's certificate. Nil: the system's.
 	RootCAs *x509.CertPool
 

@@ -73,7 +73,7 @@ func (s *session) open(ctx context.Context, p *Pool) (step string, err error) {
 		return "connect", fmt.Errorf("no such TLS mode: %q", p.Server.TLS)
 	}
 	s.client.CommandTimeout, s.client.SubmissionTimeout = s.timeouts.Command, s.timeouts.Reply
-	if err := s.client.Hello(p.localName(s.conn.LocalAddr())); err != nil {
+	if err := s.client.Hello(localName(s.conn.LocalAddr())); err != nil {
 		return s.beforeLogin("EHLO", err), err
 	}
 	if err := s.login(p.Server); err != nil {
@@ -184,10 +184,7 @@ func ended(ctx context.Context, err error) error {
 var validName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+$`)
 
 // localName returns the name for EHLO: a full host name, or else an address literal (RFC 5321, section 4.1.4).
-func (p *Pool) localName(local net.Addr) string {
-	if p.LocalName != "" {
-		return p.LocalName
-	}
+func localName(local net.Addr) string {
 	if name, err := os.Hostname(); err == nil && validName.MatchString(name) {
 		return name
 	}
