@@ -113,7 +113,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if !f.started || errors.As(err, new(*NoProjectError)) {
+		if !f.started || errors.As(err, new(*noProjectError)) {
 			return err
 		}
 		if time.Since(began) > 10*time.Second {
@@ -135,11 +135,11 @@ func (f *Follower) begin() {
 // ErrHidden says that row-level security hides everything from the login, which acts for end users.
 var ErrHidden = errors.New("row-level security hides the rows")
 
-// NoProjectError says that the project to follow does not exist.
-type NoProjectError struct{ ID int64 }
+// noProjectError says that the project to follow does not exist.
+type noProjectError struct{ ID int64 }
 
 // Error implements error.
-func (e *NoProjectError) Error() string {
+func (e *noProjectError) Error() string {
 	return fmt.Sprintf("there is no project %d: `select id, name from headway.project` lists them", e.ID)
 }
 

@@ -264,7 +264,7 @@ func TestAProjectThatIsNotThereIsAnError(t *testing.T) {
 	db := pgtest.New(t)
 	connect := func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, db.URL) }
 	err := (&Follower{Listen: connect, Read: connect, Project: 42}).Run(t.Context())
-	var missing *NoProjectError
+	var missing *noProjectError
 	if !errors.As(err, &missing) || missing.ID != 42 || !strings.Contains(err.Error(), "42") {
 		t.Errorf("%v", err)
 	}

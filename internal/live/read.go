@@ -115,7 +115,7 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 		return false, err
 	}
 	if f.Project != 0 && len(projects) == 0 {
-		return false, &NoProjectError{f.Project}
+		return false, &noProjectError{f.Project}
 	}
 	for _, p := range projects {
 		for _, c := range p.Customers {

@@ -9,9 +9,9 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Positions is what a client has: the number of the last message in each channel, and the version of each project's
+// positions is what a client has: the number of the last message in each channel, and the version of each project's
 // progress.
-type Positions struct {
+type positions struct {
 	Channels map[string]int64 `json:"channels"`
 	Projects map[int64]int64  `json:"projects"`
 }
@@ -55,7 +55,7 @@ type transport interface {
 	within(d time.Duration)
 
 	// write sends events, and the position after the last one if the connection tracks it.
-	write(events []*event, position Positions) error
+	write(events []*event, position positions) error
 
 	// close tells the client why the connection ends, if still possible, and stops receiving.
 	close(reason error)
@@ -78,7 +78,7 @@ type conn struct {
 	done   chan struct{}       // closed when nothing more is sent
 
 	mu       sync.Mutex
-	position Positions
+	position positions
 	syncing  bool     // the snapshot is being read
 	kept     []*event // what arrived in the meantime
 	queue    []*event
@@ -104,7 +104,7 @@ func newConn(out transport, l limits) *conn {
 		limits:   l,
 		topics:   map[*topic]struct{}{},
 		done:     make(chan struct{}),
-		position: Positions{Channels: map[string]int64{}, Projects: map[int64]int64{}},
+		position: positions{Channels: map[string]int64{}, Projects: map[int64]int64{}},
 		syncing:  true,
 	}
 }
@@ -132,7 +132,7 @@ func (c *conn) offer(events ...*event) {
 }
 
 // begin ends the synchronization: the client has what position says; first is sent, then what was kept and is newer.
-func (c *conn) begin(position Positions, first [][]byte) {
+func (c *conn) begin(position positions, first [][]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
@@ -291,23 +291,23 @@ func (c *conn) pass() {
 
 // take returns what is waiting, with the position after it, or nil, which ends the passing. It is an error if the
 // connection was ended or the token has expired.
-func (c *conn) take() (events []*event, position Positions, err error) {
+func (c *conn) take() (events []*event, position positions, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil && c.expired(c.limits.now()) {
 		c.fail(errExpired)
 	}
 	if c.err != nil {
-		return nil, Positions{}, c.err
+		return nil, positions{}, c.err
 	}
 	if len(c.queue) == 0 {
 		c.passing = false
-		return nil, Positions{}, nil
+		return nil, positions{}, nil
 	}
 	events = c.queue
 	c.queue, c.size = nil, 0
 	if c.tracks {
-		position = Positions{Channels: maps.Clone(c.position.Channels), Projects: maps.Clone(c.position.Projects)}
+		position = positions{Channels: maps.Clone(c.position.Channels), Projects: maps.Clone(c.position.Projects)}
 	}
 	c.out.within(c.limits.write)
 	return events, position, nil

@@ -11,7 +11,7 @@ import (
 )
 
 // receive lets a connection enter when its turn comes.
-func (h *hub) receive(c *conn, has *Positions) {
+func (h *hub) receive(c *conn, has *positions) {
 	h.mu.Lock()
 	ctx := h.ctx
 	h.mu.Unlock()
@@ -112,7 +112,7 @@ func (h *hub) welcome(c *conn, last subscription) {
 }
 
 // enter registers a connection and brings it up to date, from what it has or with a snapshot.
-func (h *hub) enter(ctx context.Context, c *conn, has *Positions) error {
+func (h *hub) enter(ctx context.Context, c *conn, has *positions) error {
 	h.mu.Lock()
 	if h.people[c.UserID] == nil {
 		h.people[c.UserID] = map[*conn]struct{}{}
@@ -203,7 +203,7 @@ func (h *hub) fresh(c *conn) []*topic {
 
 // start sets the position of topics that were fresh to that of a client. It returns false if they have started further
 // on with another client in the meantime, so that this one would miss what is in between. The lock is held.
-func (h *hub) start(fresh []*topic, at Positions) bool {
+func (h *hub) start(fresh []*topic, at positions) bool {
 	for _, t := range fresh {
 		if seq, found := at.Channels[t.channel]; found && t.seq == unknown {
 			t.seq = seq
@@ -221,7 +221,7 @@ func (h *hub) start(fresh []*topic, at Positions) bool {
 }
 
 // resume sends what a client missed. It returns false if that is unknown, or too much.
-func (h *hub) resume(ctx context.Context, c *conn, has Positions) (bool, error) {
+func (h *hub) resume(ctx context.Context, c *conn, has positions) (bool, error) {
 	for {
 		fresh := h.fresh(c)
 		snap, err := h.store.snapshot(ctx, c.UserID)
@@ -257,7 +257,7 @@ func (h *hub) resume(ctx context.Context, c *conn, has Positions) (bool, error) 
 
 // missed returns the messages after those that a client has, at least up to position, which it moves to the last of
 // them. Nil means that they are unknown, or too many.
-func (h *hub) missed(ctx context.Context, c *conn, has, position Positions) ([][]byte, error) {
+func (h *hub) missed(ctx context.Context, c *conn, has, position positions) ([][]byte, error) {
 	missed, left := [][]byte{}, page
 	for _, name := range slices.Sorted(maps.Keys(position.Channels)) {
 		last := position.Channels[name]

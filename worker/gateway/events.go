@@ -40,7 +40,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	defer g.hub.unregister(c)
 
-	var has *Positions
+	var has *positions
 	// A page that opens a new EventSource, with a new ticket, cannot set the header.
 	if id := cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("position")); id != "" {
 		_ = json.Unmarshal([]byte(id), &has) // what cannot be parsed is no position
@@ -64,7 +64,7 @@ type stream struct {
 
 func (s *stream) within(d time.Duration) { _ = s.controller.SetWriteDeadline(time.Now().Add(d)) }
 
-func (s *stream) write(events []*event, position Positions) error {
+func (s *stream) write(events []*event, position positions) error {
 	for i, e := range events {
 		if i == len(events)-1 {
 			id, err := json.Marshal(position)

@@ -55,12 +55,12 @@ type client struct {
 	ws *websocket.Conn
 }
 
-func (b *bench) dial(t *testing.T, userID int64, has *Positions) *client {
+func (b *bench) dial(t *testing.T, userID int64, has *positions) *client {
 	t.Helper()
 	return b.dialUntil(t, userID, has, time.Now().Add(time.Hour))
 }
 
-func (b *bench) dialUntil(t *testing.T, userID int64, has *Positions, expires time.Time) *client {
+func (b *bench) dialUntil(t *testing.T, userID int64, has *positions, expires time.Time) *client {
 	t.Helper()
 	ws, _, err := websocket.Dial(t.Context(), b.server.URL+"/api/ws", nil) //nolint:bodyclose // the library closes it
 	if err != nil {
@@ -194,7 +194,7 @@ func TestWhoComesBackGetsWhatTheyMissed(t *testing.T) {
 	if err := json.Unmarshal(bob.want("snapshot").Snapshot, &snap); err != nil {
 		t.Fatal(err)
 	}
-	has := Positions{Channels: map[string]int64{}, Projects: map[int64]int64{}}
+	has := positions{Channels: map[string]int64{}, Projects: map[int64]int64{}}
 	for _, c := range snap.Channels {
 		has.Channels[c.Channel] = c.LastSeq
 	}

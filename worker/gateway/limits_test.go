@@ -22,7 +22,7 @@ func TestASlowReaderIsToldToResync(t *testing.T) {
 	t.Parallel()
 	c := newConn(nowhere{}, limits{waiting: 200, now: time.Now})
 	c.passing = true // by this test
-	c.begin(Positions{Channels: map[string]int64{"project_1": 0}}, nil)
+	c.begin(positions{Channels: map[string]int64{"project_1": 0}}, nil)
 	for seq := range int64(20) {
 		c.offer(&event{channel: "project_1", seq: seq + 1, json: []byte(strings.Repeat("x", 20))})
 	}
@@ -38,7 +38,7 @@ func TestWhatComesAtOnceIsNoFaultOfTheReader(t *testing.T) {
 	t.Parallel()
 	c := newConn(nowhere{}, limits{waiting: 200, now: time.Now})
 	c.passing = true // by this test
-	c.begin(Positions{Channels: map[string]int64{"project_1": 0}}, nil)
+	c.begin(positions{Channels: map[string]int64{"project_1": 0}}, nil)
 	var events []*event
 	for seq := range int64(20) {
 		events = append(events, &event{channel: "project_1", seq: seq + 1, json: []byte(strings.Repeat("x", 20))})
@@ -68,7 +68,7 @@ insert into headway.message (channel, sender, content) select 'project_1', 1, re
 		t.Errorf("%d messages of 400 kB in a page, %v", len(found), err)
 	}
 	for has, want := range map[int64]string{1202: "resync", 1203: "resumed"} {
-		charlie := b.dial(t, 3, &Positions{Channels: map[string]int64{"broadcast": 0, "user_3": 0, "project_1": has}})
+		charlie := b.dial(t, 3, &positions{Channels: map[string]int64{"broadcast": 0, "user_3": 0, "project_1": has}})
 		if e, err := charlie.next(); err != nil || e.Type != want {
 			t.Errorf("after %d told %s, %v", has, e.Type, err)
 		}

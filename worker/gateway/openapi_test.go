@@ -250,7 +250,7 @@ func TestEventsAreAsDescribed(t *testing.T) {
 	pgtest.Execute(t, b.conn, "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')")
 	until(bob, "joined")
 
-	for want, has := range map[string]*Positions{
+	for want, has := range map[string]*positions{
 		"resumed": {Channels: map[string]int64{"broadcast": 0, "user_3": 0, "project_1": 0}, Projects: map[int64]int64{1: 1}},
 		"resync":  {Channels: map[string]int64{"broadcast": 1000}, Projects: map[int64]int64{}},
 	} {

@@ -215,8 +215,8 @@ type snapshot struct {
 }
 
 // position returns the position of a client that has it.
-func (s *snapshot) position() Positions {
-	p := Positions{Channels: map[string]int64{}, Projects: map[int64]int64{}}
+func (s *snapshot) position() positions {
+	p := positions{Channels: map[string]int64{}, Projects: map[int64]int64{}}
 	for _, c := range s.Channels {
 		p.Channels[c.Channel] = c.LastSeq
 	}

@@ -40,7 +40,7 @@ func TestTheUnionOfWhatCameIsWhatThereIs(t *testing.T) {
 	}
 
 	var got []int64
-	var has *Positions
+	var has *positions
 	for len(got) == 0 || got[len(got)-1] < messages {
 		c := b.dial(t, 2, has)
 		e, err := c.next()
@@ -53,7 +53,7 @@ func TestTheUnionOfWhatCameIsWhatThereIs(t *testing.T) {
 			if err := json.Unmarshal(e.Snapshot, &snap); err != nil {
 				t.Fatal(err)
 			}
-			has = &Positions{Channels: map[string]int64{}, Projects: map[int64]int64{}}
+			has = &positions{Channels: map[string]int64{}, Projects: map[int64]int64{}}
 			for _, ch := range snap.Channels {
 				has.Channels[ch.Channel] = ch.LastSeq
 			}
@@ -144,9 +144,9 @@ func TestWhoComesWhileAChannelBeginsMissesNothing(t *testing.T) {
 					charlie.want("message")
 				}
 			})
-			var has *Positions
+			var has *positions
 			if resumes {
-				has = &Positions{Channels: map[string]int64{"broadcast": 0, "user_2": 0, "project_1": 0}}
+				has = &positions{Channels: map[string]int64{"broadcast": 0, "user_2": 0, "project_1": 0}}
 			}
 			bob := b.dial(t, 2, has)
 			e, err := bob.next()
@@ -177,7 +177,7 @@ func TestAPositionThatIsNoneIsNotResumed(t *testing.T) {
 	b := setup(t)
 	pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'one')")
 	for _, seq := range []int64{-1 << 63, -1, 2, 1<<63 - 1} {
-		bob := b.dial(t, 2, &Positions{Channels: map[string]int64{"broadcast": 0, "user_2": 0, "project_1": seq}})
+		bob := b.dial(t, 2, &positions{Channels: map[string]int64{"broadcast": 0, "user_2": 0, "project_1": seq}})
 		if e, err := bob.next(); err != nil || e.Type != "resync" {
 			t.Errorf("with %d told %+v, %v", seq, e, err)
 		}
@@ -189,7 +189,7 @@ func TestAPositionThatIsNoneIsNotResumed(t *testing.T) {
 type nowhere struct{}
 
 func (nowhere) within(time.Duration)            {}
-func (nowhere) write([]*event, Positions) error { return nil }
+func (nowhere) write([]*event, positions) error { return nil }
 func (nowhere) close(error)                     {}
 func (nowhere) beat() []*event                  { return []*event{beat} }
 
@@ -197,7 +197,7 @@ func TestNothingIsToldTwice(t *testing.T) {
 	t.Parallel()
 	c := newConn(nowhere{}, limits{waiting: 1000, now: time.Now})
 	c.passing = true // by this test
-	c.begin(Positions{Channels: map[string]int64{"project_1": 5}, Projects: map[int64]int64{1: 3}}, nil)
+	c.begin(positions{Channels: map[string]int64{"project_1": 5}, Projects: map[int64]int64{1: 3}}, nil)
 	for _, e := range []*event{
 		{channel: "project_1", seq: 5}, {channel: "project_1", seq: 6}, {channel: "project_1", seq: 6}, {channel: "project_1", seq: 4},
 		{channel: "elsewhere", seq: 1}, {project: 1, version: 3}, {project: 1, version: 4}, {project: 1, version: 4}, {project: 2, version: 9},
@@ -423,7 +423,7 @@ func TestWhatTheSnapshotHasIsNotToldAgain(t *testing.T) {
 		c.offer(e)
 	}
 	c.passing = true // by this test
-	c.begin(Positions{Channels: map[string]int64{"broadcast": 5, "project_1": 5}, Projects: map[int64]int64{1: 3}}, nil)
+	c.begin(positions{Channels: map[string]int64{"broadcast": 5, "project_1": 5}, Projects: map[int64]int64{1: 3}}, nil)
 	events, _, err := c.take()
 	var told []string
 	for _, e := range events {

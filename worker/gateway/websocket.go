@@ -21,7 +21,7 @@ type hello struct {
 	Token string `json:"token"`
 
 	// Position is what a client that reconnects already has. Null: nothing.
-	Position *Positions `json:"position"`
+	Position *positions `json:"position"`
 }
 
 // Codes with which a WebSocket is closed (RFC 6455, section 7.4.2: 4000 to 4999 are the application's).
@@ -175,7 +175,7 @@ func (s *socket) hear() (hello, error) {
 		err = json.Unmarshal(text, &said)
 	}
 	if wrong, is := errors.AsType[*json.UnmarshalTypeError](err); is && strings.HasPrefix(wrong.Field, "position") {
-		said.Position, err = &Positions{}, nil // what cannot be parsed is no position
+		said.Position, err = &positions{}, nil // what cannot be parsed is no position
 	}
 	return said, err
 }
@@ -253,7 +253,7 @@ func (b *buffers) put(used *[]byte) {
 	}
 }
 
-func (s *socket) write(events []*event, _ Positions) error {
+func (s *socket) write(events []*event, _ positions) error {
 	buffer := s.buffers.get()
 	defer s.buffers.put(buffer)
 	for _, e := range events {

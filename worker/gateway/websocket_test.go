@@ -111,7 +111,7 @@ func TestFramesAreWhatALibraryReads(t *testing.T) {
 	for i, n := range []int{0, 125, 126, 1<<16 - 1, 1 << 16, 10, 3 * mostBuffered, 3 * mostBuffered, 7} {
 		events = append(events, &event{json: bytes.Repeat([]byte{byte('a' + i)}, n)})
 	}
-	if err := s.write(events, Positions{}); err != nil {
+	if err := s.write(events, positions{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range events {
