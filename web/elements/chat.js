@@ -89,13 +89,12 @@ export class HeadwayChat extends HeadwayElement {
     let loaded = false;
     const last = () => known.at(-1)?.seq ?? 0;
     /** Whether the end stays in view when messages arrive. */ let follow = true;
+    const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
+    const marker = this.#marker(headway, channel, signal, { end, last, atEnd });
     const toEnd = () => {
       if (follow) log.scrollTop = log.scrollHeight;
-      inView = false; // until that has been checked again
-      watching.unobserve(end);
-      watching.observe(end);
+      marker.look();
     };
-    const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
 
     // Read again from the current position: at the start, after a gap, and after a snapshot that left something out.
     const catchUp = reader(signal, async () => {
@@ -171,30 +170,6 @@ export class HeadwayChat extends HeadwayElement {
       reading = false;
     });
 
-    let inView = false;
-    let marking = false;
-    let marked = 0;
-    const markRead = async () => {
-      const state = headway.channels.get(channel);
-      const seen = inView && document.visibilityState === "visible" && document.hasFocus() && atEnd();
-      const through = last();
-      if (!seen || !state || marking || signal.aborted || state.unread === 0 || through <= Math.max(state.read_seq, marked)) return;
-      marking = true;
-      try {
-        // The gateway notifies all windows, including this one.
-        await headway.markRead(channel, through);
-        marked = through;
-        queueMicrotask(markRead); // something may have arrived in the meantime
-      } catch {
-        setTimeout(markRead, MARK_AGAIN);
-      }
-      marking = false;
-    };
-    const watching = new IntersectionObserver((entries) => {
-      inView = entries[entries.length - 1].isIntersecting;
-      markRead();
-    });
-    watching.observe(end);
     const sizing = new ResizeObserver(toEnd);
     sizing.observe(log);
     sizing.observe(list);
@@ -206,7 +181,6 @@ export class HeadwayChat extends HeadwayElement {
     }, DAY_CHECK);
     signal.addEventListener("abort", () => {
       clearInterval(midnight);
-      watching.disconnect();
       sizing.disconnect();
     });
     let size = "";
@@ -216,21 +190,19 @@ export class HeadwayChat extends HeadwayElement {
       if (now === size) follow = atEnd();
       size = now;
       log.classList.toggle("below", log.scrollTop > 0); // there is more above
-      markRead();
+      marker.mark();
     }, { passive: true });
-    addEventListener("focus", markRead, { signal });
-    document.addEventListener("visibilitychange", markRead, { signal });
 
     let queue = Promise.resolve();
     on("snapshot", ({ anew }) => {
       recall();
       if (anew && last() > (headway.channels.get(channel)?.last_seq ?? Infinity)) {
         loaded = false; // a failover has lost some of it
-        marked = 0;
+        marker.forget();
         redraw([]);
       }
       frame();
-      markRead();
+      marker.mark();
       if (headway.channels.has(channel) && (!loaded || (headway.channels.get(channel)?.last_seq ?? 0) > last())) catchUp();
     });
     on("message", ({ message }) => {
@@ -239,9 +211,60 @@ export class HeadwayChat extends HeadwayElement {
       // One after the other, since names may have to be fetched.
       queue = queue.then(() => (message.seq > last() + 1 ? catchUp() : append([message])));
     });
-    on("channel", ({ channel: changed }) => changed.channel === channel && markRead());
+    on("channel", ({ channel: changed }) => changed.channel === channel && marker.mark());
     if (headway.userId !== null) catchUp();
     frame();
+  }
+
+  /**
+   * Marks a channel read while its end is in view, in a window that has the focus.
+   * @param {import("./base.js").Headway} headway
+   * @param {string} channel
+   * @param {AbortSignal} signal
+   * @param {{end: HTMLElement, last: () => number, atEnd: () => boolean}} log what is at its end, the seq of its last
+   *   message, and whether it is scrolled there
+   */
+  #marker(headway, channel, signal, { end, last, atEnd }) {
+    let inView = false;
+    let marking = false;
+    let marked = 0;
+    const mark = async () => {
+      const state = headway.channels.get(channel);
+      const seen = inView && document.visibilityState === "visible" && document.hasFocus() && atEnd();
+      const through = last();
+      if (!seen || !state || marking || signal.aborted || state.unread === 0 || through <= Math.max(state.read_seq, marked)) return;
+      marking = true;
+      try {
+        // The gateway notifies all windows, including this one.
+        await headway.markRead(channel, through);
+        marked = through;
+        queueMicrotask(mark); // something may have arrived in the meantime
+      } catch {
+        setTimeout(mark, MARK_AGAIN);
+      }
+      marking = false;
+    };
+    const watching = new IntersectionObserver((entries) => {
+      inView = entries[entries.length - 1].isIntersecting;
+      mark();
+    });
+    watching.observe(end);
+    signal.addEventListener("abort", () => watching.disconnect());
+    addEventListener("focus", mark, { signal });
+    document.addEventListener("visibilitychange", mark, { signal });
+    return {
+      mark,
+      /** Has the end be out of view until that has been checked again. */
+      look() {
+        inView = false;
+        watching.unobserve(end);
+        watching.observe(end);
+      },
+      /** Numbers that were marked may be given again. */
+      forget() {
+        marked = 0;
+      },
+    };
   }
 
   /** @param {import("./base.js").Headway} headway @param {string} channel */
