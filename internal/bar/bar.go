@@ -154,7 +154,7 @@ func Bar(p Palette, r Row, columns int) string {
 		return min(max(n, 1), columns)
 	}
 	now := cells(r.Done)
-	before := min(cells(r.Done-max(r.Gained, 0)), now)
+	before := min(cells(r.Done-r.Gained), now)
 
 	old := strings.Repeat("█", before)
 	if r.Done >= r.Total && r.Gained <= 0 {
@@ -190,7 +190,7 @@ func Fit(p Palette, groups []Group, width, height, notes int) (lines []string) {
 	for i, g := range groups {
 		sum := g.Sum
 		sum.Heading = true
-		rows = append(append(rows, sum), g.Rows[:min(shown[i], len(g.Rows))]...)
+		rows = append(append(rows, sum), g.Rows[:shown[i]]...)
 		if left := len(g.Rows) - shown[i]; left > 0 && shown[i] > 0 {
 			rows = rows[:len(rows)-1] // makes room for the line that says so
 			more[len(rows)] = "and " + Count(left+1) + " more"

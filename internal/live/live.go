@@ -154,7 +154,7 @@ func (f *Follower) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { shut(ctx, reader) }()
+	defer shut(ctx, reader)
 
 	// The order that misses nothing: listen, then read, then apply what is newer.
 	deaf := listen.Hears(ctx, listener, reader, probeTimeout)
@@ -173,9 +173,8 @@ func (f *Follower) session(ctx context.Context) error {
 	if deaf != nil {
 		return f.poll(ctx, reader, deaf)
 	}
-	// It has a server session of its own, so it is used for everything from here on.
+	// The listener has a server session of its own, so it is used for everything from here on.
 	shut(ctx, reader)
-	reader = listener
 
 	said := !loud
 	nextRead := time.Now().Add(f.ReadInterval)
