@@ -117,7 +117,12 @@ func (d *doctor) report(name string, f finding) {
 		head, indent = "    ", "    "
 	}
 	for _, line := range f.lines {
-		for _, part := range bar.Wrap(bar.Clean(line), max(d.columns-len(indent), 20)) {
+		line = bar.Clean(line)
+		columns := max(d.columns-len(indent), 20)
+		for word := range strings.FieldsSeq(line) {
+			columns = max(columns, bar.Width(word)) // a name or an address is of use only as a whole
+		}
+		for _, part := range bar.Wrap(line, columns) {
 			fmt.Fprintln(d.stdout, head+part)
 			head = indent
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"headway/internal/bar"
 	"headway/internal/pgtest"
 	"headway/internal/postgres"
 	"headway/internal/smtptest"
@@ -229,7 +230,14 @@ func TestDoctorFindsADatabaseThatOnlyReads(t *testing.T) {
 	}
 	expect(t, findings, map[string]string{"server": "a standby", "listen": "failed: LISTEN does not work on a standby"})
 
-	pgtest.Execute(t, (&pgtest.DB{URL: url}).Conn(t), "alter database postgres set default_transaction_read_only = on")
+	conn := (&pgtest.DB{URL: url}).Conn(t)
+	pgtest.Execute(t, conn, sqlMailed)
+	pgtest.Eventually(t, soon, func() bool {
+		_, _, err = headway(t, standby.URL("postgres"), "digest", "preview", "2")
+		return err != nil && strings.Contains(err.Error(), "a preview needs a primary")
+	}, "it does not say that a preview needs a primary")
+
+	pgtest.Execute(t, conn, "alter database postgres set default_transaction_read_only = on")
 	findings, err = examine(t, map[string]string{"DATABASE_URL": url})
 	if err == nil {
 		t.Error("a database that only reads is fine")
@@ -286,6 +294,52 @@ reset session_replication_role`)
 		t.Errorf("%v", err)
 	}
 	expect(t, findings, map[string]string{"worker": "warning: 2 workers run different versions ([2Jone, two)", "queue": "failed: "})
+
+	pgtest.Execute(t, conn, `update headway.pending_fact set at = now()`)
+	findings, _ = examine(t, variables)
+	expect(t, findings, map[string]string{"queue": "ok: 1 fact waiting to be folded, none longer than "})
+}
+
+// TestDoctorReadsTheClockAndTheQueueOfTheServer has something else answer for them: they cannot be set.
+func TestDoctorReadsTheClockAndTheQueueOfTheServer(t *testing.T) {
+	t.Parallel()
+	db, conn := watched(t)
+	pgtest.Execute(t, conn, `
+alter function pg_catalog.clock_timestamp() rename to real_clock;
+alter function pg_catalog.pg_notification_queue_usage() rename to real_usage`)
+	for _, c := range []struct{ clock, usage, wantClock, wantUsage string }{
+		{"interval '1 hour'", "0.04", "warning: the server's clock is ", "ok: the server's queue is practically empty"},
+		{"interval '-1 hour'", "0.06", "warning: the server's clock is ", "warning: the server's queue is 6% full; a listening session is stuck"},
+		{"interval '0'", "0.51", "ok: ", "failed: the server's queue is 51% full, so headway sends no notifications"},
+	} {
+		pgtest.Execute(t, conn, `
+create or replace function pg_catalog.clock_timestamp() returns timestamptz language sql as $$ select real_clock() + `+c.clock+` $$;
+create or replace function pg_catalog.pg_notification_queue_usage() returns float8 language sql as 'select `+c.usage+`::float8'`)
+		findings, err := examine(t, map[string]string{"DATABASE_URL": db.URL})
+		if failed := strings.HasPrefix(c.wantUsage, "failed"); failed != (err != nil) {
+			t.Errorf("%v: %v", c, err)
+		}
+		expect(t, findings, map[string]string{"clock": c.wantClock, "notifications": c.wantUsage})
+		if ahead := strings.Contains(findings["clock"], " ahead of "); ahead != (c.clock == "interval '1 hour'") {
+			t.Errorf("%s: clock is %q", c.clock, findings["clock"])
+		}
+	}
+}
+
+// TestDoctorKeepsToTheWidthOfTheTerminal has one that is narrow, and one where the findings have a column of their own.
+func TestDoctorKeepsToTheWidthOfTheTerminal(t *testing.T) {
+	t.Parallel()
+	db, _ := watched(t)
+	for _, columns := range []uint16{40, 70} {
+		p := startOnTerminal(t, columns, 24, []string{"DATABASE_URL=" + db.URL}, "doctor")
+		p.exit(0)
+		p.await("numbers", "headway.verify()", "recount")
+		for line := range strings.Lines(plain(p.output())) {
+			if width := bar.Width(strings.TrimRight(line, "\r\n")); width >= int(columns) {
+				t.Errorf("%d columns of %d: %q", width, columns, line)
+			}
+		}
+	}
 }
 
 // TestDoctorNamesWhoHoldsTheWorkersLocks has somebody hold them who is no worker: any login may.
@@ -295,11 +349,23 @@ func TestDoctorNamesWhoHoldsTheWorkersLocks(t *testing.T) {
 	other := db.Conn(t, pgtest.User("test_worker"))
 	pgtest.Execute(t, other, `set application_name = 'psql'; select pg_advisory_lock(headway.lock_key('leader')), pg_advisory_lock_shared(headway.lock_key('fold'))`)
 	who := fmt.Sprintf("held by pid %d, user test_worker, application psql", other.PgConn().PID())
+	waiter, got := db.Conn(t), make(chan error, 1)
+	go func() {
+		_, err := waiter.Exec(t.Context(), `select headway.fold()`)
+		got <- err
+	}()
+	waiting := fmt.Sprintf("pid %d,", waiter.PgConn().PID())
+	pgtest.Eventually(t, soon, func() bool {
+		return count(t, conn, fmt.Sprintf("pg_locks where locktype = 'advisory' and not granted and pid = %d", waiter.PgConn().PID())) == 1
+	}, "nobody waits for a lock")
 	findings, err := examine(t, map[string]string{"DATABASE_URL": db.URL})
 	if err != nil {
 		t.Error(err)
 	}
 	expect(t, findings, map[string]string{"worker": "warning: no worker is running"})
+	if strings.Contains(findings["worker"], waiting) {
+		t.Errorf("it names who waits for a lock: %q", findings["worker"])
+	}
 	for _, want := range []string{"the lock leader is " + who, "the lock fold is " + who, fmt.Sprintf("select pg_terminate_backend(%d)", other.PgConn().PID())} {
 		if !strings.Contains(findings["worker"], want) {
 			t.Errorf("worker is %q, want %q", findings["worker"], want)
@@ -317,6 +383,9 @@ func TestDoctorNamesWhoHoldsTheWorkersLocks(t *testing.T) {
 	expect(t, findings, map[string]string{"worker": "ok: 1 worker running", "queue": "the lock fold is " + who})
 
 	pgtest.Execute(t, other, `select pg_advisory_unlock_all()`)
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
 	if findings, _ = examine(t, map[string]string{"DATABASE_URL": db.URL}); strings.Contains(fmt.Sprint(findings), "the lock ") {
 		t.Errorf("nobody holds a lock: %q", findings)
 	}
@@ -352,6 +421,16 @@ func TestDoctorSaysAllThatIsWrongWithTheConfiguration(t *testing.T) {
 	})
 	expect(t, findings, map[string]string{"configuration": "HEADWAY_POLL_INTERVAL"})
 	expect(t, findings, map[string]string{"configuration": "HEADWAY_DIGEST_SCHEDULE"})
+}
+
+// TestDoctorCutsNoName has a host be named as managed databases are.
+func TestDoctorCutsNoName(t *testing.T) {
+	t.Parallel()
+	host := strings.Repeat("customers-", 6) + ".cluster-c0123456789a.eu-central-1.rds.invalid"
+	findings, err := examine(t, map[string]string{"DATABASE_URL": "postgres://me@" + host + "/app"})
+	if err == nil || !strings.Contains(findings["connection"], host) {
+		t.Errorf("connection is %q", findings["connection"])
+	}
 }
 
 func TestDoctorFindsAMisspeltVariable(t *testing.T) {
