@@ -26,6 +26,7 @@ func TestABarIsFullOnlyWhenEverythingIsDone(t *testing.T) {
 		{5, 10, "█████░░░░░"},
 		{999, 1000, "█████████░"},
 		{1000, 1000, "██████████"},
+		{1<<60 - 1, 1 << 60, "█████████░"}, // the same as a float
 		{0, 0, "░░░░░░░░░░"},
 		{7, 3, "██████████"},
 		{-1, 3, "░░░░░░░░░░"},
@@ -154,6 +155,10 @@ and 2 more projects`,
 			t.Errorf("in %d lines:%s", height, got)
 		}
 	}
+	groups = append(groups, Group{Sum: Row{Name: "Shop"}}, Group{Sum: Row{Name: "Intranet"}})
+	if lines := Fit(Palette{}, groups, 48, 3, 0); len(lines) != 3 || lines[2] != "and 2 more projects" {
+		t.Errorf("of four projects in three lines: %q", lines)
+	}
 }
 
 func TestNothingIsEverWiderOrHigherThanAskedFor(t *testing.T) {
@@ -184,6 +189,7 @@ func TestCleanLeavesNothingThatATerminalObeys(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"plain":                             "plain",
+		" \t indented":                      "indented",
 		"two\nlines\tand  spaces ":          "two lines and spaces",
 		"\x1b[31mred\x1b]0;title\x07\u009b": "[31mred]0;title",
 		"right\u202eto left\u2066":          "rightto left",

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,9 +70,13 @@ func follow(t *testing.T, db *pgtest.DB, change ...func(*Follower)) *followed {
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
 	t.Cleanup(func() {
+		lost := f.count(Lost)
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+		if f.count(Lost) > lost {
+			t.Error("to be told to stop is a lost connection")
 		}
 	})
 	return f
@@ -80,17 +85,19 @@ func follow(t *testing.T, db *pgtest.DB, change ...func(*Follower)) *followed {
 // await waits until this kind of event has been told n times.
 func (f *followed) await(kind Kind, n int) {
 	f.t.Helper()
-	pgtest.Eventually(f.t, soon, func() bool {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		count := 0
-		for _, e := range f.events {
-			if e.Kind == kind {
-				count++
-			}
+	pgtest.Eventually(f.t, soon, func() bool { return f.count(kind) >= n }, "event %d did not come", kind)
+}
+
+// count returns how often this kind of event has been told.
+func (f *followed) count(kind Kind) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range f.events {
+		if e.Kind == kind {
+			n++
 		}
-		return count >= n
-	}, "event %d did not come", kind)
+	}
+	return n
 }
 
 // bars are all customers' bars by name, and the sums.
@@ -127,6 +134,27 @@ select name, done, total from headway.project_progress`)
 	pgtest.Eventually(f.t, soon, func() bool { return reflect.DeepEqual(f.bars(), truth) }, "the bars are not %v", truth)
 }
 
+// awaitMoves waits until each bar has been told to have moved to where it stands.
+func (f *followed) awaitMoves() {
+	f.t.Helper()
+	bars := f.bars()
+	told := map[string]Part{}
+	pgtest.Eventually(f.t, soon, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, e := range f.events {
+			for _, m := range e.Moves {
+				name := m.Project.Name
+				if m.Customer != nil {
+					name += "/" + m.Customer.Name
+				}
+				told[name] = m.After
+			}
+		}
+		return reflect.DeepEqual(told, bars)
+	}, "the bars were told to have moved to %v, not %v", &told, bars)
+}
+
 func (f *followed) awaitText(text string) {
 	f.t.Helper()
 	pgtest.Eventually(f.t, soon, func() bool {
@@ -134,6 +162,16 @@ func (f *followed) awaitText(text string) {
 		defer f.mu.Unlock()
 		return slices.Contains(f.texts, text)
 	}, "nobody said %q", text)
+}
+
+// toldOnce checks that nothing that was said was told twice.
+func (f *followed) toldOnce() {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if texts := slices.Sorted(slices.Values(f.texts)); len(slices.Compact(texts)) != len(f.texts) {
+		f.t.Errorf("something was told twice: %q", f.texts)
+	}
 }
 
 func seeded(t *testing.T) (*pgtest.DB, *pgx.Conn) {
@@ -176,6 +214,7 @@ insert into headway.task (project_id, title, audience) values (1, 'For Eve', 'as
 insert into headway.assignment select max(id), 20 from headway.task;
 select headway.fold()`)
 			f.awaitTruth(conn)
+			f.awaitMoves()
 			f.awaitText(`Charlie completed "Choose the photographs"`)
 			f.awaitText(`Charlie reopened "Choose the photographs"`)
 			f.awaitText(`Eve completed "Go live"`)
@@ -203,6 +242,31 @@ select headway.fold()`)
 	pgtest.Eventually(t, soon, func() bool { return reflect.DeepEqual(f.bars(), want) }, "the bars are not %v", want)
 	pgtest.Execute(t, conn, `select headway.post(2, 'project_1', 'as I am')`)
 	f.awaitText("Robert: as I am")
+}
+
+// TestAProjectThatIsMadeMeanwhileIsShown has one made with a lower id than that of another.
+func TestAProjectThatIsMadeMeanwhileIsShown(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db, func(f *Follower) { f.ReadInterval = time.Hour })
+	f.await(Listening, 1)
+	for _, id := range []string{"20", "10"} {
+		pgtest.Execute(t, conn, `
+insert into headway.project (id, name) values (`+id+`, 'Shop `+id+`');
+insert into headway.member (project_id, user_id, role) values (`+id+`, 1, 'customer');
+insert into headway.task (project_id, title) values (`+id+`, 'Open');
+select headway.fold()`)
+		f.awaitTruth(conn)
+	}
+	var ids []int64
+	f.Look(func(b *Board) {
+		for _, p := range b.Projects {
+			ids = append(ids, p.ID)
+		}
+	})
+	if !slices.IsSorted(ids) {
+		t.Errorf("the projects are in the order %v", ids)
+	}
 }
 
 func TestAProjectAloneIsFollowedAlone(t *testing.T) {
@@ -262,12 +326,38 @@ select headway.post(1, 'broadcast', 'to all')`)
 func TestAProjectThatIsNotThereIsAnError(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	connect := func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, db.URL) }
+	var conns []*pgx.Conn
+	connect := func(ctx context.Context) (*pgx.Conn, error) {
+		conn, err := pgx.Connect(ctx, db.URL)
+		conns = append(conns, conn)
+		return conn, err
+	}
 	err := (&Follower{Listen: connect, Read: connect, Project: 42}).Run(t.Context())
 	var missing *noProjectError
 	if !errors.As(err, &missing) || missing.ID != 42 || !strings.Contains(err.Error(), "42") {
 		t.Errorf("%v", err)
 	}
+	for _, conn := range conns {
+		if !conn.IsClosed() {
+			t.Error("it leaves a connection open")
+		}
+	}
+}
+
+func TestItListensAndReadsOverOneConnection(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db)
+	f.await(Listening, 1)
+	pgtest.Eventually(t, soon, func() bool {
+		var n int
+		err := conn.QueryRow(t.Context(), `
+select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()`).Scan(&n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n == 1
+	}, "it keeps more than one")
 }
 
 func TestALostConnectionIsMadeAnewAndNothingIsMissed(t *testing.T) {
@@ -286,11 +376,7 @@ select headway.fold()`)
 	f.awaitText(`Charlie completed "Choose the photographs"`)
 	pgtest.Execute(t, conn, `select headway.complete_task(4, 3); select headway.fold()`)
 	f.awaitTruth(conn)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if slices.Sort(f.texts); len(slices.Compact(f.texts)) != len(f.texts) {
-		t.Errorf("something was told twice: %q", f.texts)
-	}
+	f.toldOnce()
 }
 
 func TestWhereNothingIsNotifiedItReads(t *testing.T) {
@@ -304,8 +390,23 @@ func TestWhereNothingIsNotifiedItReads(t *testing.T) {
 		pgtest.Execute(t, conn, `select headway.complete_task(1, 3), headway.post(2, 'project_1', 'silently')`)
 		f.awaitTruth(conn)
 		f.awaitText("Bob: silently")
+		f.await(Read, f.count(Read)+2) // what is said is told after it
+		f.toldOnce()
 		pgtest.Execute(t, conn, `select headway.set_setting('notify_payload', 'row')`)
 		f.await(Listening, 1)
+	})
+	t.Run("where the queue is half full", func(t *testing.T) {
+		t.Parallel()
+		db, conn := seeded(t)
+		// How full it is cannot be set, so something else says it.
+		pgtest.Execute(t, conn, `
+alter function pg_catalog.pg_notification_queue_usage() rename to real_usage;
+create function pg_catalog.pg_notification_queue_usage() returns float8 language sql as 'select 0.5::float8'`)
+		f := follow(t, db)
+		f.await(Deaf, 1)
+		pgtest.Execute(t, conn, `select headway.complete_task(1, 3), headway.post(2, 'project_1', 'drop by drop')`)
+		f.awaitTruth(conn)
+		f.awaitText("Bob: drop by drop")
 	})
 	t.Run("behind a pooler", func(t *testing.T) {
 		t.Parallel()
@@ -319,7 +420,30 @@ func TestWhereNothingIsNotifiedItReads(t *testing.T) {
 		pgtest.Execute(t, conn, `select headway.complete_task(1, 3), headway.post(2, 'project_1', 'pooled')`)
 		f.awaitTruth(conn)
 		f.awaitText("Bob: pooled")
+		f.await(Read, f.count(Read)+2) // what is said is told after it
+		f.toldOnce()
 	})
+}
+
+// TestWhatIsSaidWhileItReadsIsHeard has something be said as soon as it has read for the first time.
+func TestWhatIsSaidWhileItReadsIsHeard(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db, func(f *Follower) {
+		f.ReadInterval = time.Hour
+		on, once := f.On, sync.Once{}
+		f.On = func(b *Board, e Event) {
+			once.Do(func() {
+				if _, err := conn.Exec(t.Context(), `select headway.complete_task(1, 3), headway.post(2, 'project_1', 'meanwhile'); select headway.fold()`); err != nil {
+					t.Error(err)
+				}
+			})
+			on(b, e)
+		}
+	})
+	f.awaitText("Bob: meanwhile")
+	f.awaitText(`Charlie completed "Choose the photographs"`)
+	f.awaitTruth(conn)
 }
 
 // TestAStandbyIsFollowedToo has somebody follow a hot standby, which takes no LISTEN.
@@ -373,6 +497,25 @@ select headway.post(1, 'project_1', 'loud')`)
 	}
 }
 
+// TestOnlyTheNewestMessagesAreKept has more said than are shown.
+func TestOnlyTheNewestMessagesAreKept(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db)
+	f.await(Listening, 1)
+	pgtest.Execute(t, conn, `select headway.post(1, 'project_1', n::text) from generate_series(1, 60) n`)
+	f.awaitText("Abe: 60")
+	var kept []string
+	f.Look(func(b *Board) {
+		for _, m := range b.Recent {
+			kept = append(kept, m.Text())
+		}
+	})
+	if len(kept) != 50 || kept[0] != "Abe: 11" || kept[49] != "Abe: 60" {
+		t.Errorf("%d are kept: %q", len(kept), kept)
+	}
+}
+
 // TestWhatIsOldIsNotTold has what was said last deleted with its project, so that what was said before, elsewhere, is the last.
 func TestWhatIsOldIsNotTold(t *testing.T) {
 	t.Parallel()
@@ -391,6 +534,49 @@ select headway.post(1, 'project_1', n::text) from generate_series(1, 50) n`)
 	if want := []string{"Abe: new"}; !slices.Equal(f.texts, want) {
 		t.Errorf("told %q, want %q", f.texts, want)
 	}
+}
+
+// TestAServerThatFellSilentIsLeft stops the process at the other end, as a network does that loses everything.
+func TestAServerThatFellSilentIsLeft(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db, func(f *Follower) { f.ReadInterval = time.Hour })
+	f.await(Listening, 1)
+	var pid int
+	pgtest.Eventually(t, soon, func() bool {
+		err := conn.QueryRow(t.Context(), `
+select min(pid) from pg_stat_activity where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()
+having count(*) = 1`).Scan(&pid)
+		return err == nil
+	}, "it has more than one connection")
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) }) // or the database cannot be dropped
+	f.await(Lost, 1)
+	f.await(Listening, 2)
+	pgtest.Execute(t, conn, `select headway.post(2, 'project_1', 'over the new one')`)
+	f.awaitText("Bob: over the new one")
+}
+
+// TestAConnectionThatIsLostAtOnceIsMadeAnew has the second one be lost before it is listened to.
+func TestAConnectionThatIsLostAtOnceIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db, func(f *Follower) {
+		listen, n := f.Listen, 0
+		f.Listen = func(ctx context.Context) (*pgx.Conn, error) {
+			conn, err := listen(ctx)
+			if n++; err == nil && n == 2 {
+				err = conn.Close(ctx)
+			}
+			return conn, err
+		}
+	})
+	f.await(Listening, 1)
+	pgtest.Execute(t, conn, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`)
+	f.await(Lost, 2)
+	f.await(Listening, 2)
 }
 
 // TestAnArchivedProjectIsFollowedByWhoeverAsksForIt has something change in one.
@@ -427,6 +613,40 @@ func TestWhatHappenedIsToldAsASentence(t *testing.T) {
 		if got := (&Message{Kind: c.kind, SenderName: c.sender, Content: &c.content}).Text(); got != c.want {
 			t.Errorf("told %q, want %q", got, c.want)
 		}
+	}
+}
+
+func TestTheFirstConnectionHasToSucceed(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	connect := func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, db.URL) }
+	wrong := errors.New("wrong address")
+	refuse := func(context.Context) (*pgx.Conn, error) { return nil, wrong }
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	for _, f := range []*Follower{{Listen: refuse, Read: connect}, {Listen: connect, Read: refuse}} {
+		if err := f.Run(ctx); !errors.Is(err, wrong) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestItEndsWithTheProjectThatItFollows(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	connect := func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, db.URL) }
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	once := sync.Once{}
+	f := &Follower{Listen: connect, Read: connect, Project: 2, ReadInterval: 100 * time.Millisecond, On: func(*Board, Event) {
+		once.Do(func() {
+			if _, err := conn.Exec(ctx, `delete from headway.project where id = 2`); err != nil {
+				t.Error(err)
+			}
+		})
+	}}
+	if err := f.Run(ctx); !errors.As(err, new(*noProjectError)) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -3,7 +3,9 @@ package postgres
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // testdata/programs.txz has the programs as scripts that run those in HEADWAY_TEST_BINDIR.
@@ -60,6 +63,34 @@ func TestDownloadFetchesOnceAndWhatItFetchedRuns(t *testing.T) {
 	}
 	if n := fetched.Load(); n != 1 {
 		t.Errorf("fetched %d times", n)
+	}
+}
+
+// TestADownloadEndsWithItsContext has the repository not answer.
+func TestADownloadEndsWithItsContext(t *testing.T) {
+	t.Setenv("TMPDIR", openTempDir(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	release := make(chan struct{})
+	repository := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		cancel()
+		<-release
+	}))
+	defer http.DefaultClient.CloseIdleConnections()
+	defer repository.Close()
+	defer close(release)
+
+	ended := make(chan error, 1)
+	go func() {
+		_, err := download(ctx, repository.URL, t.TempDir())
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("it waits for the repository")
 	}
 }
 

@@ -244,6 +244,23 @@ func TestAFailedStartSaysWhyAndLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestATemporaryDirectoryThatIsOfNoUseIsPassedBy has one that is too long for the path of a socket and, where the server
+// runs as another user, one that is closed to that user.
+func TestATemporaryDirectoryThatIsOfNoUseIsPassedBy(t *testing.T) {
+	for name, mode := range map[string]os.FileMode{strings.Repeat("long", 15): 0o755, "closed": 0o700} {
+		dir := filepath.Join(openTempDir(t), name)
+		if err := os.Mkdir(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("TMPDIR", dir)
+		c := start(t, Options{})
+		connect(t, c)
+		if filepath.Dir(c.SocketDir()) == dir && (name != "closed" || c.as != nil) {
+			t.Errorf("it is in %s", c.SocketDir())
+		}
+	}
+}
+
 // openTempDir returns a directory that the server's user can reach, which t.TempDir is not.
 func openTempDir(t *testing.T) string {
 	t.Helper()

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"bufio"
 	"bytes"
 	"os"
 	"regexp"
@@ -246,9 +247,24 @@ func TestWhatIsTypedIsNotShownMeanwhile(t *testing.T) {
 	if typed, interrupts := shown(); typed || !interrupts {
 		t.Errorf("what is typed is shown: %t, Ctrl-C works: %t", typed, interrupts)
 	}
+	press := func(keys string) {
+		t.Helper()
+		if _, err := e.tty.WriteString(keys); err != nil {
+			t.Fatal(err)
+		}
+	}
+	press("rm -r *\n")
+	typed := []unix.PollFd{{Fd: int32(e.file.Fd()), Events: unix.POLLIN}}
+	if n, err := unix.Poll(typed, 10_000); n != 1 {
+		t.Fatalf("what was typed does not arrive: %v", err)
+	}
 	b.Close(nil)
 	if typed, interrupts := shown(); !typed || !interrupts {
 		t.Errorf("afterwards what is typed is shown: %t, Ctrl-C works: %t", typed, interrupts)
+	}
+	press("ls\n")
+	if line, err := bufio.NewReader(e.file).ReadString('\n'); line != "ls\n" {
+		t.Errorf("afterwards a shell reads %q, %v", line, err)
 	}
 }
 
@@ -275,9 +291,11 @@ func TestSizeLeavesTheLastColumnFree(t *testing.T) {
 	if columns, lines := b.Size(); columns != 32 || lines != 7 {
 		t.Errorf("%d, %d", columns, lines)
 	}
-	e.resize(0, 0)
-	if columns, lines := Size(e.file); columns != 80 || lines != 24 {
-		t.Errorf("unknown is %d, %d", columns, lines)
+	for _, size := range [][2]int{{0, 0}, {0, 7}, {33, 0}} {
+		e.resize(size[0], size[1])
+		if columns, lines := Size(e.file); columns != 80 || lines != 24 {
+			t.Errorf("%v is %d, %d", size, columns, lines)
+		}
 	}
 }
 
