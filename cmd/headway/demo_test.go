@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,6 +129,10 @@ func TestTheDemoWaitsAndShowsWhatOneDoesAtPsql(t *testing.T) {
 	p.awaitAfter(len(invitation), "broadcast  Abe: Hello, everyone!")
 	p.awaitAfter(len(invitation), "Bob  78% -> 85%")
 	p.awaitAfter(len(invitation), `Bob completed "Approve the design draft"`)
+	conn := (&pgtest.DB{URL: match[1]}).Conn(t)
+	if n := count(t, conn, "headway.appuser where digest_after is not null"); n != 0 {
+		t.Errorf("%d people do not get mail as others do", n)
+	}
 	p.signal(os.Interrupt)
 	p.exit(0)
 	p.leftNothing()
@@ -202,6 +208,43 @@ func TestTheDemoSendsItsMailToTheServerThatIsNamed(t *testing.T) {
 		t.Errorf("the server got %v", got)
 	}
 	p.leftNothing()
+}
+
+// TestTheDemoSaysWhyAServerTookNoMail has the one that is named refuse Bob.
+func TestTheDemoSaysWhyAServerTookNoMail(t *testing.T) {
+	t.Parallel()
+	server := catcher(t, smtptest.Options{})
+	server.Fail(func(step smtptest.Step) error {
+		if step.Name == "RCPT" {
+			return smtptest.Reply(550, "5.1.1", "no such user")
+		}
+		return nil
+	})
+	p := start(t, []string{"HEADWAY_SMTP_URL=" + server.URL()}, "demo", "--once")
+	p.exit(1)
+	p.await("550 5.1.1 no such user")
+	p.leftNothing()
+}
+
+func TestWhoRunsTogetherEndsTogether(t *testing.T) {
+	t.Parallel()
+	failed, done := errors.New("failed"), func(ctx context.Context) error { <-ctx.Done(); return nil }
+	canceled := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	at := func(err error) func(context.Context) error { return func(context.Context) error { return err } }
+	for name, c := range map[string]struct {
+		background, foreground func(context.Context) error
+		want                   error
+	}{
+		"the background fails":   {at(failed), canceled, failed},
+		"the foreground fails":   {done, at(failed), failed},
+		"the foreground returns": {done, at(nil), nil},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		if err := together(ctx, c.background, c.foreground); err != c.want || ctx.Err() != nil { //nolint:errorlint // the very same
+			t.Errorf("%s: %v", name, err)
+		}
+		cancel()
+	}
 }
 
 func TestWhereThereIsNoPostgresTheDemoSaysWhatToDo(t *testing.T) {

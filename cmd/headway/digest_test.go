@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/mail"
 	"os"
@@ -229,5 +230,25 @@ func TestARunThatFailsSaysWhat(t *testing.T) {
 		if n := count(t, conn, where); n != 1 {
 			t.Errorf("%d: %s", n, where)
 		}
+	}
+}
+
+// TestARunThatIsInterruptedIsNoSuccess interrupts one with a mail in hand and another that is waiting.
+func TestARunThatIsInterruptedIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	db, conn := mailed(t)
+	server := catcher(t, smtptest.Options{})
+	ctx, interrupt := context.WithCancel(t.Context())
+	server.Fail(func(smtptest.Step) error { interrupt(); return nil })
+	variables := map[string]string{
+		"DATABASE_URL": db.URL, "HEADWAY_SMTP_URL": server.URL(), "HEADWAY_MAIL_FROM": "headway@example.com", "HEADWAY_DIGEST_CONCURRENCY": "1",
+	}
+	var out bytes.Buffer
+	e := env{stdout: &out, stderr: &out, getenv: func(name string) string { return variables[name] }}
+	if err := run(ctx, e, []string{"digest", "run"}); !errors.Is(err, context.Canceled) || out.String() != "reserved 2, sent 1\n" {
+		t.Errorf("%v, %q", err, &out)
+	}
+	if n := count(t, conn, "headway.digest where state = 'reserved' and attempts = 0"); n != 1 {
+		t.Errorf("%d are left for another time", n)
 	}
 }

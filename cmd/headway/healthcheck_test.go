@@ -63,6 +63,18 @@ func TestHealthcheckPassesByAProxy(t *testing.T) {
 	}
 }
 
+// TestHealthcheckDoesNotWaitForEver asks a worker that takes the question and does not answer.
+func TestHealthcheckDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(release) })
+	p := start(t, []string{"HEADWAY_HTTP_ADDR=" + server.Listener.Addr().String()}, "healthcheck")
+	p.exit(1)
+	p.await("ask the worker at HEADWAY_HTTP_ADDR", "deadline exceeded")
+}
+
 func TestHealthcheckSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	nobody := pgtest.FreeAddr(t)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -85,6 +86,38 @@ func TestAScriptTellsAMistakeFromAFailure(t *testing.T) {
 	t.Parallel()
 	start(t, nil, "migrate", "--to", "many").exit(2)
 	start(t, []string{"DATABASE_URL=postgres://nobody@127.0.0.1:1/nothing"}, "migrate").exit(1)
+}
+
+// TestAnInterruptIsHeardWhileNobodyAnswers interrupts whoever waits for a server that accepts a connection and says nothing.
+func TestAnInterruptIsHeardWhileNobodyAnswers(t *testing.T) {
+	t.Parallel()
+	for command, want := range map[string]struct {
+		code   int
+		output string
+	}{
+		"watch":  {0, ""},
+		"doctor": {1, "headway: interrupted\n"},
+	} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			p := start(t, []string{"DATABASE_URL=postgres://nobody@" + listener.Addr().String() + "/nothing?sslmode=disable"}, command)
+			conn, err := listener.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			p.signal(os.Interrupt)
+			p.exit(want.code)
+			if !strings.HasSuffix(p.output(), want.output) || want.output == "" && p.output() != "" || strings.Contains(p.output(), "skipped") {
+				t.Errorf("it says %q", p.output())
+			}
+		})
+	}
 }
 
 func TestMigrateSaysWhatItDid(t *testing.T) {

@@ -103,6 +103,19 @@ func TestASchemaWithoutItsVersionSaysSo(t *testing.T) {
 	}
 }
 
+// TestAMigrationThatIsTriedAgainSaysSo has somebody read what it wants to drop.
+func TestAMigrationThatIsTriedAgainSaysSo(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	reader := db.Conn(t)
+	pgtest.Execute(t, reader, "begin; select * from headway.message")
+	migration := start(t, []string{"DATABASE_URL=" + db.URL}, "migrate", "--to", "0")
+	migration.await(", attempt 2: waiting for a lock\n")
+	pgtest.Execute(t, reader, "commit")
+	migration.await(fmt.Sprintf("schema version 0 of %d\n", sql.Latest()))
+	migration.exit(0)
+}
+
 // TestWhoWaitsForAnotherMigrationIsToldWhose has somebody hold the lock, as a session that a pooler has kept does.
 func TestWhoWaitsForAnotherMigrationIsToldWhose(t *testing.T) {
 	t.Parallel()

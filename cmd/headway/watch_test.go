@@ -60,9 +60,14 @@ select headway.complete_task(2, 2); select headway.fold()`)
 	p.awaitAfter(at, "Bob  33% -> 66%  2/3\n")
 	p.awaitAfter(at, "Bob completed \"Approve the draft\"\n")
 	p.awaitAfter(at, "connection lost", "  listening\n")
+	p.awaitAfter(at, "all customers  33% -> 44%  4/9\n")
 
+	at = len(p.output())
 	p.signal(os.Interrupt)
 	p.exit(0)
+	if said := p.output()[at:]; said != "" {
+		t.Errorf("told to stop, it says %q", said)
+	}
 }
 
 func TestWatchRedrawsInPlaceOnATerminal(t *testing.T) {
@@ -89,6 +94,31 @@ func TestWatchRedrawsInPlaceOnATerminal(t *testing.T) {
 	p.press("\x03")
 	p.exit(0)
 	p.await("\x1b[?25h\x1b[?1049l", "Brand gu")
+}
+
+// TestWatchGivesTheTerminalBackWhateverEndsIt ends by itself.
+func TestWatchGivesTheTerminalBackWhateverEndsIt(t *testing.T) {
+	t.Parallel()
+	db, _ := watched(t)
+	p := startOnTerminal(t, 80, 24, []string{"DATABASE_URL=" + db.URL}, "watch", "--project", "42")
+	p.exit(1)
+	p.await("\x1b[?1049h", "\x1b[?25h\x1b[?1049l", "no project 42")
+}
+
+// TestWatchSaysThatThereIsNothingYet follows a database with no project in it, and then with one.
+func TestWatchSaysThatThereIsNothingYet(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	p := startOnTerminal(t, 80, 24, []string{"DATABASE_URL=" + db.URL}, "watch")
+	p.await("There are no projects yet.")
+	at := len(p.output())
+	pgtest.Execute(t, db.Conn(t), sqlWatched)
+	pgtest.Eventually(t, patience, func() bool {
+		frames := strings.Split(p.output()[at:], "\x1b[H")
+		return len(frames) > 1 && missing(plain(frames[len(frames)-1]), "Website relaunch", "Brand guide") == "" && !strings.Contains(frames[len(frames)-1], "no projects")
+	}, "it does not show the projects")
+	p.press("\x03")
+	p.exit(0)
 }
 
 func TestWatchHasNoColoursWhereNobodyWantsThem(t *testing.T) {
