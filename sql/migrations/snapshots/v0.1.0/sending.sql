@@ -135,8 +135,11 @@ begin
         select l.number, l.project_id, l.kind, l.channel, l.messages, l.sent_at, l.task_id, w.titles, w.content, w.reason,
           (select u.fullname from headway.appuser u where u.id = l.sender) as sender
         from (
-          select l.*, row_number() over (order by l.project_id nulls last, l.kind = 'chat', l.channel, l.sent_at) as number
-          from line l
+          select l.*,
+            row_number() over (order by l.project_id nulls last, l.kind = 'chat', l.channel, l.sent_at) as number,
+            -- If there are too many, what is shown is the first of everything, then the second of everything ...
+            row_number() over (order by l.turn, l.project_id nulls last, l.kind = 'chat', l.channel) as choice
+          from (select l.*, row_number() over (partition by l.project_id, l.channel order by l.sent_at) as turn from line l) l
         ) l
         -- The text only of what is shown, and one character or title more than fits, which tells that there is more.
         cross join lateral (
@@ -146,7 +149,7 @@ begin
           from headway.message m
           where m.id = any (l.ids)
         ) w
-        where l.number <= (select headway.setting('digest_max_items')::bigint)
+        where l.choice <= (select headway.setting('digest_max_items')::bigint)
       ),
       since as (
         -- The last moment before any of it happened. A completion is older than its message by the length of its
@@ -220,7 +223,7 @@ begin
 end
 $$;
 comment on function headway.digest_content(bigint) is
-  'What a digest has to say now, as JSON: the person and, per project, the progress from (at the oldest unread message) and to (now) and the lines, at most digest_max_items of them, and how many more there are.';
+  'What a digest has to say now, as JSON: the person and, per project, the progress from (at the oldest unread message) and to (now) and the lines, at most digest_max_items of them, some of each channel and of what was completed in each project, and how many more there are.';
 
 create function headway.digests_to_send() returns integer
 language sql
