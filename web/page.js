@@ -54,6 +54,8 @@ const account = /** @type {HTMLDialogElement} */ (by("account"));
 /** @type {?Headway} */ let headway = null;
 /** The project on display. */
 let project = 0;
+/** The projects to choose from, as they are listed. */
+let listed = "";
 /** The channel on display. */
 let channel = "";
 
@@ -159,9 +161,11 @@ function draw(client) {
   title(client);
 
   const select = /** @type {HTMLSelectElement} */ (by("project"));
-  // Only if something has changed: an open list would close.
-  const projects = [...client.projects.values()].map((p) => new Option(named(p), String(p.project_id)));
-  if (projects.map((o) => o.outerHTML).join() !== [...select.options].map((o) => o.outerHTML).join()) select.replaceChildren(...projects);
+  // Only if something has changed: an open list would close. And of hundreds, for each message, making them takes time.
+  const projects = [...client.projects.values()].map((p) => [named(p), String(p.project_id)]);
+  const now = JSON.stringify(projects);
+  if (now !== listed) select.replaceChildren(...projects.map(([name, id]) => new Option(name, id)));
+  listed = now;
   select.value = String(project);
   by("switcher").hidden = client.projects.size < 2;
   show("view");

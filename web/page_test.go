@@ -2,7 +2,9 @@ package web
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -353,4 +355,37 @@ func TestTheSwitcherStaysOpen(t *testing.T) {
 	}
 	pgtest.Execute(t, s.conn, "insert into headway.project (id, name) values (3, 'Shop'); insert into headway.member (project_id, user_id, role) values (3, 2, 'customer')")
 	bob.Until("a new project is not listed", func() bool { return strings.Contains(bob.Text("project"), "Shop") })
+}
+
+// TestNobodyReadsTasksUnseen has many tabs open of which nobody looks at most: for each completion, all of them would read
+// the whole list.
+func TestNobodyReadsTasksUnseen(t *testing.T) {
+	s := newSite(t)
+	var unseen atomic.Bool
+	var read atomic.Int64
+	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
+		if unseen.Load() && r.URL.Path == "/api/projects/1/tasks" {
+			read.Add(1)
+		}
+		return false
+	})
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("tasks", "Domain")
+	bob.LookAway()
+	unseen.Store(true)
+	before := bob.percent()
+	for range 3 { // what the first of these would have it read has been read by the last
+		pgtest.Execute(t, s.conn, "select headway.complete_task(1, 3); select headway.fold()")
+		bob.Until("Bob's bar does not move", func() bool { return bob.percent() == "50" })
+		pgtest.Execute(t, s.conn, "select headway.reopen_task(1, 3); select headway.fold()")
+		bob.Until("Bob's bar does not move back", func() bool { return bob.percent() == before })
+	}
+	pgtest.Execute(t, s.conn, "select headway.complete_task(1, 3); select headway.fold()")
+	bob.Until("Bob's bar does not move", func() bool { return bob.percent() == "50" })
+	if n := read.Load(); n > 0 {
+		t.Errorf("the tasks were read %d times while nobody saw them", n)
+	}
+	unseen.Store(false)
+	bob.LookBack()
+	bob.Shows("tasks", "Done")
 }

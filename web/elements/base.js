@@ -107,7 +107,8 @@ export function make(tag, properties = {}, ...children) {
 
 /** Puts the children of a list in order without touching those that are in place. @param {Element} list @param {Element[]} wanted */
 export function arrange(list, wanted) {
-  for (const child of [...list.children]) if (!wanted.includes(child)) child.remove();
+  const kept = new Set(wanted); // of thousands
+  for (const child of [...list.children]) if (!kept.has(child)) child.remove();
   wanted.forEach((child, i) => {
     if (list.children[i] !== child) list.insertBefore(child, list.children[i] ?? null);
   });
@@ -117,13 +118,20 @@ export function arrange(list, wanted) {
 const PAUSE = 250;
 const PAUSE_AFTER_FAILURE = 3000;
 
+// What takes long to read is read less often, as a multiple of how long it took, up to a number of milliseconds: all the
+// others who have the page open read it at the same moment.
+const PAUSE_BY_DURATION = 4;
+const MAX_PAUSE = 10_000;
+
 /**
  * Returns a function that calls read: one call at a time, and once more if requested in the meantime. A failure is
- * retried until the signal says that the result is no longer wanted.
+ * retried until the signal says that the result is no longer wanted. What is only for the eyes is not read while nobody
+ * can see the page.
  * @param {AbortSignal} signal
  * @param {() => Promise<void>} read
+ * @param {{seen?: boolean}} [only]
  */
-export function reader(signal, read) {
+export function reader(signal, read, { seen = false } = {}) {
   let reading = false;
   let again = false;
   return async () => {
@@ -131,7 +139,11 @@ export function reader(signal, read) {
     if (reading) return;
     reading = true;
     while (again && !signal.aborted) {
+      while (seen && document.visibilityState === "hidden") {
+        await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true, signal }));
+      }
       again = false;
+      const began = performance.now();
       let pause = PAUSE;
       try {
         await read();
@@ -139,8 +151,9 @@ export function reader(signal, read) {
         const status = error instanceof Error && "status" in error ? Number(error.status) : 500;
         const refused = status < 500 && status !== 408 && status !== 429; // some proxy may want it later
         again ||= !refused;
-        pause = PAUSE_AFTER_FAILURE;
+        pause = PAUSE_AFTER_FAILURE * (0.5 + Math.random()); // many may have failed at the same moment
       }
+      pause = Math.max(pause, Math.min(PAUSE_BY_DURATION * (performance.now() - began), MAX_PAUSE));
       if (again) await new Promise((resolve) => setTimeout(resolve, pause));
     }
     reading = false;

@@ -126,7 +126,7 @@ export class HeadwayTasks extends HeadwayElement {
         const next = /** @type {?HTMLElement} */ (open.querySelector("input:enabled"));
         (next ?? none).focus();
       }
-    });
+    }, { seen: true });
 
     /** @param {import("../headway.js").Task} task @param {boolean} complete */
     const change = async (task, complete) => {
@@ -244,7 +244,7 @@ export class HeadwayTasks extends HeadwayElement {
       none.hidden = bars.length > 0;
       if (!list.isConnected) place.append(none, list);
       chosen?.read();
-    });
+    }, { seen: true });
   }
 
   /** A customer in the list. @param {number} user @param {() => void} choose */
