@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,6 +62,35 @@ analyze`)
 	}
 }
 
+// TestALongChannelTakesNoLonger compares the last messages of a long channel with those of a short one: if the channel were
+// read to find them, it would take hundreds of times as long.
+func TestALongChannelTakesNoLonger(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	pgtest.Execute(t, b.conn, `
+select headway.post(1, 'project_1', 'short ' || i) from generate_series(1, 50) i;
+select headway.open_channel('long', members => array[1, 2]);
+insert into headway.message (sender, channel, content) select 1, 'long', 'Message ' || i from generate_series(1, 100000) i;
+analyze`)
+	list := func(channel, which string) time.Duration {
+		began := time.Now()
+		status, text := b.do(t, 2, "GET", "/api/channels/"+channel+"/messages"+which, "")
+		if n := strings.Count(text, `"seq" :`); status != http.StatusOK || n != 50 {
+			t.Fatalf("%s: %d, %d messages: %.200s", channel, status, n, text)
+		}
+		return time.Since(began)
+	}
+	for _, which := range []string{"", "?before=50001", "?after=40000&limit=50"} {
+		short, long := time.Hour, time.Hour
+		for range 10 { // the last few with a plan for all channels
+			short, long = min(short, list("project_1", "")), min(long, list("long", which))
+		}
+		if long > 8*short {
+			t.Errorf("50 of 100,000 messages%s take %v, 50 of 50 take %v", which, long, short)
+		}
+	}
+}
+
 // TestNoQueryIsCompiled asks in both of the ways in which the gateway does.
 func TestNoQueryIsCompiled(t *testing.T) {
 	t.Parallel()
@@ -72,5 +102,61 @@ func TestNoQueryIsCompiled(t *testing.T) {
 	}
 	if jit, err = one(ask(t.Context(), b.hub.store, 2, pgx.RowTo[string], "show jit")); err != nil || jit != "off" {
 		t.Errorf("jit is %q, %v", jit, err)
+	}
+}
+
+// TestALookReadsOnlyWhatIsNew has somebody in a project look when nothing has happened, and when something has.
+func TestALookReadsOnlyWhatIsNew(t *testing.T) {
+	t.Parallel()
+	var visited, read atomic.Int64
+	b := setup(t, func(g *Gateway) {
+		g.LookInterval = time.Hour
+		g.hub.reached = func(step string) {
+			switch step {
+			case "visited":
+				visited.Add(1)
+			case "progress read":
+				read.Add(1)
+			}
+		}
+	})
+	dora := b.dial(t, 4, nil)
+	dora.want("snapshot")
+	look := func() {
+		before := visited.Load()
+		b.hub.mu.Lock()
+		for _, topic := range b.hub.topics {
+			topic.whole = true // as after the first look
+		}
+		b.hub.mu.Unlock()
+		b.hub.look()
+		pgtest.Eventually(t, time.Minute, func() bool { return visited.Load() > before }, "nobody looks")
+		b.rests(t)
+	}
+	b.rests(t)
+	before := read.Load()
+	look()
+	if n := read.Load() - before; n > 0 {
+		t.Errorf("nothing is new, and the progress is read %d times", n)
+	}
+	pgtest.Execute(t, b.conn, "select headway.set_setting('notify_payload', 'off')")
+	pgtest.Execute(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
+	look()
+	dora.want("progress")
+}
+
+// TestAGatewayThatMayActForNobodySaysSo has its login lack headway_user.
+func TestAGatewayThatMayActForNobodySaysSo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g := New(b.db.Pool(t, pgtest.User("test_worker")), nil, b.Verifier, b.Log)
+	for method, path := range map[string]string{"GET": "/api/snapshot", "POST": "/api/ticket"} {
+		r := httptest.NewRequestWithContext(t.Context(), method, path, nil)
+		r.Header.Set("Authorization", "Bearer "+gatewaytest.Token(t, 2, time.Now().Add(time.Hour)))
+		w := httptest.NewRecorder()
+		g.Handler().ServeHTTP(w, r)
+		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "may not act for anybody") {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
 	}
 }

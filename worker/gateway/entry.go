@@ -54,6 +54,9 @@ func (h *hub) visit(userID int64) {
 				if told, known := h.told[userID][s.Channel]; known && told != s.ReadSeq {
 					h.tellCursor(userID, s.Channel)
 				}
+				if t := h.topics[s.Channel]; t != nil {
+					h.hint(t, s)
+				}
 			}
 			for c := range h.people[userID] {
 				for t := range maps.Clone(c.topics) {
@@ -72,6 +75,19 @@ func (h *hub) visit(userID int64) {
 			}
 		}, err
 	})
+}
+
+// hint reads a topic if a person's subscription has more than was handed out. The lock is held.
+func (h *hub) hint(t *topic, now subscription) {
+	if now.Seq > t.seq {
+		t.saidSeq = max(t.saidSeq, now.Seq)
+	}
+	// Whose own part it is that changed is not known, nor who was not told at the version that was handed out.
+	if t.version != unknown && (now.Version > t.version || !t.whole) {
+		t.saidVersion = max(t.saidVersion, now.Version)
+		t.changed[everybody] = true
+	}
+	h.read(t)
 }
 
 // ahead reports whether the database has less than was handed out. What was handed out since before may be newer than
