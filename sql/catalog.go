@@ -11,10 +11,13 @@ type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// Unlimited lifts statement_timeout and transaction_timeout for the rest of a transaction.
+// Unlimited lifts statement_timeout and transaction_timeout for the rest of a transaction, whatever its search_path.
 const Unlimited = `
-select set_config('statement_timeout', '0', true),
-  case when current_setting('server_version_num')::integer >= 170000 then set_config('transaction_timeout', '0', true) end`
+select pg_catalog.set_config('statement_timeout', '0', true),
+  case
+    when pg_catalog.current_setting('server_version_num')::pg_catalog.int4 operator(pg_catalog.>=) 170000
+      then pg_catalog.set_config('transaction_timeout', '0', true)
+  end`
 
 // InCatalog calls do in a transaction in which unqualified names are PostgreSQL's. Otherwise, an operator or a function
 // that somebody created in a schema of the search_path, for exactly the types in use, would be called in place of

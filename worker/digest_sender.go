@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"headway/worker/smtp"
@@ -44,7 +43,7 @@ func (s *sender) sendOne(ctx context.Context) (found, ok bool, err error) {
 	// First the connection: if there is none, no digest is to blame and no attempt is used up.
 	conn, err := s.Sender.Acquire(s.going)
 	if err != nil {
-		return false, false, fmt.Errorf("mail server: %w", err)
+		return false, false, err // as it is: a log leaves out the addresses in it
 	}
 	defer conn.Release()
 	if s.claim == nil {

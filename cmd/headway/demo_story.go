@@ -320,6 +320,7 @@ func (s *stage) frame(b *live.Board, columns, lines int) []string {
 	var caption []string
 	for i, text := range texts {
 		for _, line := range bar.Wrap(bar.Clean(text), columns-2) {
+			line = bar.Cut(line, columns-2)
 			if i > 0 {
 				line = p.Warn(line)
 			}

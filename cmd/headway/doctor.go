@@ -117,12 +117,7 @@ func (d *doctor) report(name string, f finding) {
 		head, indent = "    ", "    "
 	}
 	for _, line := range f.lines {
-		line = bar.Clean(line)
-		columns := max(d.columns-len(indent), 20)
-		for word := range strings.FieldsSeq(line) {
-			columns = max(columns, bar.Width(word)) // a name or an address is of use only as a whole
-		}
-		for _, part := range bar.Wrap(line, columns) {
+		for _, part := range bar.Wrap(bar.Clean(line), max(d.columns-len(indent), 20)) {
 			fmt.Fprintln(d.stdout, head+part)
 			head = indent
 		}
@@ -174,7 +169,7 @@ func (d *doctor) hidden(err error) finding {
 	if errors.Is(err, pgx.ErrNoRows) || sqlstate.Of(err) == sqlstate.InsufficientPrivilege {
 		return found(skipped, "%s may not read it: members of headway_worker and headway_monitor may", d.conn.Config().User)
 	}
-	return found(failed, "%s", bar.Clean(err.Error()))
+	return found(failed, "%s", err.Error())
 }
 
 func plural(n int, one, many string) string {

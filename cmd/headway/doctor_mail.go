@@ -6,7 +6,6 @@ import (
 	"net"
 	"time"
 
-	"headway/internal/bar"
 	"headway/worker/smtp"
 )
 
@@ -36,9 +35,9 @@ func (d *doctor) mail(ctx context.Context) finding {
 	said := fmt.Sprintf("%s says %q", server.Addr(), report.Greeting)
 	switch {
 	case err != nil && report.Greeting == "":
-		return found(failed, "%s: %s", server.Addr(), bar.Clean(err.Error()))
+		return found(failed, "%s: %s", server.Addr(), err.Error())
 	case err != nil:
-		return found(failed, "%s, and then: %s", said, bar.Clean(err.Error()))
+		return found(failed, "%s, and then: %s", said, err.Error())
 	case report.TLS == "" && !isLoopback(server.Host):
 		return found(warning, "%s, without TLS: every mail can be read in transit; leave out ?tls=none", said)
 	case report.TLS != "" && time.Until(report.ExpiresAt) < renewBefore:

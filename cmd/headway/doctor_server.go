@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"headway/internal/bar"
 	"headway/internal/listen"
 	"headway/internal/sqlstate"
 	"headway/sql"
@@ -18,7 +17,7 @@ import (
 func (d *doctor) connection(ctx context.Context) finding {
 	conn, err := connect(ctx, d.env)
 	if err != nil {
-		return found(failed, "%s", bar.Clean(err.Error()))
+		return found(failed, "%s", err.Error())
 	}
 	d.conn = conn
 	config := conn.Config()
@@ -53,7 +52,7 @@ func (d *doctor) server(ctx context.Context) finding {
 	}
 	switch {
 	case err != nil:
-		return found(failed, "%s", bar.Clean(err.Error()))
+		return found(failed, "%s", err.Error())
 	case standby:
 		return found(failed, "PostgreSQL %d.%d, a standby, which is read-only: point DATABASE_URL at the primary, for example with ?target_session_attrs=read-write", major, minor)
 	case readOnly:
@@ -80,7 +79,7 @@ func (d *doctor) clock(ctx context.Context) finding {
 	var there time.Time
 	before := time.Now()
 	if err := ask(ctx, d.conn, `select clock_timestamp()`, &there); err != nil {
-		return found(failed, "%s", bar.Clean(err.Error()))
+		return found(failed, "%s", err.Error())
 	}
 	after := time.Now()
 	took := after.Sub(before)
@@ -98,18 +97,23 @@ func (d *doctor) clock(ctx context.Context) finding {
 // sqlPolicies counts the policies of row-level security. Every version of the schema has some.
 const sqlPolicies = `select count(*) from pg_policies where schemaname = 'headway'`
 
-// sqlDisabled returns what enables the triggers that are disabled, those of foreign keys included, table by table.
+// sqlDisabled returns what enables the triggers that are disabled, table by table. Those of foreign keys only a superuser
+// may enable, and disable.
 const sqlDisabled = `
-select array_agg(format('alter table %s enable trigger all', c.oid::regclass) order by c.relname)
-from pg_class c
-where c.relnamespace = 'headway'::regnamespace
-  and exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgenabled in ('D', 'R'))`
+select array_agg(format('alter table %s enable trigger %s', t.tgrelid::regclass, t.which) order by t.tgrelid::regclass::text)
+from (
+  select t.tgrelid, case when bool_or(t.tgisinternal) then 'all' else 'user' end as which
+  from pg_class c
+  join pg_trigger t on t.tgrelid = c.oid and t.tgenabled in ('D', 'R')
+  where c.relnamespace = 'headway'::regnamespace
+  group by t.tgrelid
+) t`
 
 func (d *doctor) checkSchema(ctx context.Context) finding {
 	if err := sql.Check(ctx, d.conn); err != nil {
 		access, is := errors.AsType[*sql.AccessError](err)
 		d.barred = is && access.Granted
-		return found(failed, "%s", bar.Clean(err.Error()))
+		return found(failed, "%s", err.Error())
 	}
 	d.schema = true
 	var policies int
@@ -122,7 +126,7 @@ func (d *doctor) checkSchema(ctx context.Context) finding {
 	}
 	var enable []string
 	if err := ask(ctx, d.conn, sqlDisabled, &enable); err != nil {
-		return found(failed, "%s", bar.Clean(err.Error()))
+		return found(failed, "%s", err.Error())
 	}
 	if enable != nil {
 		return found(failed, "some triggers are disabled, as after a restore with --disable-triggers that was interrupted, so not everything is "+
@@ -138,12 +142,12 @@ func (d *doctor) listen(ctx context.Context) finding {
 	}
 	listener, err := connectListen(ctx, d.env)
 	if err != nil {
-		return found(failed, "%s", bar.Clean(err.Error()))
+		return found(failed, "%s", err.Error())
 	}
 	d.listener = listener
 
 	if err := worker.CheckSame(ctx, d.conn, listener); err != nil {
-		return found(failed, "%s", bar.Clean(err.Error()))
+		return found(failed, "%s", err.Error())
 	}
 
 	pooled := pooled(ctx, listener)
@@ -158,7 +162,7 @@ func (d *doctor) listen(ctx context.Context) finding {
 		return found(failed, "a test notification did not come back within 3s: "+
 			"set HEADWAY_LISTEN_URL to a direct connection to the same database; until then the worker polls")
 	case err != nil:
-		return found(failed, "%s", bar.Clean(err.Error()))
+		return found(failed, "%s", err.Error())
 	case pooled && variable == "DATABASE_URL":
 		return found(ok, "a notification came back in %v, through a pooler in session mode", time.Since(began).Round(100*time.Microsecond))
 	}
@@ -168,7 +172,7 @@ func (d *doctor) listen(ctx context.Context) finding {
 func (d *doctor) notifications(ctx context.Context) finding {
 	var usage float64
 	if err := ask(ctx, d.conn, `select pg_notification_queue_usage()`, &usage); err != nil {
-		return found(failed, "%s", bar.Clean(err.Error()))
+		return found(failed, "%s", err.Error())
 	}
 	const advice = "a listening session is stuck in a transaction: end the one that `select pid, xact_start, query from pg_stat_activity order by xact_start` shows first"
 	switch {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"headway/internal/bar"
 	"headway/internal/sqlstate"
 	"headway/worker"
 )
@@ -26,7 +25,7 @@ func (d *doctor) rights(ctx context.Context) finding {
 	for _, conn := range conns {
 		rights, err := worker.CheckRights(ctx, conn)
 		if err != nil {
-			return found(failed, "%s", bar.Clean(err.Error()))
+			return found(failed, "%s", err.Error())
 		}
 		f := d.rightsOf(rights)
 		all = finding{max(all.grade, f.grade), append(all.lines, f.lines...)}
@@ -36,7 +35,7 @@ func (d *doctor) rights(ctx context.Context) finding {
 			if all.grade == ok {
 				all.lines = nil // what a worker needs without a gateway is not enough
 			}
-			all = finding{failed, append(all.lines, bar.Clean(err.Error()))}
+			all = finding{failed, append(all.lines, err.Error())}
 		}
 	}
 	return all
@@ -78,7 +77,7 @@ func (d *doctor) worker(ctx context.Context) finding {
 	case strings.Contains(versions, ","):
 		return found(warning, "%d workers run different versions (%s): upgrade the older ones", d.workers, versions)
 	}
-	// Without it nobody is due, and nothing else would tell.
+	// Nothing is late where nothing was reserved, so nothing else would tell.
 	if holders, _ := findHolders(ctx, d.conn, 0, true, "reserve"); len(holders) > 0 {
 		return finding{warning, append([]string{"somebody keeps digests from being reserved, so no mail is sent"}, holders...)}
 	}
@@ -89,7 +88,7 @@ func (d *doctor) worker(ctx context.Context) finding {
 func (d *doctor) withHolders(ctx context.Context, f finding) finding {
 	holders, err := findHolders(ctx, d.conn, 0, false, "fold", "leader", "reserve")
 	if err != nil {
-		f.lines = append(f.lines, "look up who holds the workers' locks: "+bar.Clean(err.Error()))
+		f.lines = append(f.lines, "look up who holds the workers' locks: "+err.Error())
 	}
 	f.lines = append(f.lines, holders...)
 	return f
@@ -134,7 +133,7 @@ func (d *doctor) numbers(ctx context.Context) finding {
 	case sqlstate.Of(err) == sqlstate.InsufficientPrivilege:
 		return found(skipped, "%s may not call headway.verify(): members of headway_admin may", d.conn.Config().User)
 	case err != nil:
-		return found(failed, "%s", bar.Clean(err.Error()))
+		return found(failed, "%s", err.Error())
 	case differences > 0:
 		return found(failed, "%s in %s differ from a recount: `select headway.repair()` fixes them, `select * from headway.verify()` shows them",
 			plural(differences, "number", "numbers"), plural(projects, "project", "projects"))

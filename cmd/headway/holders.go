@@ -23,12 +23,13 @@ left join pg_stat_activity a on a.pid = l.pid
 where k.purpose = any ($1) and l.pid is distinct from $2
   and (not $3 or exists (
     select from pg_locks w
-    where not w.granted and (w.locktype, w.database, w.classid, w.objid, w.objsubid) = (l.locktype, l.database, l.classid, l.objid, l.objsubid)
+    where not w.granted and w.waitstart < now() - interval '10 seconds'
+      and (w.locktype, w.database, w.classid, w.objid, w.objsubid) = (l.locktype, l.database, l.classid, l.objid, l.objsubid)
   ))
 order by k.purpose, l.pid`
 
 // findHolders says who holds headway's advisory locks for these purposes, other than the process with this id; only those
-// that somebody waits for, if that is asked.
+// that somebody has waited for, longer than another worker takes, if that is asked.
 func findHolders(ctx context.Context, conn *pgx.Conn, except uint32, waitedFor bool, purposes ...string) (holders []string, err error) {
 	err = sql.InCatalog(ctx, conn, func(tx pgx.Tx) error {
 		rows, _ := tx.Query(ctx, sqlHolders, purposes, int64(except), waitedFor) // CollectRows returns its error

@@ -5,10 +5,10 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"headway/internal/bar"
 	"headway/internal/sqlstate"
 	"headway/internal/terminal"
 )
@@ -39,12 +39,13 @@ func logsJSON(e env, format string) bool {
 
 // printable returns [reason] without what a terminal would interpret: the database quotes what people wrote.
 func printable(err error) string {
-	lines := strings.Split(reason(err), "\n")
-	for i, line := range lines {
-		indent := len(line) - len(strings.TrimLeft(line, " "))
-		lines[i] = line[:indent] + bar.Clean(line)
-	}
-	return strings.Join(lines, "\n")
+	return strings.Map(func(r rune) rune {
+		// Blanks stay: a caret points at the place in the line above it.
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+			return -1
+		}
+		return r
+	}, reason(err))
 }
 
 // reason returns the text of an error. What a standby refuses is followed by what to do. For a connection that could not

@@ -70,8 +70,8 @@ func TestAWorkerThatCannotRunSaysSoAsItLogs(t *testing.T) {
 
 func TestAnErrorDoesNothingToTheTerminal(t *testing.T) {
 	t.Parallel()
-	err := errors.New("person 2 gets no mail: suspended (\x1b]0;title\x07\x1b[2J\u202eno\rreason)\n  hint: none")
-	if got, want := printable(err), "person 2 gets no mail: suspended (]0;title[2Jno reason)\n  hint: none"; got != want {
+	err := errors.New("person 2 gets no mail: suspended (\x1b]0;title\x07\x1b[2J\u202eno\rreason)\n>    3 |   name\ttextt\n       |       \t^")
+	if got, want := printable(err), "person 2 gets no mail: suspended (]0;title[2Jnoreason)\n>    3 |   name\ttextt\n       |       \t^"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

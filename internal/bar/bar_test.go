@@ -227,7 +227,7 @@ func TestCutKeepsColoursWhole(t *testing.T) {
 func TestWrapBreaksBetweenWords(t *testing.T) {
 	t.Parallel()
 	got := strings.Join(Wrap("one two  three incomprehensibilities four", 9), "|")
-	if want := "one two|three|incompre…|four"; got != want {
+	if want := "one two|three|incomprehensibilities|four"; got != want {
 		t.Errorf("%q", got)
 	}
 }

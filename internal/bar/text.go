@@ -111,7 +111,7 @@ func padLeft(s string, columns int) string {
 	return strings.Repeat(" ", max(0, columns-Width(s))) + s
 }
 
-// Wrap breaks text between words into lines of at most this many columns, cutting words that are longer.
+// Wrap breaks text between words into lines of at most this many columns. A longer word has a line of its own.
 func Wrap(s string, columns int) (lines []string) {
 	var line string
 	for _, word := range strings.Fields(s) {
@@ -121,12 +121,12 @@ func Wrap(s string, columns int) (lines []string) {
 		case Width(line)+1+Width(word) <= columns:
 			line += " " + word
 		default:
-			lines = append(lines, Cut(line, columns))
+			lines = append(lines, line)
 			line = word
 		}
 	}
 	if line != "" {
-		lines = append(lines, Cut(line, columns))
+		lines = append(lines, line)
 	}
 	return lines
 }

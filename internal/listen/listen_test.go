@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"headway/internal/pgtest"
 )
@@ -109,5 +110,24 @@ where datname = current_database() and state = 'idle' and query like 'listen %'`
 	}, "it does not listen")
 	if err := <-ended; errors.Is(err, ErrDeaf) || !errors.As(err, new(*pgconn.PgError)) {
 		t.Errorf("it is said to be %v", err)
+	}
+}
+
+// TestANotificationIsSentAsThePoolConnects has what precedes each of the pool's connections fail.
+func TestANotificationIsSentAsThePoolConnects(t *testing.T) {
+	t.Parallel()
+	config, err := pgxpool.ParseConfig(pgtest.Empty(t).URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := errors.New("the password file is gone")
+	config.BeforeConnect = func(context.Context, *pgx.ConnConfig) error { return gone }
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if err := Notify(t.Context(), pool, "any"); !errors.Is(err, gone) {
+		t.Errorf("%v", err)
 	}
 }

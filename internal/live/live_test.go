@@ -559,6 +559,32 @@ having count(*) = 1`).Scan(&pid)
 	f.awaitText("Bob: over the new one")
 }
 
+// TestItMayBeIdle has the server end sessions sooner than it asks whether the server is there.
+func TestItMayBeIdle(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db, func(f *Follower) {
+		f.Listen = func(ctx context.Context) (*pgx.Conn, error) {
+			config, err := pgx.ParseConfig(db.URL)
+			if err != nil {
+				return nil, err
+			}
+			config.RuntimeParams["idle_session_timeout"], config.RuntimeParams["application_name"] = "1s", "listener"
+			return pgx.ConnectConfig(ctx, config)
+		}
+	})
+	f.await(Listening, 1)
+	pgtest.Eventually(t, soon, func() bool {
+		var idle bool
+		err := conn.QueryRow(t.Context(), `
+select exists (
+  select from pg_stat_activity
+  where datname = current_database() and application_name = 'listener' and state = 'idle' and now() - state_change > interval '2 seconds'
+)`).Scan(&idle)
+		return err == nil && idle
+	}, "no session is idle for longer than others may be")
+}
+
 // TestAConnectionThatIsLostAtOnceIsMadeAnew has the second one be lost before it is listened to.
 func TestAConnectionThatIsLostAtOnceIsMadeAnew(t *testing.T) {
 	t.Parallel()
