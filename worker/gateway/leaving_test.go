@@ -169,46 +169,37 @@ func TestWhoLeftInASilenceIsToldNothingMore(t *testing.T) {
 	pgtest.Eventually(t, 20*time.Second, settled, "the gateway looks on and on")
 }
 
-// TestWhoLeavesWhatTheyReadIsAskedForOnce asks for the cursor of Bob, who has just left.
-func TestWhoLeavesWhatTheyReadIsAskedForOnce(t *testing.T) {
+// TestNothingIsAskedForAgainAndAgain asks for what there is not: each failure would be repeated.
+func TestNothingIsAskedForAgainAndAgain(t *testing.T) {
 	t.Parallel()
-	var failed atomic.Bool
-	b := setup(t, func(g *Gateway) {
-		g.hub.reached = func(step string) {
-			if step == "failed" {
-				failed.Store(true)
+	for name, ask := range map[string]func(h *hub){
+		"the cursor of somebody who has just left": func(h *hub) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.tellCursor(2, "project_2")
+		},
+		"a channel whose name fails any query": func(h *hub) {
+			h.hear(`{"kind": "read", "channel": "\u0000", "user_id": 2}`)
+			h.hear(`{"kind": "read", "channel": "project_1\u0000", "user_id": 2}`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var failed atomic.Bool
+			b := setup(t, func(g *Gateway) {
+				g.hub.reached = func(step string) {
+					if step == "failed" {
+						failed.Store(true)
+					}
+				}
+			})
+			bob := b.dial(t, 2, nil)
+			bob.want("snapshot")
+			ask(b.hub)
+			b.rests(t)
+			if failed.Load() {
+				t.Error("it is a failure")
 			}
-		}
-	})
-	bob := b.dial(t, 2, nil)
-	bob.want("snapshot")
-	b.hub.mu.Lock()
-	b.hub.tellCursor(2, "project_2")
-	b.hub.mu.Unlock()
-	b.rests(t)
-	if failed.Load() {
-		t.Error("it is no failure")
-	}
-}
-
-// TestWhatCannotBeAskedForIsNotAskedFor forges channels for which any query fails, and would be repeated.
-func TestWhatCannotBeAskedForIsNotAskedFor(t *testing.T) {
-	t.Parallel()
-	var failed atomic.Bool
-	b := setup(t, func(g *Gateway) {
-		g.hub.reached = func(step string) {
-			if step == "failed" {
-				failed.Store(true)
-			}
-		}
-	})
-	bob := b.dial(t, 2, nil)
-	bob.want("snapshot")
-	for _, channel := range []string{`\u0000`, `project_1\u0000`} {
-		b.hub.hear(`{"kind": "read", "channel": "` + channel + `", "user_id": 2}`)
-	}
-	b.rests(t)
-	if failed.Load() {
-		t.Error("it was asked for")
+		})
 	}
 }
