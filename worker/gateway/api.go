@@ -289,15 +289,7 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 	}
 	defer end()
 	asked := request{Request: r, user: identity.UserID}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&asked.body); err != nil && !errors.Is(err, io.EOF) {
-		detail := "Send JSON, at most 1 MiB of it."
-		if wrong, is := errors.AsType[*json.UnmarshalTypeError](err); is {
-			detail = "Send a JSON object instead of a JSON " + wrong.Value + "."
-			if wrong.Field != "" {
-				detail = strconv.Quote(wrong.Field) + " cannot be a JSON " + wrong.Value + "."
-			}
-		}
-		refuse(w, http.StatusBadRequest, "the request cannot be read", detail)
+	if !asked.read(w) {
 		return
 	}
 	arguments, err := o.arguments(asked)
@@ -324,6 +316,23 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 	default:
 		g.explain(w, err, accepted[o.pattern])
 	}
+}
+
+// read reads the body, or answers that it cannot be read.
+func (r *request) read(w http.ResponseWriter) bool {
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&r.body)
+	if err == nil || errors.Is(err, io.EOF) {
+		return true
+	}
+	detail := "Send JSON, at most 1 MiB of it."
+	if wrong, is := errors.AsType[*json.UnmarshalTypeError](err); is {
+		detail = "Send a JSON object instead of a JSON " + wrong.Value + "."
+		if wrong.Field != "" {
+			detail = strconv.Quote(wrong.Field) + " cannot be a JSON " + wrong.Value + "."
+		}
+	}
+	refuse(w, http.StatusBadRequest, "the request cannot be read", detail)
+	return false
 }
 
 // deliver writes an answer; whoever does not take it within PingInterval does not get it.
