@@ -25,7 +25,6 @@ func Connect(ctx context.Context, databaseURL, application string) (*pgxpool.Poo
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	config.PingTimeout = cmp.Or(config.PingTimeout, queryTimeout)
-	closeReadOnly(&config.ConnConfig.Config)
 	// As libpq does, each connection reads the files anew: a password or a certificate may have been replaced.
 	config.BeforeConnect = func(_ context.Context, conn *pgx.ConnConfig) error {
 		fresh, err := ParseDatabaseURL(databaseURL, application)

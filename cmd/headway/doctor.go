@@ -169,7 +169,7 @@ func (d *doctor) hidden(err error) finding {
 	if errors.Is(err, pgx.ErrNoRows) || sqlstate.Of(err) == sqlstate.InsufficientPrivilege {
 		return found(skipped, "%s may not read it: members of headway_worker and headway_monitor may", d.conn.Config().User)
 	}
-	return found(failed, "%s", err.Error())
+	return found(failed, "%v", err)
 }
 
 func plural(n int, one, many string) string {

@@ -17,7 +17,7 @@ import (
 func (d *doctor) connection(ctx context.Context) finding {
 	conn, err := connect(ctx, d.env)
 	if err != nil {
-		return found(failed, "%s", err.Error())
+		return found(failed, "%v", err)
 	}
 	d.conn = conn
 	config := conn.Config()
@@ -52,7 +52,7 @@ func (d *doctor) server(ctx context.Context) finding {
 	}
 	switch {
 	case err != nil:
-		return found(failed, "%s", err.Error())
+		return found(failed, "%v", err)
 	case standby:
 		return found(failed, "PostgreSQL %d.%d, a standby, which is read-only: point DATABASE_URL at the primary, for example with ?target_session_attrs=read-write", major, minor)
 	case readOnly:
@@ -79,7 +79,7 @@ func (d *doctor) clock(ctx context.Context) finding {
 	var there time.Time
 	before := time.Now()
 	if err := ask(ctx, d.conn, `select clock_timestamp()`, &there); err != nil {
-		return found(failed, "%s", err.Error())
+		return found(failed, "%v", err)
 	}
 	after := time.Now()
 	took := after.Sub(before)
@@ -113,7 +113,7 @@ func (d *doctor) checkSchema(ctx context.Context) finding {
 	if err := sql.Check(ctx, d.conn); err != nil {
 		access, is := errors.AsType[*sql.AccessError](err)
 		d.barred = is && access.Granted
-		return found(failed, "%s", err.Error())
+		return found(failed, "%v", err)
 	}
 	d.schema = true
 	var policies int
@@ -126,7 +126,7 @@ func (d *doctor) checkSchema(ctx context.Context) finding {
 	}
 	var enable []string
 	if err := ask(ctx, d.conn, sqlDisabled, &enable); err != nil {
-		return found(failed, "%s", err.Error())
+		return found(failed, "%v", err)
 	}
 	if enable != nil {
 		return found(failed, "some triggers are disabled, as after a restore with --disable-triggers that was interrupted, so not everything is "+
@@ -142,12 +142,12 @@ func (d *doctor) listen(ctx context.Context) finding {
 	}
 	listener, err := connectListen(ctx, d.env)
 	if err != nil {
-		return found(failed, "%s", err.Error())
+		return found(failed, "%v", err)
 	}
 	d.listener = listener
 
 	if err := worker.CheckSame(ctx, d.conn, listener); err != nil {
-		return found(failed, "%s", err.Error())
+		return found(failed, "%v", err)
 	}
 
 	pooled := pooled(ctx, listener)
@@ -162,7 +162,7 @@ func (d *doctor) listen(ctx context.Context) finding {
 		return found(failed, "a test notification did not come back within 3s: "+
 			"set HEADWAY_LISTEN_URL to a direct connection to the same database; until then the worker polls")
 	case err != nil:
-		return found(failed, "%s", err.Error())
+		return found(failed, "%v", err)
 	case pooled && variable == "DATABASE_URL":
 		return found(ok, "a notification came back in %v, through a pooler in session mode", time.Since(began).Round(100*time.Microsecond))
 	}
@@ -172,7 +172,7 @@ func (d *doctor) listen(ctx context.Context) finding {
 func (d *doctor) notifications(ctx context.Context) finding {
 	var usage float64
 	if err := ask(ctx, d.conn, `select pg_notification_queue_usage()`, &usage); err != nil {
-		return found(failed, "%s", err.Error())
+		return found(failed, "%v", err)
 	}
 	const advice = "a listening session is stuck in a transaction: end the one that `select pid, xact_start, query from pg_stat_activity order by xact_start` shows first"
 	switch {

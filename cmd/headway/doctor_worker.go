@@ -25,7 +25,7 @@ func (d *doctor) rights(ctx context.Context) finding {
 	for _, conn := range conns {
 		rights, err := worker.CheckRights(ctx, conn)
 		if err != nil {
-			return found(failed, "%s", err.Error())
+			return found(failed, "%v", err)
 		}
 		f := d.rightsOf(rights)
 		all = finding{max(all.grade, f.grade), append(all.lines, f.lines...)}
@@ -133,7 +133,7 @@ func (d *doctor) numbers(ctx context.Context) finding {
 	case sqlstate.Of(err) == sqlstate.InsufficientPrivilege:
 		return found(skipped, "%s may not call headway.verify(): members of headway_admin may", d.conn.Config().User)
 	case err != nil:
-		return found(failed, "%s", err.Error())
+		return found(failed, "%v", err)
 	case differences > 0:
 		return found(failed, "%s in %s differ from a recount: `select headway.repair()` fixes them, `select * from headway.verify()` shows them",
 			plural(differences, "number", "numbers"), plural(projects, "project", "projects"))

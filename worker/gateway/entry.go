@@ -48,14 +48,13 @@ func (h *hub) visit(userID int64) {
 		h.at("visited")
 		return func(outdated bool) {
 			for _, s := range subscribed {
-				if t := h.topics[s.Channel]; t != nil && t.ahead(before[s.Channel], s) {
-					h.forget(t)
-				}
 				if told, known := h.told[userID][s.Channel]; known && told != s.ReadSeq {
 					h.tellCursor(userID, s.Channel)
 				}
-				if t := h.topics[s.Channel]; t != nil {
-					h.hint(t, s)
+				if t := h.topics[s.Channel]; t != nil && t.ahead(before[s.Channel], s) {
+					h.forget(t)
+				} else if t != nil {
+					h.catchUp(t, s)
 				}
 			}
 			for c := range h.people[userID] {
@@ -77,8 +76,8 @@ func (h *hub) visit(userID int64) {
 	})
 }
 
-// hint reads a topic if a person's subscription has more than was handed out. The lock is held.
-func (h *hub) hint(t *topic, now subscription) {
+// catchUp reads a topic if a person's subscription has more than was handed out. The lock is held.
+func (h *hub) catchUp(t *topic, now subscription) {
 	if now.Seq > t.seq {
 		t.saidSeq = max(t.saidSeq, now.Seq)
 	}
