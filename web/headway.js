@@ -609,10 +609,22 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** Marks a channel read, by default all of it. @param {string} channel @param {number} [through] */
   async markRead(channel, through) {
     const { read_seq } = await this.request("POST", `api/channels/${channel}/read`, { through_seq: through });
-    // The gateway notifies all windows, but not at once if the database notifies nothing.
+    this.#marked(channel, read_seq);
+    return read_seq;
+  }
+
+  /** Marks all channels read, as far as they are known here: what comes in the meantime stays unread. */
+  async markAllRead() {
+    const unread = [...this.channels.values()].filter((c) => c.unread > 0);
+    const { read } = await this.request("POST", "api/read", { through: Object.fromEntries(unread.map((c) => [c.channel, c.last_seq])) });
+    for (const [channel, read_seq] of Object.entries(read)) this.#marked(channel, read_seq);
+  }
+
+  // The gateway notifies all windows, but not at once if the database notifies nothing.
+  /** @param {string} channel @param {number} read_seq */
+  #marked(channel, read_seq) {
     const last_seq = this.channels.get(channel)?.last_seq ?? Infinity;
     if (read_seq >= last_seq) this.#takeCursor({ channel, last_seq, read_seq, unread: 0 });
-    return read_seq;
   }
 
   /** Excludes a channel from the user's mail, or includes it again. @param {string} channel @param {boolean} muted */

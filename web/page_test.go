@@ -192,7 +192,8 @@ func TestWhatIsNotMarkedReadSaysSo(t *testing.T) {
 	}
 }
 
-// TestWhatIsMarkedReadIsSoAtOnce marks all read where the database notifies nothing and the gateway is not about to look.
+// TestWhatIsMarkedReadIsSoAtOnce marks all read where the database notifies nothing and the gateway is not about to look. What
+// the page has not heard of stays unread.
 func TestWhatIsMarkedReadIsSoAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(g *gateway.Gateway) { g.LookInterval = time.Hour })
@@ -201,9 +202,34 @@ func TestWhatIsMarkedReadIsSoAtOnce(t *testing.T) {
 	pgtest.Execute(t, s.conn, "select headway.post(1, 'broadcast', 'News')")
 	bob.Shows("inbox", "1")
 	pgtest.Execute(t, s.conn, "select headway.set_setting('notify_payload', 'off')")
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'broadcast', 'More news')")
 	bob.Click(webtest.In("inbox", ".open"))
 	bob.Click(webtest.In("inbox", ".all"))
 	bob.Shows("inbox", "Everything is read.")
+	s.does(t, bob, "what it has not heard of is read", "read_seq = 1 from headway.subscription where user_id = 2 and channel = 'broadcast'")
+}
+
+// TestTheInboxBeginsWithWhatIsUnread opens the inbox, and has more come while it is open and while all is being marked read.
+func TestTheInboxBeginsWithWhatIsUnread(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, `
+select headway.open_channel(c, 1, array[1, 2]) from unnest(array['design', 'office']) c;
+select headway.post(1, 'office', 'The coffee is out')`)
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	bob.Click(webtest.In("inbox", ".open"))
+	listed := func() string {
+		return webtest.Evaluate[string](bob.Tab, `[...document.getElementById("inbox").shadowRoot.querySelectorAll(".channel")].map((b) => b.dataset.channel).join(" ")`)
+	}
+	if got := listed(); got != "office broadcast design project_1 user_2" {
+		t.Errorf("the inbox lists %s", got)
+	}
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'design', 'A draft')")
+	bob.Shows("inbox", "2")
+	if got := listed(); got != "office broadcast design project_1 user_2" {
+		t.Errorf("what came while it was open moved it to %s", got)
+	}
 }
 
 func TestPreferencesAreKept(t *testing.T) {

@@ -48,9 +48,10 @@ export class HeadwayInbox extends HeadwayElement {
       const project_id = headway.channels.get(name)?.project_id ?? null;
       this.dispatchEvent(new CustomEvent("headway-open", { bubbles: true, composed: true, detail: { channel: name, project_id } }));
     };
-    const unread = () => [...headway.channels.values()].filter((c) => c.unread > 0);
+    /** The channels that had something unread when the panel was opened: they come first, and stay there. */
+    let first = new Set();
     const draw = () => {
-      const count = unread().reduce((sum, c) => sum + c.unread, 0);
+      const count = [...headway.channels.values()].reduce((sum, c) => sum + c.unread, 0);
       badge.textContent = count > 999 ? "999+" : new Intl.NumberFormat(this.language).format(count);
       badge.hidden = count === 0;
       button.setAttribute("aria-label", count ? this.say("inbox_unread", { count }) : this.say("inbox"));
@@ -65,7 +66,8 @@ export class HeadwayInbox extends HeadwayElement {
         row.draw(channel);
       }
       // Rows stay: a button that is replaced while it is pressed is never clicked.
-      arrange(list, [...headway.channels.keys()].map((name) => /** @type {any} */ (rows.get(name)).item));
+      const names = [...headway.channels.keys()].sort((a, b) => Number(first.has(b)) - Number(first.has(a)));
+      arrange(list, names.map((name) => /** @type {any} */ (rows.get(name)).item));
       panel.classList.remove("start");
       const { left, right } = panel.getBoundingClientRect();
       panel.classList.toggle("start", left < 0 || right > document.documentElement.clientWidth);
@@ -74,14 +76,13 @@ export class HeadwayInbox extends HeadwayElement {
     button.addEventListener("click", () => {
       toggle(Boolean(panel.hidden));
       alert.textContent = "";
+      first = new Set([...headway.channels.values()].filter((c) => c.unread > 0).map((c) => c.channel));
       draw();
     });
     all.addEventListener("click", async () => {
       button.focus(); // this one is about to be disabled
       alert.textContent = "";
-      const marked = await Promise.allSettled(unread().map((c) => headway.markRead(c.channel)));
-      const failed = marked.find((m) => m.status === "rejected");
-      if (failed) alert.textContent = this.failure(failed.reason);
+      await headway.markAllRead().catch((error) => (alert.textContent = this.failure(error)));
     });
     this.root.addEventListener("keydown", (event) => {
       if (/** @type {KeyboardEvent} */ (event).key !== "Escape" || panel.hidden) return;

@@ -82,6 +82,7 @@ type request struct {
 		Reason     *string          `json:"reason"`
 		Content    *string          `json:"content"`
 		ThroughSeq *int64           `json:"through_seq"`
+		Through    map[string]int64 `json:"through"`
 		MessageIDs []int64          `json:"message_ids"`
 		Muted      *bool            `json:"muted"`
 		Account    *json.RawMessage `json:"account"`
@@ -177,6 +178,22 @@ where coalesce(m.bytes_before, 0) < $5`, func(r request) ([]any, error) {
 	}},
 	{"POST /api/channels/{name}/read", `select json_build_object('read_seq', headway.mark_read($1, $2, $3))`, func(r request) ([]any, error) {
 		return []any{r.user, r.PathValue("name"), r.body.ThroughSeq}, nil
+	}},
+	{"POST /api/read", `
+select json_build_object('read', coalesce(json_object_agg(m.channel, m.read_seq), '{}'))
+from (
+  select w.channel, headway.mark_read($1, w.channel, w.through) as read_seq
+  from (
+    select s.channel, t.value::bigint as through
+    from jsonb_each_text($2) t
+    join headway.subscription s on s.channel = t.key and s.user_id = $1
+    order by s.channel -- a fixed order, as headway.mark_seen() has, so that two requests never deadlock
+  ) w
+) m`, func(r request) ([]any, error) {
+		if r.body.Through == nil {
+			return nil, errors.New(`want {"through": {"project_1": 17}}, with a seq for each channel`)
+		}
+		return []any{r.user, r.body.Through}, nil
 	}},
 	{"POST /api/seen", `select json_build_object('marked', headway.mark_seen($1, $2))`, func(r request) ([]any, error) {
 		if len(r.body.MessageIDs) == 0 {

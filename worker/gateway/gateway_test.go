@@ -461,6 +461,9 @@ insert into headway.message (channel, sender, content) select 'project_1', 1, 'x
 		{2, "PATCH", "/api/account", `{"account": {"digest_after": "2 hours"}}`, "id", "2"},
 		{2, "GET", "/api/account", "", "quiet_from", "22:00:00"},
 		{2, "GET", "/api/account", "", "quiet_until", "07:00:00"},
+		{2, "POST", "/api/read", `{"through": {"project_1": 17, "user_2": 99, "project_2": 1, "nowhere": 1}}`, "read", `map\[project_1:17 user_2:0\]`},
+		{2, "POST", "/api/read", `{"through": {"project_1": 5}}`, "read", `map\[project_1:17\]`},
+		{2, "POST", "/api/read", `{"through": {}}`, "read", `map\[\]`},
 		{2, "POST", "/api/seen", `{"message_ids": []}`, "status", "400"},
 		{2, "POST", "/api/seen", "", "status", "400"},
 	} {
