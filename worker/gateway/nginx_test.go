@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
+	"headway/internal/gatewaytest"
 	"headway/internal/pgtest"
 )
 
@@ -45,6 +47,20 @@ func TestThroughNginx(t *testing.T) {
 		if e := stream.want("message"); e.Content != content {
 			t.Errorf("over Server-Sent Events: %+v, want %s", e, content)
 		}
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, site+"/api/projects/1/tasks", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+gatewaytest.Token(t, 2, time.Now().Add(time.Hour)))
+	request.Header.Set("Accept-Encoding", "gzip")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.Header.Get("Content-Encoding") != "gzip" {
+		t.Errorf("a list is not compressed: %v", answer.Header)
 	}
 	if status, _ := b.do(t, 0, "GET", "/metrics", ""); status != http.StatusNotFound {
 		t.Errorf("the world sees the metrics: %d", status)
