@@ -13,6 +13,10 @@ begin
     raise exception 'the channel name "%" is reserved', open_channel.name using
       errcode = 'invalid_parameter_value',
       hint = 'Names that start with headway, project_ or user_ are made by headway itself.';
+  elsif open_channel.name in (select k.word from pg_get_keywords() k where k.catcode in ('R', 'T')) then
+    raise exception 'a channel cannot be named "%", which is a key word of SQL', open_channel.name using
+      errcode = 'invalid_parameter_value',
+      hint = format('LISTEN would take it only in quotes: take another name, such as "%s_channel".', open_channel.name);
   end if;
   -- The project before its members, in the order in which deleting it locks them.
   perform from headway.project p where p.id = open_channel.project_id for key share;
@@ -93,10 +97,25 @@ begin
       constraint = 'channel_name_not_reserved',
       hint = 'A person''s channel comes and goes with their row in headway.appuser.';
   end if;
+  -- Not as a check: which words are reserved depends on PostgreSQL's version, and a dump must be restored by the next.
+  select n.name into v_name
+  from new_rows n
+  where n.name !~ '^(project|user)_' and n.name in (select k.word from pg_get_keywords() k where k.catcode in ('R', 'T'))
+  limit 1;
+  if found then
+    raise exception 'a channel cannot be named "%", which is a key word of SQL', v_name using
+      errcode = 'check_violation',
+      schema = 'headway',
+      table = 'channel',
+      column = 'name',
+      constraint = 'channel_name_listenable',
+      hint = format('LISTEN would take it only in quotes: take another name, such as "%s_channel".', v_name);
+  end if;
   return null;
 end
 $$;
-comment on function headway.channel_after_insert() is 'Reserves the names of people''s channels for those people.';
+comment on function headway.channel_after_insert() is
+  'Reserves the names of people''s channels for those people, and refuses names that LISTEN takes only in quotes.';
 
 create trigger channel_after_insert after insert on headway.channel
 referencing new table as new_rows
