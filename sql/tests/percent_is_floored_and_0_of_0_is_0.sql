@@ -12,6 +12,7 @@ begin
   assert headway.percent(0, 0) = 0 and headway.percent(0, 9) = 0 and headway.percent(9, 9) = 100, 'the ends';
   assert headway.percent(2, 3) = 66, 'floor, not round';
   assert headway.percent(999999999999, 1000000000000) = 99, 'almost is not all';
+  assert headway.percent(9223372036854775806, 9223372036854775807) = 99 and headway.percent(9223372036854775807, 9223372036854775807) = 100, 'much';
 end
 $$;
 

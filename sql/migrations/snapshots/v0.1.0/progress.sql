@@ -9,7 +9,12 @@ create function headway.percent(done bigint, total bigint) returns integer
 language sql
 immutable
 as $$
-  select case when percent.total > 0 then (100 * percent.done / percent.total)::integer else 0 end
+  select case
+    when percent.total <= 0 then 0
+    -- Beyond that, a hundred times as much is no bigint.
+    when percent.done > 92233720368547758 then div(100::numeric * percent.done, percent.total)::integer
+    else (100 * percent.done / percent.total)::integer
+  end
 $$;
 comment on function headway.percent(bigint, bigint) is
   'floor(100 * done / total), from 0 to 100; 0 where there is nothing to do.';
