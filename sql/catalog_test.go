@@ -180,9 +180,11 @@ func TestTheCatalogGivesNothingAway(t *testing.T) {
 				where g.privilege not in ('SELECT', 'INSERT', 'UPDATE', 'DELETE', 'USAGE', 'EXECUTE')`,
 			"grant truncate on headway.task to headway_app",
 		},
-		"sequences are drawn from by the tables that they belong to": {
-			granted + "select g.thing || ' to ' || g.grantee::regrole from granted g where g.thing ~ '_id_seq$'",
-			"grant usage on sequence headway.task_id_seq to headway_app",
+		"sequences are drawn from by the tables that they belong to and, for what a backend inserts, by the backend": {
+			granted + `select g.thing || ' ' || g.privilege || ' to ' || g.grantee::regrole from granted g
+				where g.thing ~ '_id_seq$'
+				and (g.privilege <> 'USAGE' or g.grantee::regrole::text <> 'headway_app' or g.thing !~ '(appuser|project|task|message)_id_seq$')`,
+			"grant update on sequence headway.task_id_seq to headway_app",
 		},
 		"everything belongs to headway_owner": {
 			`select n.nspname::text from pg_namespace n where n.nspname = 'headway' and n.nspowner <> 'headway_owner'::regrole

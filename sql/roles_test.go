@@ -205,7 +205,7 @@ func TestThePrivilegeTableTellsWhateverIsGranted(t *testing.T) {
 		"grant select (email) on headway.appuser to headway_user",
 		"revoke select (fullname) on headway.appuser from headway_user",
 		"grant select on headway.digest_message to headway_user",
-		"grant usage on sequence headway.message_id_seq to headway_app",
+		"grant usage on sequence headway.digest_id_seq to headway_app",
 		"grant execute on function headway.fold to headway_user",
 		"grant execute on function headway.fold to public",
 		"alter function headway.post security definer",

@@ -120,6 +120,9 @@ grant update (digest_after, time_zone, quiet_from, quiet_until, mail_suspended_a
   on headway.appuser to headway_user;
 grant update (mail_suspended_at, mail_suspended_reason) on headway.appuser to headway_admin;
 grant select on headway.project, headway.member to headway_user;
+-- Some ORMs draw the id before they insert, or ask the sequence for it afterwards.
+grant usage on sequence headway.appuser_id_seq, headway.project_id_seq, headway.task_id_seq, headway.message_id_seq
+  to headway_app;
 create policy people on headway.appuser for select to headway_user
   using (id = any ((select headway.my_people())::bigint[]));
 create policy own_preferences on headway.appuser for update to headway_user
@@ -301,6 +304,7 @@ begin
 end
 $$;
 {{ template "roles/own.sql" "current_user" }}
+revoke all on all sequences in schema headway from headway_app;
 revoke all on all tables in schema headway from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 revoke all on schema headway from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;
 revoke all on public.headway_schema_version from headway_app, headway_worker, headway_user, headway_admin, headway_monitor;

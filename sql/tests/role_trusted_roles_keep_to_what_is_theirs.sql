@@ -13,7 +13,7 @@ declare
     'drop policy joined on headway.task', 'create policy mine on headway.task to public using (true)',
     'create function headway.mine() returns void language sql return null', 'create table headway.mine ()',
     'create trigger mine before insert on headway.task for each row execute function suppress_redundant_updates_trigger()',
-    'truncate headway.task cascade', 'select nextval(''headway.message_id_seq'')',
+    'truncate headway.task cascade', 'select setval(''headway.message_id_seq'', 1)',
     'insert into headway.pending_fact (kind, project_id) values (''recompute'', 1)', 'delete from headway.pending_fact',
     'update headway.shared_progress set done = total', 'insert into headway.personal_progress values (1, 1, 1, 1)',
     'update headway.message set content = ''''', 'delete from headway.message',
