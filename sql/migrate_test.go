@@ -454,6 +454,9 @@ func TestASchemaOfAnUnknownVersionIsLeftAlone(t *testing.T) {
 		}
 		pgtest.Execute(t, conn, "select headway.fold()")
 	}
+	if left := value[bool](t, conn, "select to_regclass('"+sql.VersionTable+"') is not null"); left {
+		t.Error("the table is there again: the next one to look takes it for a schema at version 0")
+	}
 }
 
 // TestAMigrationMayTakeItsTime has everybody's statements and transactions end after a while.

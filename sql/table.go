@@ -144,6 +144,9 @@ func ensureTable(ctx context.Context, conn *pgx.Conn) (undo func(), err error) {
 		if exists, err = inspect(ctx, tx); err != nil || exists {
 			return err
 		}
+		if err := checkRoom(ctx, tx); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, "create table "+VersionTable+" (version int4 not null)")
 		if sqlstate.Of(err) == sqlstate.InsufficientPrivilege {
 			// The error is not passed on: it is about this one grant, not about roles, which would be looked for.
