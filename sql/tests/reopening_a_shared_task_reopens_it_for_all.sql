@@ -19,6 +19,15 @@ begin
   assert (select count(*) from headway.message m where m.channel = 'project_1_staff' and m.kind = 'task_reopened') = 1, 'told once';
   assert (select array_agg(m.channel order by m.channel) from headway.message m where m.kind = 'task_reopened' and m.channel ~ '^user_')
     = array['user_1', 'user_2'], 'those who had completed it are told';
+
+  -- One by one, with something else in between.
+  insert into headway.completion (task_id, user_id) values (1, 1), (1, 2);
+  perform headway.fold();
+  delete from headway.completion where user_id = 1;
+  insert into headway.assignment (task_id, user_id) values (1, 1);
+  delete from headway.completion where user_id = 2;
+  perform headway.fold();
+  assert (select count(*) from headway.message m where m.channel = 'project_1_staff' and m.kind = 'task_reopened') = 2, 'told once more';
 end
 $$;
 rollback;

@@ -300,14 +300,21 @@ begin
       ))
     ),
     assigned as (
-      select coalesce(jsonb_object_agg(f.task_id || ' ' || f.user_id, f.id), '{}') as ids
-      from unnest(post_activity.facts) f
-      where f.kind = 'assigned'
+      -- The last assignment among these facts, by task and person, of those who were not assigned before: many ORMs save
+      -- a list by deleting it and inserting it again.
+      select coalesce(jsonb_object_agg(n.task_id || ' ' || n.user_id, n.id), '{}') as ids
+      from (
+        select f.task_id, f.user_id, max(f.id) as id
+        from unnest(post_activity.facts) f
+        where f.kind = 'assigned' or f.kind = 'recompute' and f.task_id is not null
+        group by f.task_id, f.user_id
+        having count(*) filter (where f.kind = 'assigned') > count(*) filter (where f.kind = 'recompute')
+      ) n
     ),
     told as (
       select f.id, u.id as actor_id, h.channel, 'task_' || f.kind as kind, f.project_id, f.task_id, left(t.title, 10000) as title, f.user_id, f.reason
       from (
-        select f.*, lead(f.kind) over (partition by f.task_id order by f.id) as next_kind
+        select f.*, lead(f.kind) over (partition by f.task_id, f.kind in ('completed', 'reopened') order by f.id) as next_kind
         from unnest(post_activity.facts) f
       ) f
       join headway.task t on t.id = f.task_id and t.project_id = f.project_id

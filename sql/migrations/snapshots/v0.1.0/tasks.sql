@@ -108,13 +108,13 @@ begin
       from (select * from new_rows except select * from old_rows) n
       join headway.task t on t.id = n.task_id
       union
-      select 'recompute', t.project_id, null, o.user_id, null
+      select 'recompute', t.project_id, t.id, o.user_id, null
       from (select * from old_rows except select * from new_rows) o
       join headway.task t on t.id = o.task_id;
     when 'DELETE' then
       -- A deleted task takes its assignments with it and queues the recount of its project itself.
-      insert into headway.pending_fact (kind, project_id, user_id)
-      select distinct 'recompute'::headway.fact_kind, t.project_id, o.user_id
+      insert into headway.pending_fact (kind, project_id, task_id, user_id)
+      select 'recompute', t.project_id, t.id, o.user_id
       from old_rows o
       join headway.task t on t.id = o.task_id;
   end case;
