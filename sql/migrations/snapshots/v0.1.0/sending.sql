@@ -455,20 +455,24 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_digest headway.digest;
 begin
   -- Whoever reports it, and however late: a server took it.
-  if exists (
-    select from headway.digest d
-    where d.id = digest_sent.digest_id and (d.mail is not null or d.attempts > 0) and d.state <> 'sent'
-    for update
-  ) then
+  select d.* into v_digest from headway.digest d where d.id = digest_sent.digest_id and d.state <> 'sent' for update;
+  if v_digest.mail is not null or v_digest.attempts > 0 then
     perform headway.close_digest(digest_sent.digest_id, 'sent', null);
     return true;
+  elsif v_digest.state = 'reserved' then
+    raise exception 'digest % cannot have been sent: no attempt was begun', digest_sent.digest_id using
+      errcode = 'object_not_in_prerequisite_state',
+      hint = 'Between claim_digest() and the mail server comes headway.freeze_digest(), which records the attempt and the mail.';
   end if;
   return false;
 end
 $$;
-comment on function headway.digest_sent(bigint) is 'Records that a mail server took a digest. True: it had not been recorded before.';
+comment on function headway.digest_sent(bigint) is
+  'Records that a mail server took a digest that headway.freeze_digest() froze. True: it had not been recorded before. False: it had, or the digest has ended without an attempt, or does not exist. Errors: object_not_in_prerequisite_state.';
 
 create function headway.digest_failed(digest_id bigint, worker_id uuid, outcome text, error text) returns text
 language plpgsql
