@@ -128,7 +128,12 @@ begin
         end if;
     end;
   end loop;
-  perform headway.post_activity(v_facts);
+  begin
+    perform headway.post_activity(v_facts);
+  exception when unique_violation then
+    perform headway.catch_up_channels();
+    perform headway.post_activity(v_facts);
+  end;
   return v_consumed;
 end
 $$;

@@ -21,6 +21,20 @@ $$;
 comment on function headway.verify() is
   'Every difference between the materialized progress, including queued facts, and a recount from the tables in the same snapshot; user_id null is the part that a project''s customers share. No rows: all is well. Otherwise: select headway.repair().';
 
+create function headway.catch_up_channels() returns void
+language sql
+as $$
+  update headway.channel c
+  set last_seq = m.seq
+  from headway.channel b
+  cross join lateral (
+    select m.seq from headway.message m where m.channel = b.name and m.seq > b.last_seq order by m.seq desc limit 1
+  ) m
+  where c.name = b.name
+$$;
+comment on function headway.catch_up_channels() is
+  'Sets last_seq of channels that have newer messages, as after a restore of tables that were dumped at different moments.';
+
 create function headway.repair() returns integer
 language plpgsql
 security definer
@@ -43,6 +57,7 @@ begin
     returning name
   )
   select array_agg(o.name) into v_opened from opened o;
+  perform headway.catch_up_channels();
   insert into headway.subscription (channel, user_id, read_seq, mailed_seq)
   select c.name, w.user_id, c.last_seq, c.last_seq
   from (
@@ -67,4 +82,4 @@ begin
 end
 $$;
 comment on function headway.repair() is
-  'Repairs whatever headway.verify() finds and returns in how many projects that was; adds missing channels and subscriptions of people, projects and members. Needed only after triggers were bypassed, as by a data-only restore with session_replication_role = replica.';
+  'Repairs whatever headway.verify() finds and returns in how many projects that was; adds missing channels and subscriptions of people, projects and members, and sets last_seq of channels that are behind their messages. Needed only after triggers were bypassed, as by a data-only restore with session_replication_role = replica.';
