@@ -354,6 +354,8 @@ begin
       );
       v_projects := array(select b.project_id from headway.member b where b.user_id = try_claim.digest.user_id);
       v_content := headway.digest_content(try_claim.digest.id);
+      -- What a worker cannot read, as in a database that is not in UTF8, fails here and not while it is on its way.
+      perform convert_to(v_content::text, 'UTF8');
       if json_array_length(v_content -> 'projects') > 0 then
         update headway.digest d
         set claimed_by = try_claim.worker_id, lease_until = now() + try_claim.lease, recipient = null, mail = null,
