@@ -316,7 +316,8 @@ func TestAFirstMigrationThatFailsLeavesNothing(t *testing.T) {
 	// One that was killed leaves the table.
 	do(t, server, "app", "set role plain; create table "+sql.VersionTable+" (version int4 not null); insert into "+sql.VersionTable+" values (0)")
 	err := migrateAs(t, app, "deployer", sql.Latest())
-	const left = "deployer may not read public.headway_schema_version, which a migration by plain left behind: have plain migrate, or drop it, and try again"
+	const left = "deployer may not read public.headway_schema_version, and neither may headway's roles: after a restore without privileges, " +
+		"restore once more with them (docs/backup.md); if a migration by plain left it behind, have plain migrate, or drop it, and try again"
 	if !errors.As(err, new(*sql.AccessError)) || err.Error() != left {
 		t.Errorf("it says %v", err)
 	}

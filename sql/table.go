@@ -38,8 +38,8 @@ type AccessError struct {
 // Error implements error.
 func (e *AccessError) Error() string {
 	if !e.Granted {
-		return fmt.Sprintf("%s may not read %s, which a migration by %s left behind: have %[3]s migrate, or drop it, and try again",
-			e.Login, VersionTable, e.Owner)
+		return fmt.Sprintf("%s may not read %s, and neither may headway's roles: after a restore without privileges, restore once more with them "+
+			"(docs/backup.md); if a migration by %s left it behind, have %[3]s migrate, or drop it, and try again", e.Login, VersionTable, e.Owner)
 	}
 	return fmt.Sprintf("%s may not read %s: `grant headway_owner to %[1]s` lets it migrate, headway_worker run a worker, "+
 		"headway_admin watch", e.Login, VersionTable)
@@ -113,17 +113,33 @@ func Version(ctx context.Context, conn *pgx.Conn) (version int32, err error) {
 			return fmt.Errorf("read %s: %w", VersionTable, err)
 		case version == 0:
 			return checkRoom(ctx, tx)
+		case version == 1:
+			return nil // the first migration makes roles only
+		}
+		switch there, err := hasSchema(ctx, tx); {
+		case err != nil:
+			return err
+		case !there:
+			return fmt.Errorf("%s says %d, but there is no schema headway: restore it (docs/backup.md), or `drop table %[1]s` and migrate", VersionTable, version)
 		}
 		return nil
 	})
 	return version, err
 }
 
+// hasSchema reports whether there is a schema of headway's name.
+func hasSchema(ctx context.Context, tx pgx.Tx) (there bool, err error) {
+	if err := tx.QueryRow(ctx, "select pg_catalog.to_regnamespace('headway') is not null").Scan(&there); err != nil {
+		return false, fmt.Errorf("look for the schema headway: %w", err)
+	}
+	return there, nil
+}
+
 // checkRoom returns an error if the schema that the first migrations would create already exists.
 func checkRoom(ctx context.Context, tx pgx.Tx) error {
-	var taken bool
-	if err := tx.QueryRow(ctx, "select pg_catalog.to_regnamespace('headway') is not null").Scan(&taken); err != nil {
-		return fmt.Errorf("look for the schema headway: %w", err)
+	taken, err := hasSchema(ctx, tx)
+	if err != nil {
+		return err
 	}
 	if taken {
 		return errors.New("there is a schema headway, but " + VersionTable + " does not say which version it is: " +

@@ -63,6 +63,9 @@ func (d *doctor) server(ctx context.Context) finding {
 	case minor < fixedIn[major]:
 		return found(warning, "PostgreSQL %d.%d has a known vulnerability in row-level security (CVE-2025-8713): update it to %d.%d or newer",
 			major, minor, major, fixedIn[major])
+	case encoding == "SQL_ASCII":
+		return found(warning, "PostgreSQL %d.%d; the database's encoding is SQL_ASCII, so it accepts bytes that are no characters, and a digest with such bytes fails: "+
+			"move to a database in UTF8", major, minor)
 	case encoding != "UTF8":
 		return found(warning, "PostgreSQL %d.%d; the database's encoding is %s, so it rejects any other characters: a database in UTF8 accepts them all", major, minor, encoding)
 	case major > sql.NewestServer:
@@ -94,9 +97,6 @@ func (d *doctor) clock(ctx context.Context) finding {
 	return found(ok, "the server's clock differs from this machine's by less than %v", max(difference.Abs(), took).Round(time.Millisecond)+time.Millisecond)
 }
 
-// sqlPolicies counts the policies of row-level security. Every version of the schema has some.
-const sqlPolicies = `select count(*) from pg_policies where schemaname = 'headway'`
-
 // sqlDisabled returns what enables the triggers that are disabled, table by table. Those of foreign keys only a superuser
 // may enable, and disable.
 const sqlDisabled = `
@@ -116,13 +116,13 @@ func (d *doctor) checkSchema(ctx context.Context) finding {
 		return found(failed, "%v", err)
 	}
 	d.schema = true
-	var policies int
-	if err := ask(ctx, d.conn, sqlPolicies, &policies); err != nil {
-		return d.hidden(err)
+	lost, err := sql.Lost(ctx, d.conn)
+	if err != nil {
+		return found(failed, "%v", err)
 	}
-	if policies == 0 {
-		return found(failed, "it has no policies, as after a restore to a server without its roles: restore the roles first, then the dump again "+
-			"(docs/backup.md)")
+	if lost != nil {
+		return found(failed, "%s, as after a restore without roles or privileges, or DROP OWNED: restore the roles first, then the dump again "+
+			"(docs/backup.md)", strings.Join(lost, ", "))
 	}
 	var enable []string
 	if err := ask(ctx, d.conn, sqlDisabled, &enable); err != nil {
@@ -155,6 +155,9 @@ func (d *doctor) listen(ctx context.Context) finding {
 	switch err := listen.Hears(ctx, listener, d.conn, 3*time.Second); {
 	case sqlstate.Of(err) == sqlstate.ReadOnlySQLTransaction:
 		return found(failed, "LISTEN does not work on a standby")
+	case sqlstate.Of(err) == sqlstate.LockNotAvailable:
+		return found(failed, "nobody can notify, because a commit that does takes long, as where a synchronous standby does not answer: "+
+			"`select pid, wait_event, query from pg_stat_activity where wait_event = 'SyncRep'` lists who waits for it (docs/operations.md)")
 	case errors.Is(err, listen.ErrDeaf) && pooled:
 		return found(failed, "%s goes through a pooler that does not deliver notifications, most likely one in transaction mode: "+
 			"set HEADWAY_LISTEN_URL to a direct connection to the same database; until then the worker polls", variable)

@@ -84,11 +84,19 @@ func TestDoctorFindsNothingWrongWhereNothingIs(t *testing.T) {
 	})
 }
 
-// TestDoctorFindsWhatARestoreWithoutRolesLeaves drops the policies, which pg_restore cannot make for roles that are not there.
+// TestDoctorFindsWhatARestoreWithoutRolesLeaves drops the policies, which pg_restore cannot make for roles that are not there,
+// and before that the rights of one role.
 func TestDoctorFindsWhatARestoreWithoutRolesLeaves(t *testing.T) {
 	t.Parallel()
 	db, conn := watched(t)
+	pgtest.Execute(t, conn, "revoke usage on schema headway from headway_user")
+	findings, err := examine(t, map[string]string{"DATABASE_URL": db.URL})
+	if err == nil {
+		t.Error("nothing is wrong")
+	}
+	expect(t, findings, map[string]string{"schema": "failed: headway_user may not use the schema, as after"})
 	pgtest.Execute(t, conn, `
+grant usage on schema headway to headway_user;
 do $$
 declare
   v_policy record;
@@ -98,11 +106,11 @@ begin
   end loop;
 end
 $$`)
-	findings, err := examine(t, map[string]string{"DATABASE_URL": db.URL})
+	findings, err = examine(t, map[string]string{"DATABASE_URL": db.URL})
 	if err == nil {
 		t.Error("nothing is wrong")
 	}
-	expect(t, findings, map[string]string{"schema": "failed: it has no policies"})
+	expect(t, findings, map[string]string{"schema": "failed: headway.appuser lacks policies, headway.assignment lacks policies, "})
 }
 
 // TestDoctorFindsTriggersThatDoNotFire has them switched off for everybody, and on one table.
@@ -153,12 +161,17 @@ func TestDoctorFindsTheSchemaMissingStaleOrNewer(t *testing.T) {
 	if _, _, err := headway(t, db.URL, "migrate"); err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Execute(t, db.Conn(t), "update "+sql.VersionTable+" set version = 99")
-	findings, err := examine(t, variables)
-	if err == nil {
-		t.Error("a newer schema is fine")
+	for done, schema := range map[string]string{
+		"update " + sql.VersionTable + " set version = 99": "failed: the schema is at version 99",
+		"drop schema headway cascade":                      "but there is no schema headway: restore it",
+	} {
+		pgtest.Execute(t, db.Conn(t), done)
+		findings, err := examine(t, variables)
+		if err == nil {
+			t.Errorf("%s: nothing is wrong", done)
+		}
+		expect(t, findings, map[string]string{"schema": schema})
 	}
-	expect(t, findings, map[string]string{"schema": "failed: the schema is at version 99"})
 }
 
 func TestDoctorKnowsTheServersThatHeadwayRunsOn(t *testing.T) {
@@ -213,6 +226,42 @@ func TestDoctorFindsThePoolerThatDeliversNothing(t *testing.T) {
 		t.Error("another database is fine")
 	}
 	expect(t, findings, map[string]string{"listen": "failed: HEADWAY_LISTEN_URL leads to a different database"})
+}
+
+// TestDoctorFindsACommitThatWaitsForAStandby has one that notifies wait for a standby that never answers.
+func TestDoctorFindsACommitThatWaitsForAStandby(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Server(t, postgres.Options{})
+	variables := map[string]string{"DATABASE_URL": server.URL("postgres")}
+	do := func(statement string) string {
+		t.Helper()
+		answer, err := server.Psql(t.Context(), "postgres", statement)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	do("alter system set synchronous_standby_names = 'nobody'; select pg_reload_conf()")
+	done := make(chan error, 1)
+	go func() {
+		_, err := server.Psql(context.WithoutCancel(t.Context()), "postgres", "begin; create table written (); notify x; commit")
+		done <- err
+	}()
+	pgtest.Eventually(t, time.Minute, func() bool {
+		return strings.Contains(do("select 'waits' from pg_stat_activity where wait_event = 'SyncRep'"), "waits")
+	}, "no commit waits for the standby")
+	findings, err := examine(t, variables)
+	if err == nil {
+		t.Error("nothing is wrong")
+	}
+	expect(t, findings, map[string]string{"listen": "failed: nobody can notify"})
+
+	do("alter system reset synchronous_standby_names; select pg_reload_conf()")
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	findings, _ = examine(t, variables)
+	expect(t, findings, map[string]string{"listen": "ok: "})
 }
 
 func TestDoctorFindsADatabaseThatOnlyReads(t *testing.T) {

@@ -105,7 +105,10 @@ func Notify(ctx context.Context, pool *pgxpool.Pool, channel string) error {
 	return errors.Join(send(ctx, conn, channel), conn.Close(ctx))
 }
 
+// send notifies a channel. It waits neither for a standby nor, for more than a few seconds, for somebody whose commit does
+// while it holds the lock that all who notify take.
 func send(ctx context.Context, conn *pgx.Conn, channel string) error {
-	_, err := conn.Exec(ctx, `select pg_notify($1, '')`, pgx.QueryExecModeExec, channel)
+	_, err := conn.PgConn().Exec(ctx, // in one transaction
+		"set local synchronous_commit = off; set local lock_timeout = '3s'; notify "+pgx.Identifier{channel}.Sanitize()).ReadAll()
 	return err
 }
