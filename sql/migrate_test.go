@@ -306,6 +306,16 @@ DETAIL: Key (n)=(1) already exists.`,
 HINT: try yes
 CONTEXT: PL/pgSQL function inline_code_block line 3 at RAISE`,
 		},
+		"because somebody's depend on it": {
+			files("1_drop.sql", "create view public.note as select 1;\ncreate view public.mine as table public.note;\ndrop view public.note;\n"),
+			`1_drop.sql, line 3: ERROR: cannot drop view public.note because other objects depend on it (SQLSTATE 2BP01)
+     1 | create view public.note as select 1;
+     2 | create view public.mine as table public.note;
+>    3 | drop view public.note;
+       | ^
+DETAIL: view public.mine depends on view public.note
+HINT: Drop what you made on top of headway's views and functions, migrate, and make it again.`,
+		},
 		"outside a transaction": {
 			files("1_vacuum.sql", "---- tern: disable-tx ----\nvacuum;\nvacuum nothing;\n"),
 			`1_vacuum.sql, line 3: ERROR: relation "nothing" does not exist (SQLSTATE 42P01)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/tern/v2/migrate"
+
+	"headway/internal/sqlstate"
 )
 
 // StatementError is a statement that failed in a migration.
@@ -30,8 +32,12 @@ func (e *StatementError) Error() string {
 		fmt.Fprintf(&b, " (installed by %s)", e.Migration)
 	}
 	fmt.Fprintf(&b, ": %v\n%s", e.Err, e.Excerpt)
+	hint := e.Err.Hint
+	if e.Err.Code == sqlstate.DependentObjectsStillExist { // PostgreSQL's advice is to drop them, too
+		hint = "Drop what you made on top of headway's views and functions, migrate, and make it again."
+	}
 	for _, note := range []struct{ name, text string }{
-		{"DETAIL", e.Err.Detail}, {"HINT", e.Err.Hint}, {"CONTEXT", e.Err.Where},
+		{"DETAIL", e.Err.Detail}, {"HINT", hint}, {"CONTEXT", e.Err.Where},
 	} {
 		if note.text != "" {
 			fmt.Fprintf(&b, "\n%s: %s", note.name, note.text)

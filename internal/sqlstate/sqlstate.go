@@ -22,6 +22,7 @@ const (
 	CheckViolation                    = "23514"
 	ReadOnlySQLTransaction            = "25006"
 	InvalidAuthorizationSpecification = "28000"
+	DependentObjectsStillExist        = "2BP01"
 	SerializationFailure              = "40001"
 	DeadlockDetected                  = "40P01"
 	InsufficientPrivilege             = "42501"
