@@ -277,6 +277,10 @@ func TestDoctorFindsADatabaseThatOnlyReads(t *testing.T) {
 		t.Error("a standby is fine")
 	}
 	expect(t, findings, map[string]string{"server": "a standby", "listen": "failed: LISTEN does not work on a standby"})
+	watching := start(t, []string{"DATABASE_URL=" + standby.URL("postgres")}, "watch")
+	watching.await("this is a standby, where LISTEN does not work\n")
+	watching.signal(os.Interrupt)
+	watching.exit(0)
 
 	conn := (&pgtest.DB{URL: url}).Conn(t)
 	pgtest.Execute(t, conn, sqlMailed)
@@ -335,6 +339,11 @@ reset session_replication_role`)
 		"notifications": "warning: the setting notify_payload is off", "numbers": "select headway.repair()",
 	})
 	expect(t, findings, map[string]string{"queue": ": start `headway worker`"})
+
+	pgtest.Execute(t, conn, "insert into pg_subscription_rel (srsubid, srrelid, srsubstate) values (1, 'headway.task'::regclass, 'r')")
+	findings, _ = examine(t, variables)
+	expect(t, findings, map[string]string{"worker": "ok: no worker is running, and none should"})
+	pgtest.Execute(t, conn, "delete from pg_subscription_rel")
 
 	pgtest.Execute(t, conn, `select headway.heartbeat(gen_random_uuid(), 'here', 1, E'\x1b[2Jone', false), headway.heartbeat(gen_random_uuid(), 'here', 2, 'two', true)`)
 	findings, err = examine(t, variables)

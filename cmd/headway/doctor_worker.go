@@ -60,16 +60,20 @@ select count(*),
     array_agg(format('%s pid %s, last seen %s s ago', w.host, w.pid, extract(epoch from now() - w.last_seen_at)::integer) order by w.last_seen_at desc)
     filter (where w.leader)
   )[1], ''),
-  coalesce(string_agg(distinct w.version, ', '), '')
+  coalesce(string_agg(distinct w.version, ', '), ''),
+  exists (select from pg_subscription_rel r join pg_class c on c.oid = r.srrelid where c.relnamespace = 'headway'::regnamespace)
 from headway.worker w
 where w.last_seen_at > now() - interval '1 minute'`
 
 func (d *doctor) worker(ctx context.Context) finding {
 	var leader, versions string
-	if err := ask(ctx, d.conn, sqlWorkers, &d.workers, &leader, &versions); err != nil {
+	var follows bool
+	if err := ask(ctx, d.conn, sqlWorkers, &d.workers, &leader, &versions, &follows); err != nil {
 		return d.hidden(err)
 	}
 	switch {
+	case follows && d.workers == 0:
+		return found(ok, "no worker is running, and none should: by logical replication this database follows another one, which has them")
 	case d.workers == 0:
 		return d.withHolders(ctx, found(warning, "no worker is running: what is read stays correct, but no progress is pushed and no mail is sent; start `headway worker`"))
 	case leader == "":

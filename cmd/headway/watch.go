@@ -12,6 +12,7 @@ import (
 	"headway/internal/bar"
 	"headway/internal/listen"
 	"headway/internal/live"
+	"headway/internal/sqlstate"
 	"headway/internal/terminal"
 	"headway/sql"
 )
@@ -155,7 +156,10 @@ func (w *watcher) draw(b *live.Board, columns, lines int) []string {
 
 // deafAdvice explains why nothing is heard, and what to do.
 func deafAdvice(err error) string {
-	if errors.Is(err, listen.ErrDeaf) {
+	switch {
+	case sqlstate.Of(err) == sqlstate.ReadOnlySQLTransaction:
+		return "this is a standby, where LISTEN does not work"
+	case errors.Is(err, listen.ErrDeaf):
 		return "LISTEN does not work through this address, so set HEADWAY_LISTEN_URL to a direct one"
 	}
 	return oneLine(err)
