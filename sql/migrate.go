@@ -58,6 +58,9 @@ func Check(ctx context.Context, conn *pgx.Conn) error {
 	if version != Latest() {
 		return &VersionError{Found: version, Want: Latest()}
 	}
+	if err := checkThere(ctx, conn, version); err != nil {
+		return err
+	}
 	return checkProtection(ctx, conn)
 }
 
@@ -96,6 +99,11 @@ func (e *VersionError) Error() string {
 // A migration that cannot get a table lock within its lock_timeout is retried a few times. One that fails leaves the
 // schema at the previous version, and the error is a [*StatementError].
 func Migrate(ctx context.Context, conn *pgx.Conn, target int32, onStart func(version int32, file, direction string)) error {
+	if version, err := Version(ctx, conn); err == nil { // otherwise, what follows says why not
+		if err := checkThere(ctx, conn, version); err != nil {
+			return err
+		}
+	}
 	return migrateTo(ctx, conn, Migrations(), target, onStart)
 }
 

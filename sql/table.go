@@ -113,18 +113,24 @@ func Version(ctx context.Context, conn *pgx.Conn) (version int32, err error) {
 			return fmt.Errorf("read %s: %w", VersionTable, err)
 		case version == 0:
 			return checkRoom(ctx, tx)
-		case version == 1:
-			return nil // the first migration makes roles only
-		}
-		switch there, err := hasSchema(ctx, tx); {
-		case err != nil:
-			return err
-		case !there:
-			return fmt.Errorf("%s says %d, but there is no schema headway: restore it (docs/backup.md), or `drop table %[1]s` and migrate", VersionTable, version)
 		}
 		return nil
 	})
 	return version, err
+}
+
+// checkThere returns an error if the schema of this version is gone.
+func checkThere(ctx context.Context, conn *pgx.Conn, version int32) error {
+	if version < 2 { // the first migration makes roles only
+		return nil
+	}
+	return InCatalog(ctx, conn, func(tx pgx.Tx) error {
+		there, err := hasSchema(ctx, tx)
+		if err == nil && !there {
+			err = fmt.Errorf("%s says %d, but there is no schema headway: restore it (docs/backup.md), or `drop table %[1]s` and migrate", VersionTable, version)
+		}
+		return err
+	})
 }
 
 // hasSchema reports whether there is a schema of headway's name.
