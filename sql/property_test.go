@@ -129,7 +129,8 @@ func TestPropertyCatchesBrokenVariants(t *testing.T) {
 				create or replace view headway.pending_effect with (security_invoker) as
 				select t.project_id, t.id as task_id, case when t.shared and t.audience = 'everyone' then null else f.user_id end as user_id,
 				  (t.weight * case f.kind when 'completed' then 1 when 'reopened' then -1 else 0 end)::bigint as done,
-				  (case when f.kind = 'task_added' and t.audience = 'everyone' then t.weight else 0 end)::bigint as total
+				  (case when f.kind = 'task_added' and t.audience = 'everyone' then t.weight else 0 end)::bigint as total,
+				  false as wavered
 				from headway.pending_fact f
 				join headway.task t on t.id = f.task_id
 				where f.kind in ('completed', 'reopened', 'task_added')`)

@@ -168,14 +168,20 @@ begin
     delta as (
       select d.project_id, d.user_id, sum(d.done)::bigint as done, sum(d.total)::bigint as total
       from (
-        select e.project_id, e.user_id, e.done, e.total
+        select e.project_id, e.user_id, e.done, e.total, e.wavered
         from headway.pending_effect e
         where e.task_id = any (consume.tasks) and e.project_id not in (select w.project_id from waits w)
         union all
-        select r.project_id, r.user_id, r.done, r.total from headway.recount_difference(consume.recount) r
+        select r.project_id, r.user_id, r.done, r.total, false from headway.recount_difference(consume.recount) r
+        union all
+        -- Also news to whoever displays a list of customers: someone who joins or leaves moves no bar.
+        select (c.fact).project_id, (c.fact).user_id, 0, 0, true
+        from consumed c
+        where (c.fact).kind in ('assigned', 'recompute')
       ) d
       group by d.project_id, d.user_id
-      having sum(d.done) <> 0 or sum(d.total) <> 0
+      -- What adds up to nothing may have been something to those who read it in between: they are told what it is now.
+      having sum(d.done) <> 0 or sum(d.total) <> 0 or bool_or(d.wavered)
     ),
     shared as (
       update headway.shared_progress s
@@ -184,15 +190,7 @@ begin
         select d.project_id,
           coalesce(sum(d.done) filter (where d.user_id is null), 0) as done,
           coalesce(sum(d.total) filter (where d.user_id is null), 0) as total
-        from (
-          select d.project_id, d.user_id, d.done, d.total from delta d
-          union all
-          -- Someone who joins or leaves with nothing done moves no bar, but is news to whoever displays a list of
-          -- customers.
-          select (c.fact).project_id, (c.fact).user_id, 0, 0
-          from consumed c
-          where (c.fact).kind = 'recompute' and (c.fact).user_id is not null
-        ) d
+        from delta d
         group by d.project_id
       ) d
       where s.project_id = d.project_id
@@ -202,7 +200,7 @@ begin
       insert into headway.personal_progress as p (project_id, user_id, done, total)
       select d.project_id, d.user_id, d.done, d.total
       from delta d
-      where d.user_id is not null
+      where d.user_id is not null and (d.done, d.total) <> (0, 0)
       order by d.project_id, d.user_id
       on conflict on constraint personal_progress_pkey do update
       set done = p.done + excluded.done, total = p.total + excluded.total
@@ -216,7 +214,14 @@ begin
       from (
         select p.project_id, p.user_id, p.done, p.total,
           row_number() over (partition by p.project_id order by (p.done, p.total) = (0, 0), p.user_id) as number
-        from personal p
+        from (
+          select p.project_id, p.user_id, p.done, p.total from personal p
+          union all
+          select d.project_id, d.user_id, coalesce(p.done, 0), coalesce(p.total, 0)
+          from delta d
+          left join headway.personal_progress p on p.project_id = d.project_id and p.user_id = d.user_id
+          where d.user_id is not null and (d.done, d.total) = (0, 0)
+        ) p
       ) n
       join shared s on s.project_id = n.project_id
       cross join lateral (

@@ -78,13 +78,14 @@ select r.project_id, r.user_id, r.done, r.total from headway.recount_at('infinit
 comment on view headway.recount is 'The truth, counted from the tables, in the parts of headway.recount_at(). Slow; for checking.';
 
 create view headway.pending_effect with (security_invoker) as
-select f.project_id, f.task_id, e.user_id, e.done, e.total
+select f.project_id, f.task_id, e.user_id, e.done, e.total, f.wavered
 from (
   -- By task, and also by person for individual tasks.
   select p.project_id, p.task_id, t.weight, t.shared, t.audience,
     case when not t.shared then p.user_id end as user_id,
     sum(case p.kind when 'completed' then 1 when 'reopened' then -1 else 0 end) as net,
-    count(*) filter (where p.kind = 'task_added') as added
+    count(*) filter (where p.kind = 'task_added') as added,
+    bool_or(p.kind = 'completed') and bool_or(p.kind = 'reopened') as wavered
   from headway.pending_fact p
   -- Plus 0: by the project, either the queue or the tasks are found, not both. Where few tasks were expected, a plan would
   -- read all of the project's queue for each of them.
@@ -124,6 +125,8 @@ cross join lateral (
 ) e;
 comment on view headway.pending_effect is
   'What the facts still in the queue are worth, per project, task and customer (user_id null: to all of them), according to the tables as they are now.';
+comment on column headway.pending_effect.wavered is
+  'The task was completed and reopened: in between it may have counted otherwise than before and now.';
 
 create view headway.pending_recompute with (security_invoker) as
 select distinct f.project_id, f.user_id
