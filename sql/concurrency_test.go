@@ -374,6 +374,39 @@ func TestWhoLeavesIsNotAddedToAChannel(t *testing.T) {
 	}
 }
 
+// TestRepairSubscribesNobodyWhoIsLeaving repairs while a person of the staff leaves or becomes a customer, with their
+// subscriptions still there and with none.
+func TestRepairSubscribesNobodyWhoIsLeaving(t *testing.T) {
+	t.Parallel()
+	for _, leave := range []string{"update headway.member set role = 'customer' where user_id = 2", "delete from headway.member where user_id = 2"} {
+		for _, before := range []string{"select", "delete from headway.subscription where user_id = 2"} {
+			db := pgtest.New(t)
+			a, b, other := db.Conn(t), db.Conn(t), db.Conn(t)
+			pgtest.Execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
+				insert into headway.project (id, name) values (1, 'Website');
+				insert into headway.member (project_id, user_id, role) values (1, 1, 'staff'), (1, 2, 'staff')`)
+			pgtest.Execute(t, other, before)
+			pgtest.Execute(t, a, "begin; "+leave)
+			repair := start(t.Context(), b, "select headway.repair()")
+			repair.settles(t, other, b)
+			pgtest.Execute(t, a, "commit")
+			if err := repair.wait(t); err != nil {
+				t.Error(err)
+			}
+			wrong := value[[]string](t, other, `
+				select array(
+				  select s.channel from headway.subscription s
+				  where s.user_id = 2 and s.channel ~ '^project' and not exists (
+				    select from headway.member m where m.user_id = 2 and (m.role = 'staff' or s.channel = 'project_1')
+				  )
+				)`)
+			if len(wrong) > 0 {
+				t.Errorf("after %s, %s: Bob reads %v", before, leave, wrong)
+			}
+		}
+	}
+}
+
 // TestWhoLeavesInAnOlderSnapshotDoesNotReadOn leaves while a channel is opened that the snapshot does not show.
 func TestWhoLeavesInAnOlderSnapshotDoesNotReadOn(t *testing.T) {
 	t.Parallel()
