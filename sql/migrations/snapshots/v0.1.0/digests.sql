@@ -218,7 +218,8 @@ as $$
       update headway.subscription s
       set mailed_seq = i.through_seq
       from item i
-      where s.channel = i.channel and s.user_id = i.user_id
+      -- Somebody may have moved it past that.
+      where s.channel = i.channel and s.user_id = i.user_id and s.mailed_seq < i.through_seq
     )
   select count(*)::integer from digest
 $$;
