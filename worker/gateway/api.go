@@ -297,11 +297,8 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 		return
 	}
 	// For as long as it takes to read the body and to write the answer: whoever is slow holds up only themselves.
-	waiting, cancel := context.WithTimeout(r.Context(), reach)
-	end, err := g.turns.take(waiting, identity.UserID)
-	cancel()
-	if err != nil {
-		refuse(w, http.StatusServiceUnavailable, "too many requests at a time", "Wait for the answers to the others.")
+	end, ok := g.turn(w, r, identity)
+	if !ok {
 		return
 	}
 	defer end()
@@ -333,6 +330,18 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 	default:
 		g.explain(w, err, accepted[o.pattern])
 	}
+}
+
+// turn waits for a request's turn and returns what ends it, or answers that it does not come.
+func (g *Gateway) turn(w http.ResponseWriter, r *http.Request, identity Identity) (end func(), ok bool) {
+	ctx, cancel := context.WithTimeout(r.Context(), reach)
+	defer cancel()
+	end, err := g.turns.take(ctx, identity.UserID)
+	if err != nil {
+		refuse(w, http.StatusServiceUnavailable, "too many requests at a time", "Wait for the answers to the others.")
+		return nil, false
+	}
+	return end, true
 }
 
 // read reads the body, or answers that it cannot be read.
@@ -447,6 +456,11 @@ func (g *Gateway) serveTicket(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	end, ok := g.turn(w, r, identity)
+	if !ok {
+		return
+	}
+	defer end()
 	ctx, cancel := context.WithTimeout(r.Context(), reach)
 	defer cancel()
 	ticket, err := g.hub.store.issue(ctx, identity)

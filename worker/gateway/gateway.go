@@ -82,7 +82,7 @@ func New(pool *pgxpool.Pool, connect func(ctx context.Context) (*pgx.Conn, error
 		ProbeInterval:  30 * time.Second,
 		ProbeTimeout:   5 * time.Second,
 		Now:            time.Now,
-		hub:            newHub(&store{pool: pool, free: make(chan struct{}, max(1, connections-1))}),
+		hub:            newHub(newStore(pool, connections)),
 		turns:          &turns{most: max(1, connections/2), queues: map[int64]*queue{}},
 		counts:         map[int64]int{},
 	}

@@ -210,6 +210,7 @@ func (h *hub) handOut(ctx context.Context, t *topic) (err error) {
 		}
 	}
 	h.mu.Unlock()
+	h.at("handing out")
 	defer func() {
 		if err != nil {
 			h.mu.Lock()
@@ -260,8 +261,8 @@ func (h *hub) handOutMessages(ctx context.Context, t *topic, readers map[int64]b
 // their progress, even if they were already sent the shared part of the same version.
 func (h *hub) handOutProgress(ctx context.Context, t *topic, readers, changed map[int64]bool) error {
 	var found share
+	var err error
 	for id := range readers {
-		var err error
 		if found, err = h.store.shared(ctx, id, t.project); err == nil {
 			break
 		} else if !errors.Is(err, pgx.ErrNoRows) {
@@ -271,6 +272,10 @@ func (h *hub) handOutProgress(ctx context.Context, t *topic, readers, changed ma
 	h.at("progress read")
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err != nil {
+		maps.Copy(t.changed, changed) // these readers have just left: others are asked when that is heard of
+		return nil
+	}
 	isNew := found.Version > t.version
 	if !isNew && t.whole {
 		return nil

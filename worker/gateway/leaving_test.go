@@ -119,6 +119,41 @@ func TestWhoLeavesIsToldNothingBeforeTheGatewayHasAsked(t *testing.T) {
 	}
 }
 
+// TestOnesOwnProgressIsNotForgottenWithWhoLeaves has everybody but Charlie leave after the gateway has chosen as whom to read
+// what is new, which is Charlie's own part.
+func TestOnesOwnProgressIsNotForgottenWithWhoLeaves(t *testing.T) {
+	t.Parallel()
+	const sqlLeave = "delete from headway.member where user_id > 100"
+	var other *pgx.Conn
+	var armed atomic.Bool
+	b := setup(t, func(g *Gateway) {
+		g.LookInterval = time.Hour
+		g.hub.reached = func(step string) {
+			if step == "handing out" && armed.CompareAndSwap(true, false) {
+				pgtest.Execute(t, other, sqlLeave)
+			}
+		}
+	})
+	pgtest.Execute(t, b.conn, `
+insert into headway.appuser (id, fullname) select n, 'Person ' || n from generate_series(101, 140) n;
+insert into headway.member (project_id, user_id, role) select 1, n, 'customer' from generate_series(101, 140) n`)
+	pgtest.Execute(t, b.conn, "select headway.fold()")
+	b.hasLooked(t)
+	charlie := b.dial(t, 3, nil)
+	charlie.want("snapshot")
+	for id := int64(101); id <= 140; id++ {
+		b.dial(t, id, nil).want("snapshot")
+	}
+	b.rests(t)
+	other = b.db.Conn(t)
+	armed.Store(true)
+	pgtest.Execute(t, b.conn, "select headway.complete_task(2, 3); select headway.fold()")
+	pgtest.Eventually(t, 20*time.Second, func() bool { return !armed.Load() }, "nothing is read")
+	for e := charlie.want("progress"); e.Progress == nil || e.Progress.Done != 1; {
+		e = charlie.want("progress")
+	}
+}
+
 // TestWhoIsNoMoreIsToldNothing deletes Bob, who has only the channels that come with a person, and takes Eve out of broadcast.
 func TestWhoIsNoMoreIsToldNothing(t *testing.T) {
 	t.Parallel()

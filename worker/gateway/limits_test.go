@@ -178,19 +178,56 @@ func TestACrowdLeavesRoomForTheWorker(t *testing.T) {
 	})
 }
 
+// TestStrangersLeaveRoomForOthers has somebody without a token ask for events again and again, and one with a token for
+// tickets: whoever they are, others get what they ask for.
+func TestStrangersLeaveRoomForOthers(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		method, path string
+		waiting      func(*bench) int
+	}{
+		"events":  {http.MethodGet, "/api/events?ticket=11111111-1111-1111-1111-111111111111", func(b *bench) int { return cap(b.hub.store.strangers) }},
+		"tickets": {http.MethodPost, "/api/ticket", func(b *bench) int { return b.turns.most }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.wait(t, "lock headway.ticket", c.waiting(b), func(int) *http.Request {
+				r := httptest.NewRequest(c.method, c.path, nil)
+				r.Header.Set("Authorization", "Bearer "+gatewaytest.Token(t, 2, time.Now().Add(time.Hour)))
+				return r
+			}, func() {
+				if status, answer := b.do(t, 1, "GET", "/api/snapshot", ""); status != http.StatusOK {
+					t.Errorf("Abe: %d %s", status, answer)
+				}
+			})
+		})
+	}
+}
+
 // crowd has the people with ids from 2 to last send requests that wait in the database, and calls do once as many as are
 // expected do so.
 func (b *bench) crowd(t *testing.T, last, waiting int, do func()) {
 	t.Helper()
-	pgtest.Execute(t, b.conn, "begin; select from headway.subscription for update")
+	b.wait(t, "select from headway.subscription for update", waiting, func(i int) *http.Request {
+		r := httptest.NewRequest(http.MethodPost, "/api/channels/broadcast/read", nil)
+		r.Header.Set("Authorization", "Bearer "+gatewaytest.Token(t, int64(2+i%(last-1)), time.Now().Add(time.Hour)))
+		return r
+	}, do)
+}
+
+// wait sends requests that wait in the database for somebody's lock, many more than the pool has connections, and calls do
+// once as many as are expected do so.
+func (b *bench) wait(t *testing.T, lock string, waiting int, request func(i int) *http.Request, do func()) {
+	t.Helper()
+	pgtest.Execute(t, b.conn, "begin; "+lock)
 	watcher := b.db.Conn(t)
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	for i := range 9 * int(b.hub.store.pool.Config().MaxConns) {
-		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/api/channels/broadcast/read", nil)
-		r.Header.Set("Authorization", "Bearer "+gatewaytest.Token(t, int64(2+i%(last-1)), time.Now().Add(time.Hour)))
+		r := request(i).WithContext(ctx)
 		asking.Go(func() { b.Handler().ServeHTTP(httptest.NewRecorder(), r) })
 	}
 	pgtest.Eventually(t, 20*time.Second, func() bool {

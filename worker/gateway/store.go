@@ -14,8 +14,24 @@ import (
 
 // store reads and writes as an end user.
 type store struct {
-	pool *pgxpool.Pool
-	free chan struct{} // holds one for each request that has a connection: one is left for what the worker does with the pool
+	pool      *pgxpool.Pool
+	free      chan struct{} // holds one for each request that has a connection: one is left for what the worker does with the pool
+	strangers chan struct{} // holds one for the request with a ticket that has a connection: anybody may send any number
+}
+
+// newStore returns a store for a pool of this many connections.
+func newStore(pool *pgxpool.Pool, connections int) *store {
+	return &store{pool: pool, free: make(chan struct{}, max(1, connections-1)), strangers: make(chan struct{}, 1)}
+}
+
+// enter waits until one of so many may, and returns what lets the next one in.
+func enter(ctx context.Context, room chan struct{}) (leave func(), err error) {
+	select {
+	case room <- struct{}{}:
+		return func() { <-room }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 const (
@@ -73,12 +89,11 @@ where s.project_id = $1`
 
 // as calls do in a transaction as an end user, so that the database's policies decide what it sees and may do.
 func (s *store) as(ctx context.Context, userID int64, do func(tx pgx.Tx) error) error {
-	select {
-	case s.free <- struct{}{}:
-		defer func() { <-s.free }()
-	case <-ctx.Done():
-		return ctx.Err()
+	leave, err := enter(ctx, s.free)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var batch pgx.Batch
 		batch.Queue("set local role headway_user")
@@ -270,6 +285,13 @@ func (s *store) redeem(ctx context.Context, ticket string) (found Identity, err 
 	}
 	ctx, cancel := context.WithTimeout(ctx, reach)
 	defer cancel()
+	for _, room := range []chan struct{}{s.strangers, s.free} {
+		leave, err := enter(ctx, room)
+		if err != nil {
+			return Identity{}, err
+		}
+		defer leave()
+	}
 	err = s.pool.QueryRow(ctx, "select user_id, expires_at from headway.redeem_ticket($1)", id).Scan(&found.UserID, &found.Expires)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = errNoTicket
@@ -279,6 +301,11 @@ func (s *store) redeem(ctx context.Context, ticket string) (found Identity, err 
 
 // issue makes a ticket that lets a person listen until their token expires.
 func (s *store) issue(ctx context.Context, identity Identity) (ticket string, err error) {
+	leave, err := enter(ctx, s.free)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
 	err = s.pool.QueryRow(ctx, "select headway.issue_ticket($1, $2)::text", identity.UserID, identity.Expires).Scan(&ticket)
 	return ticket, err
 }

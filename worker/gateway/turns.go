@@ -37,11 +37,10 @@ func (t *turns) take(ctx context.Context, userID int64) (end func(), err error) 
 			delete(t.queues, userID)
 		}
 	}
-	select {
-	case q.served <- struct{}{}:
-		return func() { <-q.served; leave() }, nil
-	case <-ctx.Done():
+	free, err := enter(ctx, q.served)
+	if err != nil {
 		leave()
-		return nil, ctx.Err()
+		return nil, err
 	}
+	return func() { free(); leave() }, nil
 }

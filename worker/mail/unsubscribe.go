@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -22,7 +24,13 @@ type Unsubscriber struct {
 		QueryRow(ctx context.Context, query string, args ...any) pgx.Row
 	}
 	Log *slog.Logger
+
+	// Anybody may send any number of requests: they have one of the pool's connections among them.
+	mu sync.Mutex
 }
+
+// reach bounds how long a request may take.
+const reach = 10 * time.Second
 
 const sqlUnsubscribe = `select headway.unsubscribe($1::uuid)`
 
@@ -66,6 +74,13 @@ func (u *Unsubscriber) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (u *Unsubscriber) unsubscribe(ctx context.Context, token string) page {
+	ctx, cancel := context.WithTimeout(ctx, reach)
+	defer cancel()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if ctx.Err() != nil {
+		return brokenPage // too many came before it, or the visitor has left
+	}
 	var known bool
 	if err := u.DB.QueryRow(ctx, sqlUnsubscribe, token).Scan(&known); err != nil {
 		u.Log.Error("could not unsubscribe", slog.Any("error", err))
