@@ -363,7 +363,7 @@ func (h *hub) tellCursor(userID int64, channel string) {
 				c.offer(&event{json: found.JSON})
 			}
 			if told := h.told[userID]; told != nil {
-				told[channel] = found.ReadSeq
+				told[channel] = found.Read
 			}
 		}, err
 	})

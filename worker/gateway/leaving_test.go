@@ -173,6 +173,20 @@ func TestWhoIsNoMoreIsToldNothing(t *testing.T) {
 	}
 }
 
+// TestWhatIsMarkedInASilenceIsTold marks single messages in another window while nothing is notified.
+func TestWhatIsMarkedInASilenceIsTold(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.LookInterval = 50 * time.Millisecond })
+	pgtest.Execute(t, b.conn, "select headway.post(1, 'broadcast', n::text) from generate_series(1, 5) n")
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, b.conn, "select headway.set_setting('notify_payload', 'off')")
+	pgtest.Execute(t, b.conn, "select headway.mark_seen(2, array(select id from headway.message where seq in (3, 4)))")
+	if e := bob.want("read"); e.Channel != "broadcast" || e.Unread != 3 {
+		t.Errorf("told %+v", e)
+	}
+}
+
 // TestWhoLeftInASilenceIsToldNothingMore has Bob leave while nothing is notified for less time than the gateway looks away,
 // or in a transaction that began then.
 func TestWhoLeftInASilenceIsToldNothingMore(t *testing.T) {

@@ -42,15 +42,18 @@ const (
 select set_config('headway.user_id', $1, true), set_config('search_path', 'pg_catalog, pg_temp', true), set_config('jit', 'off', true),
   set_config('intervalstyle', 'postgres', true)`
 
+	// How much somebody has read of a subscription s: up to the cursor, and what is marked above it.
+	sqlRead = `s.read_seq + (select count(*) from headway.seen e where e.channel = s.channel and e.user_id = s.user_id)`
+
 	sqlChannels = `
-select c.name, c.last_seq, coalesce(p.version, 0), s.read_seq
+select c.name, c.last_seq, coalesce(p.version, 0), ` + sqlRead + `
 from headway.subscription s
 join headway.channel c on c.name = s.channel
 left join headway.shared_progress p on p.project_id = c.project_id
 where s.user_id = $1`
 
 	sqlCursor = `
-select s.read_seq, json_build_object(
+select ` + sqlRead + `, json_build_object(
   'type', 'read', 'channel', s.channel, 'last_seq', c.last_seq, 'read_seq', s.read_seq, 'unread', coalesce(u.messages, 0)
 )
 from headway.subscription s
@@ -169,11 +172,11 @@ func (s *store) messages(ctx context.Context, userID int64, channel string, seq 
 	return found, nil
 }
 
-// subscription is the position of a channel and its project, and how far somebody has read.
+// subscription is the position of a channel and its project, and how much somebody has read.
 type subscription struct {
 	Channel      string
 	Seq, Version int64
-	ReadSeq      int64
+	Read         int64
 }
 
 // channels returns a person's subscriptions.
@@ -185,10 +188,10 @@ func (s *store) channels(ctx context.Context, userID int64) ([]subscription, err
 	return found, nil
 }
 
-// cursor is how far a person has read a channel, and the event that says so.
+// cursor is how much a person has read of a channel, and the event that says so.
 type cursor struct {
-	ReadSeq int64
-	JSON    []byte
+	Read int64
+	JSON []byte
 }
 
 func (s *store) cursor(ctx context.Context, userID int64, channel string) (cursor, error) {
