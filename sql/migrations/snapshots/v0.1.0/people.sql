@@ -368,7 +368,7 @@ begin
 end
 $$;
 comment on function headway.member_after_write() is
-  'Subscribes those who join, unsubscribes those who leave, and queues recounts of their progress.';
+  'Subscribes those who join, unsubscribes those who leave, subscribes those as before who are back in the same transaction, and queues recounts of their progress.';
 
 create trigger member_after_insert after insert on headway.member
 referencing new table as new_rows
