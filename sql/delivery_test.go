@@ -228,6 +228,7 @@ func TestProgressIsNotified(t *testing.T) {
 		{"delete from headway.completion where user_id = 2", `"shared":{"done":0,"total":2},"customers":[{"user_id":2,"done":0,"total":2,"percent":0}]`},
 		// Somebody may have read what was so in between.
 		{"insert into headway.completion (task_id, user_id) values (1, 1), (2, 2); delete from headway.completion where user_id = 2 or task_id = 1", `"shared":{"done":0,"total":2},"customers":[{"user_id":2,"done":0,"total":2,"percent":0}]`},
+		{"insert into headway.completion (task_id, user_id) values (2, 2); delete from headway.completion where user_id = 2; delete from headway.member where user_id = 1; insert into headway.member (project_id, user_id, role) values (1, 1, 'customer')", `"shared":{"done":0,"total":2},"customers":[{"user_id":1,"done":1,"total":2,"percent":50},{"user_id":2,"done":0,"total":2,"percent":0}]`},
 		{"insert into headway.completion (task_id, user_id) values (1, 1)", `"shared":{"done":1,"total":2},"customers":[]`},
 	} {
 		want := fmt.Sprintf(`{"kind":"progress","project_id":1,"version":%d,%s}`, version+i+1, test.want)

@@ -73,7 +73,8 @@ func (d *doctor) worker(ctx context.Context) finding {
 	}
 	switch {
 	case follows && d.workers == 0:
-		return found(ok, "no worker is running, and none should: by logical replication this database follows another one, which has them")
+		return found(warning, "no worker is running, and none should while this database follows another one by logical replication: "+
+			"to take over from it, drop the subscription, then start `headway worker` (docs/backup.md)")
 	case d.workers == 0:
 		return d.withHolders(ctx, found(warning, "no worker is running: what is read stays correct, but no progress is pushed and no mail is sent; start `headway worker`"))
 	case leader == "":

@@ -183,8 +183,12 @@ func (h *hub) read(t *topic) {
 	}
 	h.later(func(ctx context.Context) error {
 		err := h.handOut(ctx, t)
-		if err == nil {
+		switch {
+		case err == nil:
 			h.after(breath, readOn)
+		case errors.Is(err, pgx.ErrNoRows): // whom it was read for have just left, and others are in it as soon as that is heard of
+			h.after(retry, readOn)
+			err = nil
 		}
 		return err
 	}, readOn)
@@ -270,12 +274,11 @@ func (h *hub) handOutProgress(ctx context.Context, t *topic, readers, changed ma
 		}
 	}
 	h.at("progress read")
+	if err != nil {
+		return err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err != nil {
-		maps.Copy(t.changed, changed) // these readers have just left: others are asked when that is heard of
-		return nil
-	}
 	isNew := found.Version > t.version
 	if !isNew && t.whole {
 		return nil

@@ -16,12 +16,12 @@ import (
 type store struct {
 	pool      *pgxpool.Pool
 	free      chan struct{} // holds one for each request that has a connection: one is left for what the worker does with the pool
-	strangers chan struct{} // holds one for the request with a ticket that has a connection: anybody may send any number
+	strangers chan struct{} // likewise for requests with a ticket: anybody may send any number
 }
 
 // newStore returns a store for a pool of this many connections.
 func newStore(pool *pgxpool.Pool, connections int) *store {
-	return &store{pool: pool, free: make(chan struct{}, max(1, connections-1)), strangers: make(chan struct{}, 1)}
+	return &store{pool: pool, free: make(chan struct{}, max(1, connections-1)), strangers: make(chan struct{}, 2)}
 }
 
 // enter waits until one of so many may, and returns what lets the next one in.

@@ -13,10 +13,6 @@ begin
     raise exception 'the channel name "%" is reserved', open_channel.name using
       errcode = 'invalid_parameter_value',
       hint = 'Names that start with headway, project_ or user_ are made by headway itself.';
-  elsif open_channel.name in (select k.word from pg_get_keywords() k where k.catcode in ('R', 'T')) then
-    raise exception 'a channel cannot be named "%", which is a key word of SQL', open_channel.name using
-      errcode = 'invalid_parameter_value',
-      hint = format('LISTEN would take it only in quotes: take another name, such as "%s_channel".', open_channel.name);
   end if;
   -- The project before its members, in the order in which deleting it locks them.
   perform from headway.project p where p.id = open_channel.project_id for key share;
@@ -69,7 +65,7 @@ begin
 end
 $$;
 comment on function headway.open_channel(text, bigint, bigint[]) is
-  'Opens a channel, or adds members to an open one, and returns its name: select headway.open_channel(''design_review'', 1, array[1, 4]). Errors: invalid_parameter_value, no_data_found, duplicate_object.';
+  'Opens a channel, or adds members to an open one, and returns its name: select headway.open_channel(''design_review'', 1, array[1, 4]). Errors: invalid_parameter_value, check_violation for a key word, no_data_found, duplicate_object.';
 
 create function headway.channel_after_insert() returns trigger
 language plpgsql

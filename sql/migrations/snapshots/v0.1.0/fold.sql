@@ -174,6 +174,10 @@ begin
         union all
         select r.project_id, r.user_id, r.done, r.total, false from headway.recount_difference(consume.recount) r
         union all
+        select e.project_id, e.user_id, 0, 0, true
+        from headway.pending_effect e
+        where e.project_id = any (consume.recount) and e.wavered
+        union all
         -- Also news to whoever displays a list of customers: someone who joins or leaves moves no bar.
         select (c.fact).project_id, (c.fact).user_id, 0, 0, true
         from consumed c

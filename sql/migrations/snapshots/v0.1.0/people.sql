@@ -279,8 +279,6 @@ declare
   v_projects bigint[];
   v_users bigint[];
   v_roles text[];
-  v_left jsonb := nullif(current_setting('headway.left', true), '')::jsonb; -- subscriptions that ended in this transaction
-  v_gone jsonb;
 begin
   -- Everyone who joined, left or changed role, with their role now, null for no member. The table itself would not do:
   -- under repeatable read, it may still show the old row alongside the new one of a person who comes back.
@@ -310,35 +308,20 @@ begin
     return null;
   end if;
 
-  with gone as (
-    delete from headway.subscription s
-    using (
-      -- Offset 0: both columns of the subscription's key are known before it is looked up. A plan made for few of them would
-      -- look through all of a channel's for each person.
-      select c.name, d.user_id
-      from unnest(v_projects, v_users, v_roles) d (project_id, user_id, role)
-      join headway.channel c on c.project_id = d.project_id
-      where d.role is null or d.role <> 'staff' and c.name = 'project_' || d.project_id || '_staff'
-      offset 0
-    ) d
-    where s.channel = d.name and s.user_id = d.user_id
-    returning s.*
-  )
-  select jsonb_object_agg(g.channel || ' ' || g.user_id, to_jsonb(g)) into v_gone from gone g having count(*) <= 1000;
-  -- Many ORMs save a list by deleting it and inserting it again: whoever is back before the transaction ends has not left.
-  -- Not for thousands, since each further statement reads all of it.
-  if v_gone is not null and coalesce(octet_length(v_left::text), 0) < 200000 then
-    v_left := coalesce(v_left, '{}') || v_gone;
-    perform set_config('headway.left', v_left::text, true);
-  end if;
+  delete from headway.subscription s
+  using (
+    -- Offset 0: both columns of the subscription's key are known before it is looked up. A plan made for few of them would
+    -- look through all of a channel's for each person.
+    select c.name, d.user_id
+    from unnest(v_projects, v_users, v_roles) d (project_id, user_id, role)
+    join headway.channel c on c.project_id = d.project_id
+    where d.role is null or d.role <> 'staff' and c.name = 'project_' || d.project_id || '_staff'
+    offset 0
+  ) d
+  where s.channel = d.name and s.user_id = d.user_id;
 
-  with back as (
-    select s.*
-    from jsonb_each(v_left) l
-    cross join lateral jsonb_populate_record(null::headway.subscription, l.value) s
-  )
-  insert into headway.subscription (channel, user_id, read_seq, mailed_seq, muted)
-  select c.name, d.user_id, coalesce(b.read_seq, c.last_seq), coalesce(b.mailed_seq, c.last_seq), coalesce(b.muted, false)
+  insert into headway.subscription (channel, user_id, read_seq, mailed_seq)
+  select c.name, d.user_id, c.last_seq, c.last_seq
   from (
     select 'project_' || d.project_id as channel, d.user_id
     from unnest(v_projects, v_users, v_roles) d (project_id, user_id, role)
@@ -347,15 +330,8 @@ begin
     select 'project_' || d.project_id || '_staff', d.user_id
     from unnest(v_projects, v_users, v_roles) d (project_id, user_id, role)
     where d.role = 'staff'
-    union
-    select c.name, d.user_id
-    from back b
-    join headway.channel c on c.name = b.channel
-    join unnest(v_projects, v_users, v_roles) d (project_id, user_id, role) on d.project_id = c.project_id and d.user_id = b.user_id
-    where d.role is not null and c.name <> 'project_' || d.project_id || '_staff'
   ) d
   join headway.channel c on c.name = d.channel
-  left join back b on b.channel = d.channel and b.user_id = d.user_id
   on conflict do nothing;
 
   insert into headway.pending_fact (kind, project_id, user_id)
@@ -368,7 +344,7 @@ begin
 end
 $$;
 comment on function headway.member_after_write() is
-  'Subscribes those who join, unsubscribes those who leave, subscribes those as before who are back in the same transaction, and queues recounts of their progress.';
+  'Subscribes those who join, unsubscribes those who leave, and queues recounts of their progress.';
 
 create trigger member_after_insert after insert on headway.member
 referencing new table as new_rows

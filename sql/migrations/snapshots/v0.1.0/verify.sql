@@ -30,7 +30,7 @@ as $$
   cross join lateral (
     select m.seq from headway.message m where m.channel = b.name and m.seq > b.last_seq order by m.seq desc limit 1
   ) m
-  where c.name = b.name
+  where c.name = b.name and c.last_seq < m.seq -- somebody may have posted since
 $$;
 comment on function headway.catch_up_channels() is
   'Sets last_seq of channels that have newer messages, as after a restore of tables that were dumped at different moments.';
