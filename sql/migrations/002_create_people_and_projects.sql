@@ -99,7 +99,7 @@ create table headway.member (
 create index member_user_id_idx on headway.member (user_id, project_id) include (role);
 -- Finds the staff of a project without reading all its customers.
 create index member_staff_idx on headway.member (project_id) where role = 'staff';
-comment on table headway.member is 'Who belongs to which project. Joining subscribes to its channels, leaving unsubscribes, even if it is to come back in the same transaction; completions remain.';
+comment on table headway.member is 'Who belongs to which project. Joining subscribes to its channels, leaving unsubscribes, even if the person is inserted again in the same transaction; completions remain.';
 comment on column headway.member.role is 'staff (sees everybody''s progress, gets the staff channel) or customer (has tasks and a progress bar).';
 
 ---- create above / drop below ----
