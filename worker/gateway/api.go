@@ -188,6 +188,7 @@ from (
     from jsonb_each_text($2) t
     join headway.subscription s on s.channel = t.key and s.user_id = $1
     order by s.channel -- a fixed order, as headway.mark_seen() has, so that two requests never deadlock
+    for no key update of s
   ) w
 ) m`, func(r request) ([]any, error) {
 		if r.body.Through == nil {
