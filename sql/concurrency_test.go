@@ -407,6 +407,26 @@ func TestRepairSubscribesNobodyWhoIsLeaving(t *testing.T) {
 	}
 }
 
+// TestAChannelCatchesUpWithWhatIsPostedMeanwhile repairs one that is behind its messages while somebody posts to it.
+func TestAChannelCatchesUpWithWhatIsPostedMeanwhile(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	a, b, other := db.Conn(t), db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, other, `insert into headway.appuser (id, fullname) values (1, 'Abe');
+		select headway.post(1, 'broadcast', 'One'), headway.post(1, 'broadcast', 'Two');
+		set session_replication_role = replica; update headway.channel set last_seq = 0 where name = 'broadcast'; reset session_replication_role`)
+	pgtest.Execute(t, a, "begin; select headway.post(1, 'broadcast', 'Three')")
+	repair := start(t.Context(), b, "select headway.repair()")
+	repair.waits(t, other, b)
+	pgtest.Execute(t, a, "commit")
+	if err := repair.wait(t); err != nil {
+		t.Error(err)
+	}
+	if last := value[int](t, other, "select last_seq from headway.channel where name = 'broadcast'"); last != 3 {
+		t.Errorf("the last one is %d", last)
+	}
+}
+
 // TestWhoLeavesInAnOlderSnapshotDoesNotReadOn leaves while a channel is opened that the snapshot does not show.
 func TestWhoLeavesInAnOlderSnapshotDoesNotReadOn(t *testing.T) {
 	t.Parallel()

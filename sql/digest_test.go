@@ -303,6 +303,30 @@ func TestLastWordsMeetOtherChanges(t *testing.T) {
 	}
 }
 
+// TestWhoseMailMovesOnIsReservedWithTheOthers sets everybody's cursors to the end, as after an import, once a reservation has
+// read them.
+func TestWhoseMailMovesOnIsReservedWithTheOthers(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	worker, other := db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, other, unmailed)
+	redefine(t, other, "headway.reserve(bigint[], boolean)", `where n\.user_id = any \(reserve\.user_ids\)`,
+		"$0 and (select pg_advisory_xact_lock_shared(42)::text) is not null")
+	pgtest.Execute(t, other, "select pg_advisory_lock(42)")
+	reserved := start(t.Context(), worker, "select headway.reserve_digests()")
+	reserved.waits(t, other, worker)
+	pgtest.Execute(t, other, `
+		insert into headway.message (sender, channel, content) select min(s.user_id), s.channel, 'Hello' from headway.subscription s group by s.channel;
+		update headway.subscription s set read_seq = c.last_seq, mailed_seq = c.last_seq from headway.channel c where c.name = s.channel;
+		select pg_advisory_unlock(42)`)
+	if err := reserved.wait(t); err != nil {
+		t.Error(err)
+	}
+	if back := value[int](t, other, "select count(*) from headway.subscription s join headway.channel c on c.name = s.channel where s.mailed_seq < c.last_seq"); back > 0 {
+		t.Errorf("%d cursors are back", back)
+	}
+}
+
 // TestNoItemIsInTwoDigests has people post, read and mute while several workers reserve, claim, freeze, confirm and
 // fail, all at random and at once. Whatever happens, nothing is in two digests and no attempt goes
 // uncounted.
