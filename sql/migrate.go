@@ -51,15 +51,15 @@ func Latest() int32 {
 // Check returns nil if the schema is the one this binary was built with, and may be used; otherwise a [*VersionError],
 // an [*UnprotectedError], an [*AccessError] or [*TableError] if that cannot be determined, or the error of the connection.
 func Check(ctx context.Context, conn *pgx.Conn) error {
-	version, err := Version(ctx, conn)
+	version, schema, err := installed(ctx, conn)
 	if err != nil {
 		return err
 	}
 	if version != Latest() {
 		return &VersionError{Found: version, Want: Latest()}
 	}
-	if err := checkThere(ctx, conn, version); err != nil {
-		return err
+	if !schema {
+		return gone(version)
 	}
 	return checkProtection(ctx, conn)
 }
@@ -99,10 +99,9 @@ func (e *VersionError) Error() string {
 // A migration that cannot get a table lock within its lock_timeout is retried a few times. One that fails leaves the
 // schema at the previous version, and the error is a [*StatementError].
 func Migrate(ctx context.Context, conn *pgx.Conn, target int32, onStart func(version int32, file, direction string)) error {
-	if version, err := Version(ctx, conn); err == nil { // otherwise, what follows says why not
-		if err := checkThere(ctx, conn, version); err != nil {
-			return err
-		}
+	version, schema, err := installed(ctx, conn)
+	if err == nil && version > 1 && !schema { // the first makes roles only; an error is for what follows to explain
+		return gone(version)
 	}
 	return migrateTo(ctx, conn, Migrations(), target, onStart)
 }

@@ -52,18 +52,19 @@ const sqlLost = `
 select array_agg(l.what order by l.what)
 from (
   select r.name || ' may not use the schema' as what
-  from unnest(array['headway_app', 'headway_worker', 'headway_user', 'headway_admin', 'headway_monitor']) r (name)
+  from unnest($1::text[]) r (name)
   where not coalesce(has_schema_privilege(to_regrole(r.name)::oid, to_regnamespace('headway')::oid, 'usage'), false)
   union all
   select 'headway.' || c.relname || ' lacks policies'
   from pg_class c
-  where c.relnamespace = to_regnamespace('headway') and c.relname = any ($1)
+  where c.relnamespace = to_regnamespace('headway') and c.relname = any ($2)
     and not exists (select from pg_policy p where p.polrelid = c.oid and p.polname = 'trusted')
 ) l`
 
 // Lost returns which of headway's roles and tables lack the rights and policies that migrations give them, in words.
 func Lost(ctx context.Context, conn *pgx.Conn) (lost []string, err error) {
-	err = InCatalog(ctx, conn, func(tx pgx.Tx) error { return tx.QueryRow(ctx, sqlLost, tables()).Scan(&lost) })
+	granted := roleNames[1:] // the first owns everything
+	err = InCatalog(ctx, conn, func(tx pgx.Tx) error { return tx.QueryRow(ctx, sqlLost, granted, tables()).Scan(&lost) })
 	if err != nil {
 		return nil, fmt.Errorf("look for rights and policies: %w", err)
 	}

@@ -98,6 +98,12 @@ func inspect(ctx context.Context, tx pgx.Tx) (exists bool, err error) {
 // Version returns the number of the last migration that ran in a database; 0 if none has. The error may be a
 // [*TableError] or an [*AccessError].
 func Version(ctx context.Context, conn *pgx.Conn) (version int32, err error) {
+	version, _, err = installed(ctx, conn)
+	return version, err
+}
+
+// installed returns what [Version] does, and whether there is a schema of headway's name.
+func installed(ctx context.Context, conn *pgx.Conn) (version int32, schema bool, err error) {
 	err = InCatalog(ctx, conn, func(tx pgx.Tx) error {
 		exists, err := inspect(ctx, tx)
 		switch {
@@ -106,7 +112,7 @@ func Version(ctx context.Context, conn *pgx.Conn) (version int32, err error) {
 		case !exists:
 			return checkRoom(ctx, tx)
 		}
-		switch err := tx.QueryRow(ctx, "select version from "+VersionTable).Scan(&version); {
+		switch err := tx.QueryRow(ctx, "select version, pg_catalog.to_regnamespace('headway') is not null from "+VersionTable).Scan(&version, &schema); {
 		case errors.Is(err, pgx.ErrNoRows):
 			return errNoVersion
 		case err != nil:
@@ -116,36 +122,19 @@ func Version(ctx context.Context, conn *pgx.Conn) (version int32, err error) {
 		}
 		return nil
 	})
-	return version, err
+	return version, schema, err
 }
 
-// checkThere returns an error if the schema of this version is gone.
-func checkThere(ctx context.Context, conn *pgx.Conn, version int32) error {
-	if version < 2 { // the first migration makes roles only
-		return nil
-	}
-	return InCatalog(ctx, conn, func(tx pgx.Tx) error {
-		there, err := hasSchema(ctx, tx)
-		if err == nil && !there {
-			err = fmt.Errorf("%s says %d, but there is no schema headway: restore it (docs/backup.md), or `drop table %[1]s` and migrate", VersionTable, version)
-		}
-		return err
-	})
-}
-
-// hasSchema reports whether there is a schema of headway's name.
-func hasSchema(ctx context.Context, tx pgx.Tx) (there bool, err error) {
-	if err := tx.QueryRow(ctx, "select pg_catalog.to_regnamespace('headway') is not null").Scan(&there); err != nil {
-		return false, fmt.Errorf("look for the schema headway: %w", err)
-	}
-	return there, nil
+// gone says that the schema of this version is gone.
+func gone(version int32) error {
+	return fmt.Errorf("%s says %d, but there is no schema headway: restore it (docs/backup.md), or `drop table %[1]s` and migrate", VersionTable, version)
 }
 
 // checkRoom returns an error if the schema that the first migrations would create already exists.
 func checkRoom(ctx context.Context, tx pgx.Tx) error {
-	taken, err := hasSchema(ctx, tx)
-	if err != nil {
-		return err
+	var taken bool
+	if err := tx.QueryRow(ctx, "select pg_catalog.to_regnamespace('headway') is not null").Scan(&taken); err != nil {
+		return fmt.Errorf("look for the schema headway: %w", err)
 	}
 	if taken {
 		return errors.New("there is a schema headway, but " + VersionTable + " does not say which version it is: " +

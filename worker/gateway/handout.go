@@ -113,7 +113,9 @@ func (h *hub) later(read func(ctx context.Context) error, again func()) {
 		ctx, cancel := context.WithTimeout(open, reach)
 		defer cancel()
 		if err := read(ctx); err != nil && open.Err() == nil {
-			h.log.Warn("what happened could not be read, retrying", slog.Any("error", err))
+			if !errors.Is(err, pgx.ErrNoRows) { // whom it was read for have just left; others can read it once that is heard of
+				h.log.Warn("what happened could not be read, retrying", slog.Any("error", err))
+			}
 			h.after(retry, again)
 			h.at("failed")
 		}
@@ -183,12 +185,8 @@ func (h *hub) read(t *topic) {
 	}
 	h.later(func(ctx context.Context) error {
 		err := h.handOut(ctx, t)
-		switch {
-		case err == nil:
+		if err == nil {
 			h.after(breath, readOn)
-		case errors.Is(err, pgx.ErrNoRows): // whom it was read for have just left, and others are in it as soon as that is heard of
-			h.after(retry, readOn)
-			err = nil
 		}
 		return err
 	}, readOn)

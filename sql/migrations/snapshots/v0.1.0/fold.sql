@@ -131,6 +131,7 @@ begin
   begin
     perform headway.post_activity(v_facts);
   exception when unique_violation then
+    -- A channel is behind its messages, as after a restore of tables that were dumped at different moments.
     perform headway.catch_up_channels();
     perform headway.post_activity(v_facts);
   end;

@@ -58,14 +58,15 @@ begin
   )
   select array_agg(o.name) into v_opened from opened o;
   perform headway.catch_up_channels();
-  with present as (
-    -- Whoever is leaving or ceasing to be staff has done so, or waits until this is over.
-    select m.project_id, m.user_id, m.role from headway.member m
-    where not exists (select from headway.subscription s where s.channel = 'project_' || m.project_id and s.user_id = m.user_id)
-      or m.role = 'staff'
-      and not exists (select from headway.subscription s where s.channel = 'project_' || m.project_id || '_staff' and s.user_id = m.user_id)
+  with missing as (
+    select c.name as channel, m.user_id
+    from headway.member m
+    cross join (values (''), ('_staff')) s (suffix)
+    cross join lateral (select 'project_' || m.project_id || s.suffix as name) c
+    where (s.suffix = '' or m.role = 'staff')
+      and not exists (select from headway.subscription b where b.channel = c.name and b.user_id = m.user_id)
     order by m.project_id, m.user_id
-    for share
+    for share of m -- whoever is leaving or ceasing to be staff has done so, or waits until this is over
   )
   insert into headway.subscription (channel, user_id, read_seq, mailed_seq)
   select c.name, w.user_id, c.last_seq, c.last_seq
@@ -76,10 +77,7 @@ begin
     join headway.appuser u on 'user_' || u.id = o.name
     cross join lateral (values ('broadcast'), (o.name)) b (channel)
     union all
-    select 'project_' || m.project_id || s.suffix, m.user_id
-    from present m
-    cross join (values (''), ('_staff')) s (suffix)
-    where s.suffix = '' or m.role = 'staff'
+    select m.channel, m.user_id from missing m
   ) w
   join headway.channel c on c.name = w.channel
   on conflict do nothing;
