@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
@@ -19,29 +18,27 @@ import (
 	"headway/internal/sqlstate"
 )
 
-// TestProgressIsExactAtAnyMoment has random transactions run on several connections at once while others fold, and
-// compares headway.progress with a recount of its own, in the same snapshot, all the while and at the end.
-//
-// A history is drawn from the seed that is logged; -rapid.seed draws the same ones again. How its transactions meet is
-// up to the server, so a failure may need a few runs to come back. For a long run: -rapid.checks=5000.
-func TestProgressIsExactAtAnyMoment(t *testing.T) {
-	t.Parallel()
-	given := map[string]bool{}
-	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+// rapid is told what it does unless the command line says otherwise, which is read after this. The seed is left to it: each
+// call of rapid.Check has another one, and names it if it fails.
+func init() {
 	for name, value := range map[string]string{
 		"rapid.checks":     "40",
-		"rapid.seed":       fmt.Sprint(time.Now().UnixNano()),
 		"rapid.shrinktime": "20s",
 		"rapid.nofailfile": "true",
 	} {
-		if !given[name] {
-			if err := flag.Set(name, value); err != nil {
-				t.Fatal(err)
-			}
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
 		}
 	}
-	t.Logf("-rapid.seed=%v", flag.Lookup("rapid.seed").Value)
+}
 
+// TestProgressIsExactAtAnyMoment has random transactions run on several connections at once while others fold, and
+// compares headway.progress with a recount of its own, in the same snapshot, all the while and at the end.
+//
+// A failure names the seed that its history was drawn from. How its transactions meet is up to the server, so it may need
+// a few runs to come back. For a long run: -rapid.checks=5000.
+func TestProgressIsExactAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	run := newRunner(t)
 	rapid.Check(t, func(r *rapid.T) {
 		h := histories().Draw(r, "history")
