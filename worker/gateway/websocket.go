@@ -1,8 +1,8 @@
 package gateway
 
 import (
+	"bytes"
 	"cmp"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -220,35 +220,22 @@ func (s *socket) read() (message []byte, err error) {
 
 func (s *socket) within(d time.Duration) { _ = s.conn.SetWriteDeadline(time.Now().Add(d)) }
 
-// appendHeader appends the header of a server's frame with n bytes (RFC 6455, section 5.2): final and unmasked.
-func appendHeader(b []byte, opcode ws.OpCode, n int) []byte {
-	b = append(b, 0x80|byte(opcode))
-	switch {
-	case n < 126:
-		return append(b, byte(n))
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
-	default:
-		return binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
-	}
-}
-
 // buffers are shared by all writers, each for a moment.
 type buffers struct{ pool sync.Pool }
 
 // mostBuffered is the largest buffer that is kept. Few need a larger one.
 const mostBuffered = 64 << 10
 
-func (b *buffers) get() *[]byte {
-	if free, ok := b.pool.Get().(*[]byte); ok {
+func (b *buffers) get() *bytes.Buffer {
+	if free, ok := b.pool.Get().(*bytes.Buffer); ok {
 		return free
 	}
-	return new([]byte)
+	return new(bytes.Buffer)
 }
 
-func (b *buffers) put(used *[]byte) {
-	if cap(*used) <= mostBuffered {
-		*used = (*used)[:0]
+func (b *buffers) put(used *bytes.Buffer) {
+	if used.Cap() <= mostBuffered {
+		used.Reset()
 		b.pool.Put(used)
 	}
 }
@@ -257,30 +244,29 @@ func (s *socket) write(events []*event, _ positions) error {
 	buffer := s.buffers.get()
 	defer s.buffers.put(buffer)
 	for _, e := range events {
-		*buffer = appendHeader(*buffer, cmp.Or(e.control, ws.OpText), len(e.json))
-		if len(*buffer)+len(e.json) <= mostBuffered {
-			*buffer = append(*buffer, e.json...)
+		_ = ws.WriteHeader(buffer, ws.Header{Fin: true, OpCode: cmp.Or(e.control, ws.OpText), Length: int64(len(e.json))}) // into memory
+		if buffer.Len()+len(e.json) <= mostBuffered {
+			buffer.Write(e.json)
 			continue
 		}
 		// Thousands may be sent the same at once: large events are not copied for each of them.
-		frames := net.Buffers{*buffer, e.json}
+		frames := net.Buffers{buffer.Bytes(), e.json}
 		if _, err := frames.WriteTo(s.conn); err != nil {
 			return err
 		}
-		*buffer = (*buffer)[:0]
+		buffer.Reset()
 	}
-	if len(*buffer) == 0 {
+	if buffer.Len() == 0 {
 		return nil
 	}
-	_, err := s.conn.Write(*buffer)
+	_, err := s.conn.Write(buffer.Bytes())
 	return err
 }
 
 // close ends the connection after a while at the latest, whether or not the client answers the close.
 func (s *socket) close(reason error) {
 	code, text := farewell(reason)
-	body := ws.NewCloseFrameBody(code, text)
-	_, err := s.conn.Write(append(appendHeader(nil, ws.OpClose, len(body)), body...))
+	_, err := s.conn.Write(ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(code, text))))
 	linger := time.Now().Add(lingering)
 	if err != nil || errors.Is(reason, errLost) {
 		linger = time.Now()
