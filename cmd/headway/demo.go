@@ -326,7 +326,7 @@ func (d *demo) withView(ctx context.Context, do func(context.Context) error) err
 		if d.view.block == nil {
 			return do(ctx)
 		}
-		return together(ctx, func(ctx context.Context) error { d.view.redraw(ctx); return nil }, do)
+		return d.view.redrawWhile(ctx, do)
 	})
 }
 

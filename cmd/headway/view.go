@@ -94,6 +94,11 @@ func (v *view) redraw(ctx context.Context) {
 	}
 }
 
+// redrawWhile draws frames until do has returned.
+func (v *view) redrawWhile(ctx context.Context, do func(context.Context) error) error {
+	return together(ctx, func(ctx context.Context) error { v.redraw(ctx); return nil }, do)
+}
+
 // expiry receives when a bar that has moved should stop showing it; never if there is none.
 func (v *view) expiry() <-chan time.Time {
 	v.mu.Lock()

@@ -49,15 +49,7 @@ func watch(ctx context.Context, e env, args []string) error {
 	}
 	w.frame = w.draw
 	w.block = terminal.NewBlock(tty, true)
-	drawing, stop := context.WithCancel(ctx)
-	drawn := make(chan struct{})
-	go func() {
-		defer close(drawn)
-		w.redraw(drawing)
-	}()
-	err = follower.Run(ctx)
-	stop()
-	<-drawn
+	err = w.redrawWhile(ctx, follower.Run)
 	w.block.Close(w.lines())
 	return refused(err, login, "see everybody's bars and messages", "headway_admin")
 }
