@@ -122,8 +122,7 @@ func (d *demo) showMail(raw []byte, read digest.Mail) (string, error) {
 	}
 	fmt.Fprintf(&b, "  %s %s\n", p.Dim("Subject:"), p.Strong(bar.Clean(read.Subject)))
 	for line := range strings.Lines("\n" + strings.TrimSpace(read.Text)) {
-		indent := len(line) - len(strings.TrimLeft(line, " "))
-		fmt.Fprintln(&b, strings.TrimRight(p.Dim("  | ")+strings.Repeat(" ", indent)+bar.Clean(line), " "))
+		fmt.Fprintln(&b, strings.TrimRight(p.Dim("  | ")+cleanIndented(line), " "))
 	}
 	fmt.Fprintln(&b)
 	return b.String(), nil

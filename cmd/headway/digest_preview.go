@@ -89,10 +89,15 @@ func previewDigest(ctx context.Context, e env, args []string) error {
 	}
 	fmt.Fprintf(e.stdout, "Subject: %s\n\n", bar.Clean(read.Subject))
 	for line := range strings.Lines(strings.TrimSpace(read.Text)) {
-		indent := len(line) - len(strings.TrimLeft(line, " "))
-		fmt.Fprintln(e.stdout, strings.Repeat(" ", indent)+bar.Clean(line))
+		fmt.Fprintln(e.stdout, cleanIndented(line))
 	}
 	return nil
+}
+
+// cleanIndented is [bar.Clean] for a line of a mail, which keeps its indentation.
+func cleanIndented(line string) string {
+	text := strings.TrimLeft(line, " ")
+	return line[:len(line)-len(text)] + bar.Clean(text)
 }
 
 const sqlMayPreview = `select has_function_privilege('headway.reserve_digest(bigint)', 'execute')`
