@@ -163,7 +163,7 @@ func writePart(w *message.Writer, mediaType, body string) error {
 	var header message.Header
 	header.SetContentType(mediaType, map[string]string{"charset": "utf-8"})
 	header.Set("Content-Transfer-Encoding", "quoted-printable")
-	if len(body)-asciiIn(body) > len(body)/6 {
+	if nonASCII(body) > len(body)/6 {
 		header.Set("Content-Transfer-Encoding", "base64")
 	}
 	part, err := w.CreatePart(header)
@@ -197,10 +197,10 @@ func (c *Composer) unsubscribeURL(token string) string {
 	return c.AppURL.JoinPath("headway", "unsubscribe", token).String()
 }
 
-// asciiIn counts the ASCII characters of a string.
-func asciiIn(s string) (n int) {
+// nonASCII counts the bytes of a string that are not ASCII.
+func nonASCII(s string) (n int) {
 	for i := range len(s) {
-		if s[i] < utf8.RuneSelf {
+		if s[i] >= utf8.RuneSelf {
 			n++
 		}
 	}
