@@ -62,7 +62,7 @@ func newHub(store *store) *hub {
 		told:    map[int64]map[string]int64{},
 
 		background: line{most: 16},
-		entrance:   line{most: max(1, int(store.pool.Config().MaxConns)-1)},
+		entrance:   line{most: cap(store.free)},
 	}
 }
 
