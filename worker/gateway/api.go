@@ -293,12 +293,8 @@ func (r request) number(name string, otherwise int64) (int64, error) {
 
 // operate answers a request with the result of a query.
 func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
-	identity, ok := g.authenticate(w, r)
-	if !ok {
-		return
-	}
 	// For as long as it takes to read the body and to write the answer: whoever is slow holds up only themselves.
-	end, ok := g.turn(w, r, identity)
+	identity, end, ok := g.turn(w, r)
 	if !ok {
 		return
 	}
@@ -333,16 +329,19 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 	}
 }
 
-// turn waits for a request's turn and returns what ends it, or answers that it does not come.
-func (g *Gateway) turn(w http.ResponseWriter, r *http.Request, identity Identity) (end func(), ok bool) {
+// turn returns who is calling, and what ends their request's turn, which it waits for; or answers why there is none.
+func (g *Gateway) turn(w http.ResponseWriter, r *http.Request) (identity Identity, end func(), ok bool) {
+	if identity, ok = g.authenticate(w, r); !ok {
+		return identity, nil, false
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), reach)
 	defer cancel()
 	end, err := g.turns.take(ctx, identity.UserID)
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, "too many requests at a time", "Wait for the answers to the others.")
-		return nil, false
+		return identity, nil, false
 	}
-	return end, true
+	return identity, end, true
 }
 
 // read reads the body, or answers that it cannot be read.
@@ -453,11 +452,7 @@ func (g *Gateway) checkOrigin(w http.ResponseWriter, r *http.Request) bool {
 
 // serveTicket exchanges a token for a ticket.
 func (g *Gateway) serveTicket(w http.ResponseWriter, r *http.Request) {
-	identity, ok := g.authenticate(w, r)
-	if !ok {
-		return
-	}
-	end, ok := g.turn(w, r, identity)
+	identity, end, ok := g.turn(w, r)
 	if !ok {
 		return
 	}
