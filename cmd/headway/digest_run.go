@@ -45,7 +45,7 @@ func runDigests(ctx context.Context, e env, args []string) error {
 	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	mailer := worker.NewMailer(config, pool, uuid.NewString(), log)
 	defer mailer.Sender.Close()
-	var failures failures
+	failures := failures{reasons: map[int64]error{}}
 	mailer.Observe = failures.note
 
 	reserved, err := mailer.Reserve(ctx)
@@ -72,9 +72,6 @@ func (f *failures) note(digestID int64, _ string, reason error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.reasons == nil {
-		f.reasons = map[int64]error{}
-	}
 	f.reasons[digestID] = reason
 }
 
