@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -29,11 +30,9 @@ const (
 type demoTask struct {
 	title, detail string
 	weight        int
-	individual    bool   // each customer does it for themselves
-	due           string // from now
-	forAbe        bool
-	forBob        bool
-	forCharlie    bool
+	individual    bool     // each customer does it for themselves
+	due           string   // from now
+	assigned      []string // names
 	requires      []string
 	done          bool
 }
@@ -42,11 +41,11 @@ var demoTasks = []demoTask{
 	{title: "Sign off the sitemap", weight: 2, due: "-9 days", done: true},
 	{title: "Send the logo and the colours", weight: 1, due: "-6 days", done: true},
 	{title: choosePhotos, detail: "Twelve, landscape, with the names of those shown.", weight: 2, due: "2 days"},
-	{title: writeProducts, weight: 3, due: "5 days", forBob: true, forCharlie: true},
-	{title: writeAbout, detail: "Who you are, since when, and a photo of the team.", weight: 3, due: "5 days", forAbe: true},
+	{title: writeProducts, weight: 3, due: "5 days", assigned: []string{"Bob", "Charlie"}},
+	{title: writeAbout, detail: "Who you are, since when, and a photo of the team.", weight: 3, due: "5 days", assigned: []string{"Abe"}},
 	{title: approveDraft, weight: 1, individual: true, due: "6 days"},
-	{title: "Confirm the legal notice", weight: 1, due: "8 days", forAbe: true},
-	{title: "Give access to the domain", weight: 1, due: "9 days", forCharlie: true},
+	{title: "Confirm the legal notice", weight: 1, due: "8 days", assigned: []string{"Abe"}},
+	{title: "Give access to the domain", weight: 1, due: "9 days", assigned: []string{"Charlie"}},
 	{title: proofread, weight: 3, due: "12 days", requires: []string{writeProducts, writeAbout}},
 	{title: "Go live", weight: 2, due: "14 days", requires: []string{proofread, approveDraft}},
 }
@@ -103,9 +102,8 @@ func loadDemo(ctx context.Context, conn *pgx.Conn) (c cast, err error) {
 }
 
 func (c *cast) loadTask(ctx context.Context, tx pgx.Tx, position int, t demoTask) error {
-	assigned := map[int64]bool{c.abe: t.forAbe, c.bob: t.forBob, c.charlie: t.forCharlie}
 	audience := "everyone"
-	if t.forAbe || t.forBob || t.forCharlie {
+	if len(t.assigned) > 0 {
 		audience = "assigned"
 	}
 	var id int64
@@ -115,9 +113,9 @@ func (c *cast) loadTask(ctx context.Context, tx pgx.Tx, position int, t demoTask
 		return err
 	}
 	c.tasks[t.title] = id
-	for user, is := range assigned {
-		if is {
-			if _, err := tx.Exec(ctx, sqlDemoAssignment, id, user); err != nil {
+	for _, p := range c.people {
+		if slices.Contains(t.assigned, p.Name) {
+			if _, err := tx.Exec(ctx, sqlDemoAssignment, id, p.ID); err != nil {
 				return err
 			}
 		}
