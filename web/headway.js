@@ -117,9 +117,9 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** While no events come through, when to try again; 0: they do. */ #polling = 0;
   #attempts = 0;
   #refused = 0;
-  /** @type {?ReturnType<typeof setTimeout>} */ #timer = null;
-  /** @type {?ReturnType<typeof setTimeout>} */ #renewal = null;
-  /** @type {?ReturnType<typeof setTimeout>} */ #silence = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #renewal;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #silence;
   #heard = 0;
   /** When the last snapshot came. */ #known = 0;
   #refreshing = false;
@@ -157,15 +157,15 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   #end() {
     this.#opening = this.#ticket = null;
     this.#polling = 0;
-    clearTimeout(this.#timer ?? undefined);
+    clearTimeout(this.#timer);
     globalThis.removeEventListener?.("online", this.#wake);
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
     this.#drop();
   }
 
   #drop() {
-    clearTimeout(this.#renewal ?? undefined);
-    clearTimeout(this.#silence ?? undefined);
+    clearTimeout(this.#renewal);
+    clearTimeout(this.#silence);
     const line = this.#line;
     this.#line = null;
     line?.close();
@@ -175,7 +175,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   #wake = () => {
     if (globalThis.document?.visibilityState === "hidden") return;
     if (this.state === "waiting") {
-      clearTimeout(this.#timer ?? undefined);
+      clearTimeout(this.#timer);
       this.#open();
     } else if (this.#line && Date.now() - this.#heard > SILENCE) this.#lose();
     else if (this.#polling) this.#poll();
@@ -198,7 +198,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** @param {WebSocket | EventSource} line */
   #hear(line) {
     this.#heard = Date.now();
-    clearTimeout(this.#silence ?? undefined);
+    clearTimeout(this.#silence);
     this.#silence = setTimeout(() => line === this.#line && this.#lose(), SILENCE);
   }
 
@@ -282,7 +282,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
       if (this.#through) this.#lose(); // its ticket is used up
       else this.#startPolling(AFTER_ERROR);
     };
-    clearTimeout(this.#silence ?? undefined);
+    clearTimeout(this.#silence);
     this.#silence = setTimeout(() => source === this.#line && this.#startPolling(AFTER_SILENCE), FIRST_EVENT);
   }
 
@@ -295,7 +295,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
 
   // Reads what there is, again and again, until it is time to see whether events come through by now.
   async #poll() {
-    clearTimeout(this.#timer ?? undefined);
+    clearTimeout(this.#timer);
     const opening = (this.#opening = Symbol("opening"));
     try {
       const snapshot = await this.snapshot();
