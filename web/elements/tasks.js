@@ -131,16 +131,16 @@ export class HeadwayTasks extends HeadwayElement {
     /** @param {import("../headway.js").Task} task @param {boolean} complete */
     const change = async (task, complete) => {
       alert.textContent = "";
-      let done = true;
       try {
         await (complete ? headway.complete(task.id, user) : headway.reopen(task.id, undefined, user));
         status.textContent = complete ? this.say("now_done", { title: task.title, count: Math.max(0, left - 1) }) : this.say("now_open", { title: task.title });
+        return true;
       } catch (error) {
         alert.textContent = this.failure(error);
-        done = false;
+        return false;
+      } finally {
+        read();
       }
-      read();
-      return done;
     };
     return read;
   }
