@@ -19,25 +19,18 @@ func (f *Follower) hear(ctx context.Context, conn *pgx.Conn, n *pgconn.Notificat
 	if n.Channel != listen.Events {
 		return nil // the probe's
 	}
-	var kind struct {
-		Kind    string `json:"kind"`
-		Channel string `json:"channel"`
-	}
-	if json.Unmarshal([]byte(n.Payload), &kind) != nil {
+	var m Message
+	if json.Unmarshal([]byte(n.Payload), &m) != nil {
 		return nil
 	}
 	switch {
-	case kind.Kind == "progress":
+	case m.Kind == "progress":
 		var news progress
 		if json.Unmarshal([]byte(n.Payload), &news) != nil {
 			return nil
 		}
 		return f.hearProgress(ctx, conn, &news)
-	case kind.Channel != "":
-		var m Message
-		if json.Unmarshal([]byte(n.Payload), &m) != nil {
-			return nil
-		}
+	case m.Channel != "":
 		return f.hearMessage(ctx, conn, m)
 	}
 	return nil
