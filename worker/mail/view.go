@@ -202,26 +202,26 @@ func newItem(line Line, limit limit, clock clock) item {
 	if who == "" {
 		who = "Somebody"
 	}
-	titles := titles(line, limit)
+	i := item{Who: who, Detail: titles(line, limit), When: clock.show(line.SentAt)}
 	switch line.Kind {
 	case "chat":
-		return item{Who: who, Quote: excerpt(line.Content, limit), When: clock.show(line.SentAt)}
+		i.Detail, i.Quote = "", excerpt(line.Content, limit)
 	case "task_completed":
-		what := "completed"
+		i.What = "completed"
 		if line.Messages > 1 {
-			what = "completed " + count(line.Messages, "task", "tasks") + ":"
+			i.What = "completed " + count(line.Messages, "task", "tasks") + ":"
 		}
-		return item{Who: who, What: what, Detail: titles, When: clock.show(line.SentAt)}
 	case "task_reopened":
-		return item{Who: who, What: "reopened", Detail: titles, Quote: excerpt(line.Reason, limit), When: clock.show(line.SentAt)}
+		i.What, i.Quote = "reopened", excerpt(line.Reason, limit)
 	case "task_assigned":
+		i.What = "assigned you"
 		if line.Sender == "" {
-			return item{Who: "You", What: "were assigned", Detail: titles, When: clock.show(line.SentAt)}
+			i.Who, i.What = "You", "were assigned"
 		}
-		return item{Who: who, What: "assigned you", Detail: titles, When: clock.show(line.SentAt)}
+	default: // a kind from a later schema
+		i.What = strings.ReplaceAll(clean(line.Kind, 40), "_", " ")
 	}
-	// A kind from a later schema.
-	return item{Who: who, What: strings.ReplaceAll(clean(line.Kind, 40), "_", " "), Detail: titles, When: clock.show(line.SentAt)}
+	return i
 }
 
 // Sentence says what happened, without quote and time.
