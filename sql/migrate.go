@@ -100,7 +100,7 @@ func (e *VersionError) Error() string {
 // schema at the previous version, and the error is a [*StatementError].
 func Migrate(ctx context.Context, conn *pgx.Conn, target int32, onStart func(version int32, file, direction string)) error {
 	version, schema, err := installed(ctx, conn)
-	if err == nil && version > 1 && !schema { // the first makes roles only; an error is for what follows to explain
+	if err == nil && version > 1 && !schema { // the first migration makes only roles; migrateTo reports errors
 		return gone(version)
 	}
 	return migrateTo(ctx, conn, Migrations(), target, onStart)

@@ -113,11 +113,11 @@ type delivery struct {
 	// the senders have in hand then is not cut short.
 	going context.Context
 
-	started  atomic.Int64 // senders, and those that would have been one too many
+	started  atomic.Int64 // senders, counting also those that the limit kept from starting
 	ahead    atomic.Int64 // how many more digests may be prepared ahead, by all senders together
 	taken    atomic.Int64 // digests, by a server
 	drained  atomic.Bool  // nothing was left for one of the senders
-	unserved chan error   // why senders had to do without a connection
+	unserved chan error   // why senders ended without a connection
 }
 
 // start starts as many senders as there is work for, within the limit.

@@ -36,7 +36,7 @@ type sessions struct {
 
 	deaf bool          // the last one did not hear
 	wait time.Duration // before the next one is opened
-	slow bool          // the last one took long not to open, as when an address does not respond at all
+	slow bool          // opening the last one failed after a while, as when an address does not respond at all
 }
 
 // steady is how long a session must last to count as a success.

@@ -105,8 +105,8 @@ func Notify(ctx context.Context, pool *pgxpool.Pool, channel string) error {
 	return errors.Join(send(ctx, conn, channel), conn.Close(ctx))
 }
 
-// send notifies a channel. It waits neither for a standby nor, for more than a few seconds, for somebody whose commit does
-// while it holds the lock that all who notify take.
+// send notifies a channel. It does not wait for a synchronous standby, and waits no more than a few seconds for a session
+// that does so while it commits a notification, and meanwhile holds the lock that every NOTIFY takes.
 func send(ctx context.Context, conn *pgx.Conn, channel string) error {
 	_, err := conn.PgConn().Exec(ctx, // in one transaction
 		"set local synchronous_commit = off; set local lock_timeout = '3s'; notify "+pgx.Identifier{channel}.Sanitize()).ReadAll()

@@ -127,7 +127,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	}
 }
 
-// begin forgets everything known.
+// begin makes the maps, in which nothing is known yet.
 func (f *Follower) begin() {
 	f.names, f.homes, f.lastSeq = map[int64]string{}, map[string]int64{}, map[string]int64{}
 }

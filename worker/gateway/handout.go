@@ -99,8 +99,8 @@ func (h *hub) readAll(t *topic) {
 	h.read(t)
 }
 
-// later calls read in the background and, if it fails, again after a while, unless the hub is stopped. The lock is
-// held, also when again is called.
+// later calls read in the background. If that fails, it calls again after a while, unless the hub is stopped. The lock is
+// held, also when again is called, but not when read is.
 func (h *hub) later(read func(ctx context.Context) error, again func()) {
 	if h.ctx == nil || h.ctx.Err() != nil {
 		return

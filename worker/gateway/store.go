@@ -15,8 +15,8 @@ import (
 // store reads and writes as an end user.
 type store struct {
 	pool      *pgxpool.Pool
-	free      chan struct{} // holds one for each request that has a connection: one is left for what the worker does with the pool
-	strangers chan struct{} // likewise for requests with a ticket: anybody may send any number
+	free      chan struct{} // a semaphore for the pool's connections, except one, which is left to the worker
+	strangers chan struct{} // another one for requests with a ticket, of which anybody may send any number
 }
 
 // newStore returns a store for a pool of this many connections.
@@ -24,7 +24,7 @@ func newStore(pool *pgxpool.Pool, connections int) *store {
 	return &store{pool: pool, free: make(chan struct{}, max(1, connections-1)), strangers: make(chan struct{}, 2)}
 }
 
-// enter waits until one of so many may, and returns what lets the next one in.
+// enter waits for a place in a semaphore and returns what frees it.
 func enter(ctx context.Context, room chan struct{}) (leave func(), err error) {
 	select {
 	case room <- struct{}{}:

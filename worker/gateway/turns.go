@@ -16,7 +16,7 @@ type turns struct {
 
 // queue is the requests of one person.
 type queue struct {
-	served   chan struct{} // holds one for each that is being served
+	served   chan struct{} // a semaphore for those that are being served: see [enter]
 	requests int           // those, and the others that wait
 }
 

@@ -130,7 +130,7 @@ func answer(err error) *smtp.SMTPError {
 	return nil
 }
 
-// accepted returns nil if an error is a yes without text.
+// accepted returns nil if an error is a positive reply (2xx) that came without text.
 func accepted(err error) error {
 	if reply := answer(err); reply != nil && reply.Code/100 == 2 {
 		return nil
@@ -193,14 +193,14 @@ var (
 	anAddress = regexp.MustCompile(`<?[^\s<>@()]+@[^\s<>@():]+>?`)
 )
 
-// presumed is Refused for want of words that say otherwise.
+// presumed is Refused where nothing in the text says otherwise.
 const presumed Outcome = "presumed"
 
 // classify implements the table that [Outcome] explains.
 func classify(step string, code int, enhanced smtp.EnhancedCode, text string) Outcome {
 	subject, detail := enhanced[1], enhanced[2]
 	vague := !has(enhanced) || subject == 0 || subject == 1 && detail == 0
-	words := anAddress.ReplaceAllString(text, "") // whose parts say nothing
+	words := anAddress.ReplaceAllString(text, "") // words within an address say nothing
 	switch {
 	case code < 400 && step == stepReply:
 		return Unknown // a reply to something else
@@ -229,7 +229,7 @@ func classify(step string, code int, enhanced smtp.EnhancedCode, text string) Ou
 	return Rejected
 }
 
-// refusal is classify for the answer to RCPT, if the words have to tell.
+// refusal classifies a reply to RCPT of which the codes say too little, by its text.
 func refusal(code int, vague bool, words string) Outcome {
 	aboutRecipient := vague && slices.Contains([]int{550, 551, 553, 556}, code)
 	switch {

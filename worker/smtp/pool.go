@@ -140,8 +140,8 @@ const (
 	maxDenied = 3
 )
 
-// doubt has a recipient retried who is only presumed to be refused, if so many others in a row were that this can hardly
-// be about each of them. No list of words can cover all that servers say about a sender.
+// doubt turns a presumed refusal of a recipient into a retry after several in a row: then the server more likely objects
+// to the sender, and no list of words can cover all that servers say about one.
 func (p *Pool) doubt(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
