@@ -175,7 +175,11 @@ func (f *Follower) session(ctx context.Context) error {
 	}
 	// The listener has a server session of its own, so it is used for everything from here on.
 	shut(ctx, reader)
+	return f.follow(ctx, listener, loud)
+}
 
+// follow applies what is notified until the connection is lost. Where nothing is, as loud says, it reads once a second.
+func (f *Follower) follow(ctx context.Context, listener *pgx.Conn, loud bool) error {
 	said := !loud
 	nextRead := time.Now().Add(f.ReadInterval)
 	for {

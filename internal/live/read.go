@@ -127,30 +127,24 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 	moves := f.board.replace(projects)
 	f.mu.Unlock()
 	slices.Reverse(recent)
-	if f.started {
-		f.emit(Event{Kind: Read, Moves: moves})
-		// What was missed in the meantime. From a quiet channel it may be an old message, while newer ones from others
-		// are gone.
-		for _, m := range recent {
-			last, known := f.lastSeq[m.Channel]
-			if known && m.Seq > last || !known && m.ID > f.firstID {
-				f.lastSeq[m.Channel] = m.Seq
-				if err := f.say(ctx, conn, m); err != nil {
-					return false, err
-				}
-			}
-		}
-		return loud, nil
+	if !f.started {
+		return loud, f.start(ctx, conn, recent)
 	}
+	f.emit(Event{Kind: Read, Moves: moves})
+	return loud, f.sayMissed(ctx, conn, recent)
+}
+
+// start takes over the latest messages when something is read for the first time.
+func (f *Follower) start(ctx context.Context, conn *pgx.Conn, recent []Message) (err error) {
 	for i := range recent {
 		m := &recent[i]
 		f.lastSeq[m.Channel] = max(f.lastSeq[m.Channel], m.Seq)
 		f.firstID = max(f.firstID, m.ID)
 		if m.ProjectID, err = f.home(ctx, conn, m.Channel); err != nil {
-			return false, err
+			return err
 		}
 		if m.SenderName, err = f.name(ctx, conn, m.Sender); err != nil {
-			return false, err
+			return err
 		}
 	}
 	f.mu.Lock()
@@ -158,7 +152,22 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 	f.mu.Unlock()
 	f.started = true
 	f.emit(Event{Kind: Read})
-	return loud, nil
+	return nil
+}
+
+// sayMissed says those of the latest messages that were not heard. From a quiet channel one may be an old message, while
+// newer ones from others are gone.
+func (f *Follower) sayMissed(ctx context.Context, conn *pgx.Conn, recent []Message) error {
+	for _, m := range recent {
+		last, known := f.lastSeq[m.Channel]
+		if known && m.Seq > last || !known && m.ID > f.firstID {
+			f.lastSeq[m.Channel] = m.Seq
+			if err := f.say(ctx, conn, m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // readProject reads one project again.
