@@ -213,7 +213,7 @@ lacking (place, clause, remedy) as (
   where c.needed and not has_column_privilege(a.oid, c.relation, c.number, 'select')
   group by c.relation, c.relation_name
   union all
-  -- Instead of an error there would be no rows.
+  -- Where no policy shows them, there would be no rows, rather than an error.
   select 4, 'cannot see the rows of ' || c.name, format('create policy counted on %s for select to headway_worker using (true)', c.name)
   from relation c
   cross join acting a

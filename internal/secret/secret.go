@@ -14,5 +14,5 @@ const hidden = "(secret)"
 // Format implements [fmt.Formatter], for every verb.
 func (String) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
 
-// MarshalText implements [encoding.TextMarshaler], which package log/slog heeds too.
+// MarshalText implements [encoding.TextMarshaler], which package log/slog uses too.
 func (String) MarshalText() ([]byte, error) { return []byte(hidden), nil }

@@ -218,7 +218,7 @@ func (v *Tab) window(state browser.WindowState, visibility string) {
 	v.Until("the page is not "+visibility, func() bool { return Evaluate[string](v, "document.visibilityState") == visibility })
 }
 
-// Until waits for a condition, whatever the test wants to know.
+// Until waits for a condition; what is the complaint if it never holds.
 func (v *Tab) Until(what string, is func() bool) {
 	v.t.Helper()
 	pgtest.Eventually(v.t, Soon, is, "%s", what)

@@ -55,7 +55,7 @@ export class HeadwayPreferences extends HeadwayElement {
       if (signal.aborted || changes !== before) return;
       about.textContent = this.#address(account);
       after.replaceChildren(...this.#intervals(account.digest_after));
-      // Nobody is about to enter the other one, or the rest of one.
+      // Unless the user has entered only one of the two so far, or a part of one.
       if (!from.value === !until.value && !from.validity.badInput && !until.validity.badInput) {
         from.value = account.quiet_from?.slice(0, 5) ?? "";
         until.value = account.quiet_until?.slice(0, 5) ?? "";
