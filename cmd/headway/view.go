@@ -11,6 +11,7 @@ import (
 
 	"headway/internal/bar"
 	"headway/internal/live"
+	"headway/internal/pause"
 	"headway/internal/terminal"
 )
 
@@ -79,10 +80,8 @@ func (v *view) lines() (lines []string) {
 func (v *view) redraw(ctx context.Context) {
 	for {
 		v.block.Draw(v.lines())
-		select {
-		case <-ctx.Done():
+		if !pause.For(ctx, frameInterval) {
 			return
-		case <-time.After(frameInterval):
 		}
 		select {
 		case <-ctx.Done():

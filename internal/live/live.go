@@ -221,18 +221,12 @@ func (f *Follower) follow(ctx context.Context, listener *pgx.Conn, loud bool) er
 // poll reads once a second.
 func (f *Follower) poll(ctx context.Context, reader *pgx.Conn, why error) error {
 	f.emit(Event{Kind: Deaf, Err: why})
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	for pause.For(ctx, pollInterval) {
 		if _, err := f.read(ctx, reader); err != nil {
 			return err
 		}
 	}
+	return ctx.Err()
 }
 
 // errSilent says that the database notifies nothing.

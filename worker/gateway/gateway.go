@@ -137,15 +137,8 @@ func (g *Gateway) Connections() int {
 
 // beat checks all connections regularly until ctx is done.
 func (g *Gateway) beat(ctx context.Context) {
-	ticker := time.NewTicker(min(time.Second, g.PingInterval))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			g.hub.beat(g.Now(), g.PingInterval)
-		}
+	for pause.For(ctx, min(time.Second, g.PingInterval)) {
+		g.hub.beat(g.Now(), g.PingInterval)
 	}
 }
 
