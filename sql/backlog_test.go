@@ -16,10 +16,9 @@ import (
 // planner expects, whoever asks.
 func TestABacklogCostsTheSameHoweverLongItIs(t *testing.T) {
 	t.Parallel()
-	conn := pgtest.New(t).Conn(t)
+	conn := unattended(t).Conn(t)
 	// Abe has written everything, so that of messages by others the planner expects none.
 	pgtest.Execute(t, conn, `
-		alter table headway.message set (autovacuum_enabled = off);
 		insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
 		insert into headway.project (id, name) select p, 'Garden' from generate_series(1, 50) p;
 		insert into headway.member (project_id, user_id, role)
@@ -84,7 +83,7 @@ func blocks(t *testing.T, conn *pgx.Conn, role, plans, query, argument string) (
 // whose plan each would be compared with each: that takes dozens of times as long as to insert them.
 func TestManyRowsAtOnceCostNoMoreEach(t *testing.T) {
 	t.Parallel()
-	conn := pgtest.New(t).Conn(t)
+	conn := unattended(t).Conn(t)
 	pgtest.Execute(t, conn, `insert into headway.appuser (id, fullname) select n, 'Person' from generate_series(1, 10000) n;
 		insert into headway.project (id, name) values (1, 'Project');
 		insert into headway.member (project_id, user_id, role) select 1, n, 'customer' from generate_series(1, 10000) n`)
@@ -137,7 +136,7 @@ func TestManyRowsAtOnceCostNoMoreEach(t *testing.T) {
 // TestBusyProjectsAreSteppedOver folds while somebody else holds two thousand projects, each with some facts in the queue.
 func TestBusyProjectsAreSteppedOver(t *testing.T) {
 	t.Parallel()
-	db := pgtest.New(t)
+	db := unattended(t)
 	conn, other := db.Conn(t), db.Conn(t)
 	pgtest.Execute(t, conn, "insert into headway.project (id, name) select n, 'Project' from generate_series(1, 2001) n")
 	took := func(statement string) time.Duration {

@@ -68,8 +68,6 @@ update headway.appuser set email = 'p@example.com', digest_after = '1 microsecon
 			"select headway.reserve_digests(1000000); update headway.appuser set email = null; select headway.claim_digest(gen_random_uuid())"},
 		// What is known of assignments is that all are of one task; of the queue, that it is empty.
 		"tasks become assigned, and one was to all": {`
-alter table headway.pending_fact set (autovacuum_enabled = off);
-alter table headway.assignment set (autovacuum_enabled = off);
 insert into headway.member (project_id, user_id, role) select 1, i, 'customer' from generate_series(1, 4000) i;
 insert into headway.task (id, project_id, title, shared) select i, 1, 'Task', false from generate_series(1, 10000) i;
 insert into headway.assignment (task_id, user_id) select 1, i from generate_series(1, 4000) i;
@@ -77,16 +75,12 @@ select headway.fold(1000000);
 analyze headway.pending_fact, headway.assignment`,
 			"update headway.task set audience = 'assigned' where project_id = 1; select headway.fold(1000000)"},
 		"a project of assigned tasks is new": {`
-alter table headway.task set (autovacuum_enabled = off);
-alter table headway.member set (autovacuum_enabled = off);
-alter table headway.completion set (autovacuum_enabled = off);
 insert into headway.member (project_id, user_id, role) select 1, i, 'customer' from generate_series(1, 4000) i;
 insert into headway.task (id, project_id, title, audience, shared) select i, 1, 'Task', 'assigned', false from generate_series(1, 4000) i;
 insert into headway.assignment (task_id, user_id) select i, i from generate_series(1, 4000) i;
 analyze headway.assignment`,
 			"select * from headway.verify(); select headway.fold(1000000); select * from headway.verify()"},
 		"shared tasks of one person each are completed, and one was assigned to all": {`
-alter table headway.assignment set (autovacuum_enabled = off);
 insert into headway.member (project_id, user_id, role) select 1, i, 'customer' from generate_series(1, 4000) i;
 insert into headway.task (id, project_id, title, audience, shared) select i, 1, 'Task', 'assigned', true from generate_series(1, 4000) i;
 insert into headway.assignment (task_id, user_id) select 1, i from generate_series(1, 4000) i;
@@ -98,8 +92,6 @@ insert into headway.completion (task_id, user_id) select i, i from generate_seri
 			"select count(*) from headway.progress; select headway.fold(1000000)"},
 		// What is known of tasks is that a project has ten; of the queue, nothing.
 		"a bar is read, and the queue is long": {`
-alter table headway.pending_fact set (autovacuum_enabled = off);
-alter table headway.task set (autovacuum_enabled = off);
 insert into headway.project (id, name) select i, 'Project' from generate_series(2, 2000) i;
 insert into headway.task (id, project_id, title) select 100000 + i, 2 + i % 1999, 'Task' from generate_series(1, 20000) i;
 insert into headway.member (project_id, user_id, role) select 1, i, 'customer' from generate_series(1, 10) i;
@@ -119,7 +111,6 @@ insert into headway.project (id, name) select i, 'Project' from generate_series(
 insert into headway.member (project_id, user_id, role) select i, i, 'customer' from generate_series(2, 4000) i;
 select headway.fold(1000000)`, "delete from headway.project"},
 		"everybody's bar is read, and something waits in each project": {`
-alter table headway.member set (autovacuum_enabled = off);
 insert into headway.project (id, name) select i, 'Project' from generate_series(2, 4000) i;
 insert into headway.member (project_id, user_id, role) select i, u, 'customer' from generate_series(2, 4000) i, generate_series(1, 10) u;
 insert into headway.task (id, project_id, title) select i, i, 'Task' from generate_series(2, 4000) i;
@@ -129,7 +120,7 @@ insert into headway.completion (task_id, user_id) select i, 1 from generate_seri
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			conn := pgtest.New(t).Conn(t)
+			conn := unattended(t).Conn(t)
 			took := func(statements string) time.Duration {
 				began := time.Now()
 				pgtest.Execute(t, conn, statements)

@@ -1,9 +1,9 @@
--- Within quiet hours nothing is due; when they end it is, in the person's time zone.
+-- Within quiet hours nothing is due; when they end it is, in the person's time zone. Neither of these changes its clocks.
 begin;
 insert into headway.appuser (id, fullname, email, time_zone, quiet_from, quiet_until) values
   (1, 'Abe', null, 'UTC', null, null),
-  (2, 'Bob', 'bob@example.com', 'Europe/Lisbon',
-    (now() at time zone 'Europe/Lisbon' - interval '1 hour')::time, (now() at time zone 'Europe/Lisbon' + interval '1 hour')::time),
+  (2, 'Bob', 'bob@example.com', 'America/Bogota',
+    (now() at time zone 'America/Bogota' - interval '1 hour')::time, (now() at time zone 'America/Bogota' + interval '1 hour')::time),
   (3, 'Charlie', 'charlie@example.com', 'Asia/Kathmandu',
     (now() at time zone 'Asia/Kathmandu' + interval '1 hour')::time, (now() at time zone 'Asia/Kathmandu' + interval '2 hours')::time);
 select pg_temp.post(1, 'broadcast', '5 hours');
