@@ -64,7 +64,6 @@ var calls = map[string]string{
 	"post":                "headway.post(1, 'project_1', 'Hello')",
 	"prune_digests":       "headway.prune_digests()",
 	"quiet_end":           "headway.quiet_end('22:00', '07:00', 'UTC', '2026-01-02 23:00')",
-	"recount_at":          "headway.recount_at('infinity')",
 	"recount_person":      "headway.recount_person(1, 1)",
 	"recount_project":     "headway.recount_project(1)",
 	"recount_shared":      "headway.recount_shared(1)",

@@ -101,7 +101,7 @@ var probes = []string{
 	"select headway.post({me}, {channel}, 'Hello')",
 	"select headway.post({person}, {channel}, 'Hello')",
 	"select headway.post({person}, 'broadcast', 'Hello')",
-	"select * from headway.recount_at('infinity') r where r.project_id = {project} and r.user_id = {person}",
+	"select * from headway.recount r where r.project_id = {project} and r.user_id = {person}",
 	"select headway.recount_person({project}, {person})",
 	"select headway.recount_shared({project})",
 	"select headway.refuse_stranger({person}, {channel})",

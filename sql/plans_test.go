@@ -152,6 +152,32 @@ func TestARecountReadsItsProjectAlone(t *testing.T) {
 	}
 }
 
+// TestARecountReadsNoCompletionItself counts a project in which much was completed: that it was is in the index.
+func TestARecountReadsNoCompletionItself(t *testing.T) {
+	t.Parallel()
+	conn := unattended(t).Conn(t)
+	pgtest.Execute(t, conn, `
+		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 50);
+		insert into headway.project (name) select 'Project' from generate_series(1, 20);
+		insert into headway.member (project_id, user_id, role) select p.id, u.id, 'customer' from headway.project p, headway.appuser u;
+		insert into headway.task (project_id, title, shared, audience)
+		select p.id, 'Task', n % 2 = 0, case when n % 4 < 2 then 'everyone' else 'assigned' end
+		from headway.project p, generate_series(1, 40) n;
+		insert into headway.assignment (task_id, user_id) select t.id, u.id from headway.task t, headway.appuser u where t.audience = 'assigned';
+		insert into headway.completion (task_id, user_id) select t.id, u.id from headway.task t, headway.appuser u`)
+	pgtest.Execute(t, conn, "vacuum analyze")
+	plan := strings.Join(column(t, conn, "explain select * from headway.recount r where r.project_id = 1"), "\n")
+	scans := regexp.MustCompile(`-> +([\w ]+?)(?: using \w+)? on completion`).FindAllStringSubmatch(plan, -1)
+	for _, scan := range scans {
+		if scan[1] != "Index Only Scan" {
+			t.Errorf("%s:\n%s", scan[0], plan)
+		}
+	}
+	if len(scans) != 4 { // of shared tasks and of individual ones, for everyone and for those assigned
+		t.Errorf("%d scans:\n%s", len(scans), plan)
+	}
+}
+
 // TestAnOpenTaskIsAskedForByItself asks whether a shared task is complete in a database of few tasks, each of which many
 // have completed: the planner expects to find a completion of any task soon, wherever it begins to read.
 func TestAnOpenTaskIsAskedForByItself(t *testing.T) {
@@ -262,6 +288,47 @@ func TestADigestReadsEachOfItsRangesOnce(t *testing.T) {
 	plan := strings.Join(column(t, conn, "explain (analyze, timing off) select * from headway.digest_message m where m.digest_id = 1"), "\n")
 	if scans := regexp.MustCompile(`on message .* loops=2\)`).FindAllString(plan, -1); len(scans) != 1 || strings.Contains(plan, "Join Filter: (i.channel = s.channel)") {
 		t.Errorf("two ranges are read more than once, or may be:\n%s", plan)
+	}
+}
+
+// TestADigestForStaffAsksForFewMembers has a thousand customers have completed everything long ago, and one of them something
+// today.
+func TestADigestForStaffAsksForFewMembers(t *testing.T) {
+	t.Parallel()
+	conn := unattended(t).Conn(t)
+	pgtest.Execute(t, conn, `
+		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 1001);
+		insert into headway.project (name) values ('Website');
+		insert into headway.member (project_id, user_id, role) select 1, id, case id when 1001 then 'staff' else 'customer' end from headway.appuser;
+		insert into headway.task (project_id, title, shared) select 1, 'Task', false from generate_series(1, 20);
+		insert into headway.completion (task_id, user_id, completed_at)
+		select t, u, now() - case when (t, u) = (1, 1) then interval '1 hour' else '1 year' end
+		from generate_series(1, 20) t, generate_series(1, 1000) u;
+		select headway.fold(1000000)`)
+	pgtest.Execute(t, conn, "vacuum analyze")
+	const bar = "select * from headway.bar_since(1, 1001, 'staff', now() - interval '1 day')"
+	pgtest.Execute(t, conn, bar) // so that everything is planned
+	if n := pages(t, conn, bar); n > 10_000 {
+		t.Errorf("%.0f pages for a digest of 20,000 completions", n)
+	}
+}
+
+// TestTheItemsOfADigestAreFoundByIt asks as an end user who has one among thousands.
+func TestTheItemsOfADigestAreFoundByIt(t *testing.T) {
+	t.Parallel()
+	conn := unattended(t).Conn(t)
+	pgtest.Execute(t, conn, `
+		insert into headway.appuser (id, fullname) select i, 'Bob' from generate_series(1, 5000) i;
+		insert into headway.digest (id, user_id, state) select i, i, 'cancelled' from generate_series(1, 5000) i;
+		insert into headway.digest_item (digest_id, channel, from_seq, through_seq) select i, 'broadcast', 1, 1 from generate_series(1, 5000) i`)
+	pgtest.Execute(t, conn, "vacuum analyze")
+	pgtest.Execute(t, conn, "set role headway_user; set headway.user_id = 2")
+	const items = "select * from headway.digest_item"
+	if n := value[int](t, conn, "select count(*) from headway.digest_item"); n != 1 {
+		t.Errorf("%d items", n)
+	}
+	if n := pages(t, conn, items); n > 10 {
+		t.Errorf("%.0f pages for one item:\n%s", n, strings.Join(column(t, conn, "explain "+items), "\n"))
 	}
 }
 

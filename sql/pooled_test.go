@@ -124,7 +124,7 @@ func TestPlansAreNobodys(t *testing.T) {
 		"select string_agg(p::text, ' ' order by p) from headway.progress p", "select headway.snapshot(1)::text", "select headway.snapshot(4)::text",
 		"select string_agg(t.task_id::text, ' ' order by t.task_id) from headway.outstanding_task t",
 		"select string_agg(m.id::text, ' ' order by m.id) from headway.messages_since('project_1') m",
-		"select string_agg(r::text, ' ' order by r) from headway.recount_at('infinity') r", "select headway.is_complete(4, false, 2)::text",
+		"select string_agg(r::text, ' ' order by r) from headway.recount r", "select headway.is_complete(4, false, 2)::text",
 		"select string_agg(r::text, ' ' order by r) from headway.recount_project(1) r",
 		"select string_agg(c::text, ' ' order by c) from headway.completion c", "select headway.my_people()::text",
 	}

@@ -258,8 +258,9 @@ create policy counted on headway.digest for select to headway_worker, headway_mo
 create policy counted on headway.digest_run for select to headway_worker using (true);
 create policy own on headway.digest for select to headway_user
   using (user_id = (select headway.uid()));
+-- An array, as for messages: exists would be asked of every item that there is.
 create policy own on headway.digest_item for select to headway_user
-  using (exists (select from headway.digest d where d.id = digest_id and d.user_id = (select headway.uid())));
+  using (digest_id = any (array(select d.id from headway.digest d where d.user_id = (select headway.uid()))));
 
 -- Settings and heartbeats.
 grant select on headway.setting to headway_app, headway_worker, headway_user, headway_monitor;

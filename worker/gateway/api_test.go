@@ -96,6 +96,36 @@ select headway.open_channel('long', members => array[1, 2])`)
 	}
 }
 
+// TestOnesOwnBarTakesNoLongerAmongMany compares the bar of a customer of two projects, one of which has twenty thousand, before
+// and after these have joined: everybody whom one may see would take dozens of times as long to find.
+func TestOnesOwnBarTakesNoLongerAmongMany(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bar := func() time.Duration {
+		took := time.Hour
+		for range 10 {
+			began := time.Now()
+			if status, text := b.do(t, 2, "GET", "/api/projects/1/progress", ""); status != http.StatusOK || strings.Count(text, "user_id") != 1 {
+				t.Fatal(status, text)
+			}
+			took = min(took, time.Since(began))
+		}
+		return took
+	}
+	few := bar()
+	pgtest.Execute(t, b.conn, `
+insert into headway.appuser (id, fullname) select i, 'Person' from generate_series(1001, 21000) i;
+insert into headway.project (id, name) values (1000, 'Large');
+insert into headway.member (project_id, user_id, role) select 1000, i, 'customer' from generate_series(1001, 21000) i union all select 1000, 2, 'customer';
+select headway.fold(1000000)`)
+	pgtest.Execute(t, b.conn, "vacuum analyze")
+	if many := bar(); many > 8*few {
+		t.Errorf("a bar takes %v among few, %v among 20,000", few, many)
+	} else {
+		t.Logf("a bar takes %v among few, %v among 20,000", few, many)
+	}
+}
+
 // TestNoQueryIsCompiled asks in both of the ways in which the gateway does.
 func TestNoQueryIsCompiled(t *testing.T) {
 	t.Parallel()

@@ -32,7 +32,6 @@ grant execute on function
   headway.my_snapshot(),
   headway.messages_since(text, bigint, integer),
   headway.percent(bigint, bigint),
-  headway.recount_at(timestamptz),
   headway.recount_project(bigint),
   headway.recount_person(bigint, bigint),
   headway.recount_shared(bigint),

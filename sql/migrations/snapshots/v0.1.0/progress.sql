@@ -19,63 +19,49 @@ $$;
 comment on function headway.percent(bigint, bigint) is
   'floor(100 * done / total), from 0 to 100; 0 where there is nothing to do.';
 
-create function headway.recount_at(at timestamptz)
-returns table (project_id bigint, user_id bigint, done bigint, total bigint)
-language sql
-stable
-as $$
-  select
-    t.project_id,
-    null::bigint,
-    coalesce(sum(t.weight) filter (where t.shared and (
-      select true from headway.completion c where c.task_id = t.id and c.completed_at <= recount_at.at order by c.user_id limit 1
-    )), 0)::bigint,
-    sum(t.weight)::bigint
-  from headway.task t
-  where t.audience = 'everyone'
-  group by t.project_id
-  union all
-  select p.project_id, p.user_id, sum(p.done)::bigint, sum(p.total)::bigint
-  from (
-    -- Summed before checking who is a customer: there are many times as many completions as people, and a plan may
-    -- otherwise look up an assignment for each pair of a task and a customer.
-    select t.project_id, c.user_id, sum(t.weight) as done, 0 as total
-    from headway.task t
-    join headway.completion c on c.task_id = t.id and c.completed_at <= recount_at.at
-    where t.audience = 'everyone' and not t.shared
-    group by t.project_id, c.user_id
-    union all
-    select t.project_id, a.user_id,
-      sum(case
-        when case
-          when t.shared then (
-            select true from headway.completion c where c.task_id = t.id and c.completed_at <= recount_at.at order by c.user_id limit 1
-          )
-          else (
-            select true from headway.completion c
-            where c.task_id = t.id and c.user_id = a.user_id and c.completed_at <= recount_at.at
-          )
-        end then t.weight
-        else 0
-      end),
-      sum(t.weight)
-    from headway.task t
-    join headway.assignment a on a.task_id = t.id
-    where t.audience = 'assigned'
-    group by t.project_id, a.user_id
-  ) p
-  -- Looked up for each: a join may sum all of it again for every customer.
-  cross join lateral (
-    select from headway.member m where m.project_id = p.project_id and m.user_id = p.user_id and m.role = 'customer' offset 0
-  ) m
-  group by p.project_id, p.user_id
-$$;
-comment on function headway.recount_at(timestamptz) is
-  'Progress counted from the tables as they are, except for completions after a given moment: per project the part that all customers share (user_id null) and per customer the rest.';
-
 create view headway.recount with (security_invoker) as
-select r.project_id, r.user_id, r.done, r.total from headway.recount_at('infinity') r;
-comment on view headway.recount is 'The truth, counted from the tables, in the parts of headway.recount_at(). Slow; for checking.';
+select
+  t.project_id,
+  null::bigint as user_id,
+  coalesce(sum(t.weight) filter (where t.shared and (
+    select true from headway.completion c where c.task_id = t.id order by c.user_id limit 1
+  )), 0)::bigint as done,
+  sum(t.weight)::bigint as total
+from headway.task t
+where t.audience = 'everyone'
+group by t.project_id
+union all
+select p.project_id, p.user_id, sum(p.done)::bigint, sum(p.total)::bigint
+from (
+  -- Summed before checking who is a customer: there are many times as many completions as people, and a plan may
+  -- otherwise look up an assignment for each pair of a task and a customer.
+  select t.project_id, c.user_id, sum(t.weight) as done, 0 as total
+  from headway.task t
+  join headway.completion c on c.task_id = t.id
+  where t.audience = 'everyone' and not t.shared
+  group by t.project_id, c.user_id
+  union all
+  select t.project_id, a.user_id,
+    sum(case
+      when case
+        when t.shared then (select true from headway.completion c where c.task_id = t.id order by c.user_id limit 1)
+        else (select true from headway.completion c where c.task_id = t.id and c.user_id = a.user_id)
+      end then t.weight
+      else 0
+    end),
+    sum(t.weight)
+  from headway.task t
+  join headway.assignment a on a.task_id = t.id
+  where t.audience = 'assigned'
+  group by t.project_id, a.user_id
+) p
+-- Looked up for each: a join may sum all of it again for every customer.
+cross join lateral (
+  select from headway.member m where m.project_id = p.project_id and m.user_id = p.user_id and m.role = 'customer' offset 0
+) m
+group by p.project_id, p.user_id;
+comment on view headway.recount is
+  'The truth, counted from the tables: per project the part that all customers share (user_id null) and per customer the rest. Slow; for checking.';
 
 create view headway.pending_effect with (security_invoker) as
 select f.project_id, f.task_id, e.user_id, e.done, e.total, f.wavered

@@ -72,22 +72,31 @@ begin
     from headway.task t
     cross join lateral (
       select case
-          when not t.shared then count(*) filter (where c.completed_at > bar_since.at and m.role = 'customer' and (
-            t.audience = 'everyone' or exists (select from headway.assignment a where a.task_id = t.id and a.user_id = c.user_id)
-          ))
-          when min(c.completed_at) <= bar_since.at then 0
-          when t.audience = 'everyone' then v_customers
-          else (
-            select count(*)
-            from headway.assignment a
-            join headway.member o on o.project_id = t.project_id and o.user_id = a.user_id and o.role = 'customer'
-            where a.task_id = t.id
-          )
-        end as customers
-      from headway.completion c
-      left join headway.member m on m.project_id = t.project_id and m.user_id = c.user_id
-      where c.task_id = t.id
-      having max(c.completed_at) > bar_since.at
+        -- The moment before the customer: of the thousands who completed it, few did so since.
+        when not t.shared then (
+          select count(*)
+          from (
+            select c.user_id from headway.completion c where c.task_id = t.id and c.completed_at > bar_since.at offset 0
+          ) c
+          where exists (
+              select from headway.member m
+              where m.project_id = t.project_id and m.user_id = c.user_id and m.role = 'customer'
+              offset 0
+            )
+            and (
+              t.audience = 'everyone'
+              or exists (select from headway.assignment a where a.task_id = t.id and a.user_id = c.user_id offset 0)
+            )
+        )
+        when (select min(c.completed_at) from headway.completion c where c.task_id = t.id) > bar_since.at is not true then 0
+        when t.audience = 'everyone' then v_customers
+        else (
+          select count(*)
+          from headway.assignment a
+          join headway.member o on o.project_id = t.project_id and o.user_id = a.user_id and o.role = 'customer'
+          where a.task_id = t.id
+        )
+      end as customers
     ) f
     where t.project_id = bar_since.project_id;
   end if;
