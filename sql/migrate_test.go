@@ -20,7 +20,12 @@ import (
 	"headway/sql"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if err := setRapidDefaults(); err != nil {
+		panic(err)
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 // files makes migrations of file names and contents.
 func files(pairs ...string) fstest.MapFS {

@@ -18,18 +18,10 @@ import (
 	"headway/internal/sqlstate"
 )
 
-// rapid is told what it does unless the command line says otherwise, which is read after this. The seed is left to it: each
-// call of rapid.Check has another one, and names it if it fails.
-func init() {
-	for name, value := range map[string]string{
-		"rapid.checks":     "40",
-		"rapid.shrinktime": "20s",
-		"rapid.nofailfile": "true",
-	} {
-		if err := flag.Set(name, value); err != nil {
-			panic(err)
-		}
-	}
+// setRapidDefaults sets what rapid does unless the command line, which is read after this, says otherwise. It does not set the
+// seed: each call of rapid.Check has another one, and names it if it fails.
+func setRapidDefaults() error {
+	return errors.Join(flag.Set("rapid.checks", "40"), flag.Set("rapid.shrinktime", "20s"), flag.Set("rapid.nofailfile", "true"))
 }
 
 // TestProgressIsExactAtAnyMoment has random transactions run on several connections at once while others fold, and
