@@ -291,8 +291,8 @@ func TestADigestReadsEachOfItsRangesOnce(t *testing.T) {
 	}
 }
 
-// TestADigestForStaffAsksForFewMembers has a thousand customers have completed everything long ago, and one of them something
-// today.
+// TestADigestForStaffAsksForFewMembers has a project in which a thousand customers completed everything long ago, and one of
+// them something today; beside a project by which every task seems to have been completed by few.
 func TestADigestForStaffAsksForFewMembers(t *testing.T) {
 	t.Parallel()
 	conn := unattended(t).Conn(t)
@@ -304,6 +304,11 @@ func TestADigestForStaffAsksForFewMembers(t *testing.T) {
 		insert into headway.completion (task_id, user_id, completed_at)
 		select t, u, now() - case when (t, u) = (1, 1) then interval '1 hour' else '1 year' end
 		from generate_series(1, 20) t, generate_series(1, 1000) u;
+		insert into headway.project (name) values ('Shop');
+		insert into headway.member (project_id, user_id, role) values (2, 1, 'customer');
+		insert into headway.task (project_id, title, shared) select 2, 'Task', false from generate_series(1, 5000);
+		insert into headway.completion (task_id, user_id, completed_at)
+		select id, 1, now() - interval '1 year' from headway.task where project_id = 2;
 		select headway.fold(1000000)`)
 	pgtest.Execute(t, conn, "vacuum analyze")
 	const bar = "select * from headway.bar_since(1, 1001, 'staff', now() - interval '1 day')"

@@ -244,7 +244,9 @@ func (s *socket) write(events []*event, _ positions) error {
 	buffer := s.buffers.get()
 	defer s.buffers.put(buffer)
 	for _, e := range events {
-		_ = ws.WriteHeader(buffer, ws.Header{Fin: true, OpCode: cmp.Or(e.control, ws.OpText), Length: int64(len(e.json))}) // into memory
+		buffer.Grow(ws.MaxHeaderSize)
+		header := ws.Header{Fin: true, OpCode: cmp.Or(e.control, ws.OpText), Length: int64(len(e.json))}
+		_ = ws.WriteHeaderBuffer(buffer, header, buffer.AvailableBuffer()) // into memory
 		if buffer.Len()+len(e.json) <= mostBuffered {
 			buffer.Write(e.json)
 			continue
