@@ -315,18 +315,16 @@ func Rehearse(t testing.TB, conn *pgx.Conn, do func(pgx.Tx)) {
 // Typed returns what a client can send of s to a database: UTF-8, without the character that ends strings.
 func Typed(s string) string { return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "?") }
 
-// Eventually waits until a condition holds, and fails the test with the message if it does not within the timeout.
+// Eventually waits until a condition holds, and fails the test with the message if it does not within the timeout. It
+// asks less and less often: what is waited for needs the machine, too.
 func Eventually(t testing.TB, timeout time.Duration, condition func() bool, format string, args ...any) {
 	t.Helper()
-	deadline := time.After(timeout)
-	ticker := time.NewTicker(2 * time.Millisecond)
-	defer ticker.Stop()
-	for !condition() {
-		select {
-		case <-ticker.C:
-		case <-deadline:
+	deadline := time.Now().Add(timeout)
+	for pause := 2 * time.Millisecond; !condition(); pause = min(pause*5/4, 50*time.Millisecond) {
+		if time.Now().After(deadline) {
 			t.Fatalf("waited %v: %s", timeout, fmt.Sprintf(format, args...))
 		}
+		<-time.After(pause)
 	}
 }
 
