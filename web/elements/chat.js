@@ -89,10 +89,12 @@ export class HeadwayChat extends HeadwayElement {
     let loaded = false;
     const last = () => known.at(-1)?.seq ?? 0;
     /** Whether the end stays in view when messages arrive. */ let follow = true;
+    /** Where it was scrolled to last. */ let top = 0;
     const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
     const marker = this.#marker(headway, channel, signal, { end, last, atEnd });
     const toEnd = () => {
       if (follow) log.scrollTop = log.scrollHeight;
+      top = log.scrollTop;
       marker.look();
     };
 
@@ -183,12 +185,10 @@ export class HeadwayChat extends HeadwayElement {
       clearInterval(midnight);
       sizing.disconnect();
     });
-    let size = "";
     log.addEventListener("scroll", () => {
-      // A change of size scrolls too, without the user's intent.
-      const now = [log.clientWidth, log.clientHeight, log.scrollHeight].join();
-      if (now === size) follow = atEnd();
-      size = now;
+      // A change of size may scroll, too, but not up and away from the end: only the user does.
+      follow = atEnd() || (follow && log.scrollTop >= top);
+      top = log.scrollTop;
       log.classList.toggle("below", log.scrollTop > 0); // there is more above
       marker.mark();
     }, { passive: true });
