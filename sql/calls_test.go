@@ -15,7 +15,7 @@ import (
 // calls has a call of every function that a role may call, with something in testdata/neighbours.sql that it can do. They
 // use no operator and no name without its schema, so that they mean the same with any search_path.
 var calls = map[string]string{
-	"advance_cursor":      "headway.advance_cursor(1, 'project_1', 1, true)",
+	"advance_cursor":      "headway.advance_cursor(1, 'project_1', 1)",
 	"bar_since":           "headway.bar_since(1, 2, 'customer', '2026-01-01')",
 	"check_identity":      "headway.check_identity()",
 	"claim_digest":        "headway.claim_digest('22222222-2222-2222-2222-222222222222', '1 hour')",

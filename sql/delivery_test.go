@@ -349,29 +349,52 @@ func TestCopy(t *testing.T) {
 }
 
 // TestWhatIsReadIsToldOnce has the same read again, which changes nothing and is told to nobody.
+// TestWhatIsReadIsToldOnce reads and mutes through functions and as plain rows.
 func TestWhatIsReadIsToldOnce(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	conn := db.Conn(t)
 	pgtest.Execute(t, conn, aProject)
-	pgtest.Execute(t, conn, `select headway.post(1, 'project_1', 'Hello') from generate_series(1, 3)`)
+	pgtest.Execute(t, conn, `select headway.post(1, 'project_1', 'Hello') from generate_series(1, 6)`)
 	l := listen(t, db, "headway_events")
+	const bobReads = `{"kind" : "read", "channel" : "project_1", "user_id" : 2}`
 	for _, c := range []struct {
 		statement string
 		told      int
 	}{
 		{`select headway.mark_seen(2, array(select id from headway.message where seq = 2))`, 1}, // the cursor stays
 		{`select headway.mark_seen(2, array(select id from headway.message where seq = 2))`, 0},
-		{`select headway.mark_read(2, 'project_1', 1)`, 1}, // over the mark
+		{`insert into headway.seen (channel, user_id, seq) values ('project_1', 2, 2) on conflict do nothing`, 0},
+		{`insert into headway.seen (channel, user_id, seq) values ('project_1', 2, 3), ('project_1', 2, 4)`, 1},
+		{`select headway.mark_read(2, 'project_1', 1)`, 1}, // over the marks
 		{`select headway.mark_read(2, 'project_1', 1)`, 0},
+		{`update headway.subscription set read_seq = 5 where user_id = 2 and channel = 'project_1'`, 1},
+		{`update headway.subscription set read_seq = 5 where user_id = 2 and channel = 'project_1'`, 0},
 		{`select headway.mark_read(2, 'project_1')`, 1},
 		{`select headway.mark_read(2, 'project_1')`, 0},
 		{`select headway.mark_seen(2, array(select id from headway.message))`, 0},
+		{`update headway.subscription set mailed_seq = 6 where user_id = 2 and channel = 'project_1'`, 0},
+		{`select headway.mute(2, 'project_1')`, 1},
+		{`select headway.mute(2, 'project_1')`, 0},
+		{`update headway.subscription set muted = false where user_id = 2 and channel = 'project_1'`, 1},
+		{`select headway.post(2, 'project_1', 'Hello yourself')`, 0}, // the message itself is told
+		{`select headway.set_setting('notify_payload', 'off'), headway.mute(2, 'project_1')`, 0},
 	} {
 		pgtest.Execute(t, conn, c.statement)
-		if heard := l.heard(); len(heard) != c.told {
-			t.Errorf("%s is told %d times, want %d", c.statement, len(heard), c.told)
+		told := 0
+		for _, n := range l.heard() {
+			if n.Payload == bobReads {
+				told++
+			} else if !strings.Contains(n.Payload, `"kind":"chat"`) {
+				t.Errorf("%s: heard %s", c.statement, n.Payload)
+			}
 		}
+		if told != c.told {
+			t.Errorf("%s is told %d times, want %d", c.statement, told, c.told)
+		}
+	}
+	if read := value[int](t, conn, "select read_seq from headway.subscription where user_id = 2 and channel = 'project_1'"); read != 7 {
+		t.Errorf("Bob has read up to %d", read)
 	}
 }
 

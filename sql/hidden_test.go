@@ -68,8 +68,8 @@ var pairs = []struct {
 
 // probes are statements that might tell what is hidden from what is not there. {me} is who looks.
 var probes = []string{
-	"select headway.advance_cursor({me}, {channel}, 1, true)",
-	"select headway.advance_cursor({person}, {channel}, 1, true)",
+	"select headway.advance_cursor({me}, {channel}, 1)",
+	"select headway.advance_cursor({person}, {channel}, 1)",
 	"select headway.check_identity()",
 	"select headway.check_people(array[{me}, {person}])",
 	"select headway.complete_task({task}, {me})",
@@ -92,7 +92,6 @@ var probes = []string{
 	"select headway.mute({person}, {channel}, false)",
 	"select * from headway.my_account() a where a.id = {person}",
 	"select headway.my_snapshot() -> 'channels'",
-	"select headway.notify_mode(), {person} > 0",
 	"select headway.my_people()",
 	"select * from headway.my_progress({project})",
 	"select headway.my_projects()",

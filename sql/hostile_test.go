@@ -75,6 +75,7 @@ var written = map[string][]string{
 	"subscription insert": {"insert into headway.subscription (channel, user_id) values ('review', 2)"},
 	"subscription delete": {"delete from headway.subscription where user_id operator(pg_catalog.=) 1"},
 	"subscription update": {"update headway.subscription set read_seq = -1 where user_id operator(pg_catalog.=) 1"},
+	"seen insert":         {"insert into headway.seen (channel, user_id, seq) values ('project_1', 1, 99)"},
 	"seen delete":         {"delete from headway.seen where user_id operator(pg_catalog.=) 2"},
 	"setting insert":      {"insert into headway.setting (name, value, meaning) values ('mine', '', '')"},
 	"setting update": {

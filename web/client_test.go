@@ -94,7 +94,7 @@ func TestWhatIsUnreadStaysSo(t *testing.T) {
 	v := s.open(t, webtest.Chromium(t), "")
 	got := clientTold(v, `
 		const said = (seq, sender = 3) => ({ type: "message", channel: "project_1", seq, sender });
-		const read = (last_seq, read_seq, unread) => ({ type: "read", channel: "project_1", last_seq, read_seq, unread });
+		const read = (last_seq, read_seq, unread) => ({ type: "read", channel: "project_1", last_seq, read_seq, unread, muted: false });
 		const after = async (...events) => (await told(...events)).channels.get("project_1").unread;
 		return [
 			await after(said(8), read(8, 7, 1)),

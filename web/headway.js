@@ -397,6 +397,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
         this.#takeProgress(event);
         break;
       case "read":
+        if (event.muted !== this.channels.get(event.channel)?.muted) this.#change(event.channel, { muted: event.muted });
         this.#takeCursor(event);
         break;
       case "left":

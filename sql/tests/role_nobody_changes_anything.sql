@@ -58,7 +58,7 @@ begin
     'select headway.complete_task(2, 1)', 'select headway.complete_task(99, 1)', 'select headway.reopen_task(1, 1)', 'select headway.is_shared(1)',
     'select headway.post(1, ''project_1'', ''Hello'')', 'select headway.post(1, ''nowhere'', ''Hello'')',
     'select headway.mark_read(1, ''project_1'')', 'select headway.mark_seen(1, array[1, 2])', 'select headway.mark_seen(1, null)',
-    'select headway.advance_cursor(1, ''project_1'', 1, true)', 'select headway.mute(1, ''project_1'')',
+    'select headway.advance_cursor(1, ''project_1'', 1)', 'select headway.mute(1, ''project_1'')',
     'select headway.refuse_stranger(1, ''project_1'')', 'select headway.identity()', 'select headway.check_identity()'
   ] loop
     set local role headway_user;

@@ -89,6 +89,7 @@ type told struct {
 	Shared    struct{ Done, Total int64 }
 	Progress  *bar            `json:"progress"`
 	ReadSeq   int64           `json:"read_seq"`
+	Muted     bool            `json:"muted"`
 	Unread    int64           `json:"unread"`
 	Snapshot  json.RawMessage `json:"snapshot"`
 }
@@ -182,6 +183,10 @@ func TestTwoPeopleSeeEachOther(t *testing.T) {
 		t.Fatal(status, answer)
 	}
 	if e := bob.want("read"); e.Channel != "project_1" || e.ReadSeq != 1 || e.Unread != 0 {
+		t.Errorf("Bob's other window is told %+v", e)
+	}
+	pgtest.Execute(t, b.conn, "update headway.subscription set muted = true where user_id = 2 and channel = 'project_1'")
+	if e := bob.want("read"); e.Channel != "project_1" || !e.Muted {
 		t.Errorf("Bob's other window is told %+v", e)
 	}
 }

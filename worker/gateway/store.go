@@ -54,7 +54,7 @@ where s.user_id = $1`
 
 	sqlCursor = `
 select ` + sqlRead + `, json_build_object(
-  'type', 'read', 'channel', s.channel, 'last_seq', c.last_seq, 'read_seq', s.read_seq, 'unread', coalesce(u.messages, 0)
+  'type', 'read', 'channel', s.channel, 'last_seq', c.last_seq, 'read_seq', s.read_seq, 'unread', coalesce(u.messages, 0), 'muted', s.muted
 )
 from headway.subscription s
 join headway.channel c on c.name = s.channel

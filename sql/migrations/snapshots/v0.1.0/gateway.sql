@@ -38,6 +38,29 @@ create trigger subscription_after_delete after delete on headway.subscription
 referencing old table as changed_rows
 for each statement execute function headway.subscription_after_change();
 
+create function headway.tell_reader() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if headway.notify_mode() <> 'off' then
+    perform pg_notify('headway_events', json_build_object('kind', 'read', 'channel', new.channel, 'user_id', new.user_id)::text);
+  end if;
+  return null;
+end
+$$;
+comment on function headway.tell_reader() is
+  'Notifies that a person has read further in a channel, or muted it: they may have it open in other windows.';
+
+-- Not where a message that they post moves it, which is notified itself.
+create trigger subscription_after_update after update on headway.subscription
+for each row when ((new.read_seq <> old.read_seq or new.muted <> old.muted) and pg_trigger_depth() = 0)
+execute function headway.tell_reader();
+
+create trigger seen_after_insert after insert on headway.seen
+for each row execute function headway.tell_reader();
+
 create function headway.issue_ticket(user_id bigint, expires_at timestamptz) returns uuid
 language plpgsql
 security definer

@@ -50,8 +50,7 @@ grant execute on function
   headway.post(bigint, text, text),
   headway.mark_read(bigint, text, bigint),
   headway.mark_seen(bigint, bigint[]),
-  headway.advance_cursor(bigint, text, bigint, boolean),
-  headway.notify_mode(),
+  headway.advance_cursor(bigint, text, bigint),
   headway.mute(bigint, text, boolean),
   headway.refuse_stranger(bigint, text)
 to headway_app, headway_user;

@@ -49,12 +49,11 @@ comment on view headway.unread is 'Per person and channel, how many messages are
 comment on column headway.unread.messages is 'At most 1000, which means 1000 or more: a badge needs no exact number above that.';
 comment on column headway.unread.oldest_at is 'When the oldest unread message was sent.';
 
-create function headway.advance_cursor(user_id bigint, channel text, through_seq bigint, marked boolean) returns bigint
+create function headway.advance_cursor(user_id bigint, channel text, through_seq bigint) returns bigint
 language plpgsql
 as $$
 declare
   v_read_seq bigint;
-  v_changed boolean;
 begin
   -- From through_seq on, past the person's own messages and those marked one by one, up to the first gap; in windows,
   -- as headway.unread counts.
@@ -92,24 +91,16 @@ begin
   into v_read_seq;
   update headway.subscription s set read_seq = v_read_seq
   where s.channel = advance_cursor.channel and s.user_id = advance_cursor.user_id and s.read_seq < v_read_seq;
-  v_changed := found or advance_cursor.marked;
   select s.read_seq into v_read_seq
   from headway.subscription s
   where s.channel = advance_cursor.channel and s.user_id = advance_cursor.user_id;
   delete from headway.seen e
   where e.channel = advance_cursor.channel and e.user_id = advance_cursor.user_id and e.seq <= v_read_seq;
-  -- The same person may have it open in another window.
-  if v_changed and headway.notify_mode() <> 'off' then
-    perform pg_notify(
-      'headway_events',
-      json_build_object('kind', 'read', 'channel', advance_cursor.channel, 'user_id', advance_cursor.user_id)::text
-    );
-  end if;
   return v_read_seq;
 end
 $$;
-comment on function headway.advance_cursor(bigint, text, bigint, boolean) is
-  'Moves a cursor to through_seq, never back, and on over any contiguous read messages; returns the new position, and notifies if it moved or messages were marked. The caller holds the subscription''s row lock.';
+comment on function headway.advance_cursor(bigint, text, bigint) is
+  'Moves a cursor to through_seq, never back, and on over any contiguous read messages; returns the new position. The caller holds the subscription''s row lock.';
 
 create function headway.mark_read(user_id bigint, channel text, through_seq bigint default null) returns bigint
 language plpgsql
@@ -132,8 +123,7 @@ begin
       select greatest(v_read_seq, least(coalesce(mark_read.through_seq, c.last_seq), c.last_seq))
       from headway.channel c
       where c.name = mark_read.channel
-    ),
-    marked => false
+    )
   );
 end
 $$;
@@ -169,7 +159,7 @@ begin
     on conflict do nothing;
     get diagnostics v_new = row_count;
     v_marked := v_marked + v_new;
-    perform headway.advance_cursor(mark_seen.user_id, v_channel.channel, v_channel.read_seq, marked => v_new > 0);
+    perform headway.advance_cursor(mark_seen.user_id, v_channel.channel, v_channel.read_seq);
   end loop;
   if v_marked = 0 then
     perform headway.check_identity();
