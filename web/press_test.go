@@ -114,3 +114,34 @@ func TestAnHourThatIsBeingTypedIsKept(t *testing.T) {
 	bob.Do(chromedp.KeyEvent("30"), chromedp.KeyEvent("p"))
 	bob.until("what was typed is gone", from+`.value === "22:30"`)
 }
+
+// TestTheLastOfTwoChangesIsKept changes the hours again before the server has answered.
+func TestTheLastOfTwoChangesIsKept(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "update headway.appuser set quiet_from = '21:00', quiet_until = '06:00' where id = 2")
+	bob := s.made(t, webtest.Chromium(t), `<headway-preferences id="preferences"></headway-preferences>`, "")
+	bob.Shows("preferences", "Lisbon")
+	asked, answered := make(chan struct{}, 10), make(chan struct{})
+	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPatch {
+			asked <- struct{}{}
+			<-answered
+		}
+		return false
+	})
+	set := func(hour string) {
+		t.Helper()
+		webtest.Evaluate[bool](bob.Tab, fmt.Sprintf(`((e) => (e.value = %q, e.dispatchEvent(new Event("change"))))(%s)`, hour, webtest.In("preferences", "span input")))
+	}
+	set("07:00")
+	bob.Until("it is not asked for", func() bool { return len(asked) == 1 })
+	set("08:00")
+	webtest.Evaluate[bool](bob.Tab, `fetch("/").then((r) => r.ok)`) // what comes before it has come
+	if n := len(asked); n != 1 {
+		t.Errorf("%d changes are under way", n)
+	}
+	close(answered)
+	s.does(t, bob, "the last change is lost", "quiet_until = '08:00' from headway.appuser where id = 2")
+	bob.Shows("preferences", "Saved.")
+}

@@ -175,12 +175,12 @@ func (v *Tab) Do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// Evaluate returns the value of an expression in the page.
+// Evaluate returns the value of an expression in the page, once it is there: the expression may be a promise.
 func Evaluate[T any](v *Tab, expression string) T {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(v.Context, Soon)
 	defer cancel()
-	found, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	found, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
 		v.t.Fatal(err)
 	}

@@ -65,20 +65,28 @@ export class HeadwayPreferences extends HeadwayElement {
       if (!form.isConnected) this.root.append(form, make("div", { class: "end" }, saved, alert));
     });
 
+    /** @param {string} done @param {string} failed */
+    const tell = (done, failed) => {
+      saved.textContent = done;
+      alert.textContent = failed;
+    };
+    let queue = Promise.resolve(); // one after the other: the last change is the one to be kept
     /** @param {() => Promise<void>} change */
-    const save = async (change) => {
+    const save = (change) => {
       changes++;
       saving++;
-      saved.textContent = alert.textContent = "";
-      try {
-        await change();
-        saved.textContent = this.say("saved");
-      } catch (error) {
-        alert.textContent = this.failure(error);
-        drawChannels();
-      }
-      saving--;
-      read();
+      tell("", "");
+      queue = queue.then(async () => {
+        try {
+          await change();
+          tell(this.say("saved"), "");
+        } catch (error) {
+          tell("", this.failure(error));
+          drawChannels();
+        }
+        saving--;
+        read();
+      });
     };
     /** @param {Partial<Preferences>} changes */
     const prefer = (changes) => save(() => headway.prefer(changes));
