@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,7 +18,14 @@ import (
 	"headway/worker"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	// Most of these tests wait for something to time out, which more of them than there are processors can do at a time,
+	// unless -parallel says otherwise.
+	if err := flag.Lookup("test.parallel").Value.Set("6"); err != nil {
+		panic(err)
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 // soon bounds what is a matter of milliseconds, on a machine that is busy with other tests.
 const soon = 20 * time.Second
