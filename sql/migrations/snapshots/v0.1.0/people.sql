@@ -229,6 +229,14 @@ begin
   select 'project_' || n.id || s.suffix, n.id
   from new_rows n
   cross join (values (''), ('_staff')) s (suffix);
+  -- A statement may insert a project together with its members, whose trigger then fires before the channels are there.
+  insert into headway.subscription (channel, user_id)
+  select 'project_' || m.project_id || s.suffix, m.user_id
+  from new_rows n
+  join headway.member m on m.project_id = n.id
+  cross join (values (''), ('_staff')) s (suffix)
+  where s.suffix = '' or m.role = 'staff'
+  on conflict do nothing;
   -- If the id was used before, facts of the former project may still be queued: one recount overrides them.
   insert into headway.pending_fact (kind, project_id)
   select 'recompute', n.id
@@ -240,7 +248,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.project_after_insert() is 'Opens a project''s two channels and its progress row.';
+comment on function headway.project_after_insert() is 'Opens a project''s two channels, for members that came with it, too, and its progress row.';
 
 create trigger project_after_insert after insert on headway.project
 referencing new table as new_rows
