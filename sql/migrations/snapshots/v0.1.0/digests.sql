@@ -70,7 +70,11 @@ create function headway.id_in(data jsonb, key text) returns bigint
 language sql
 immutable
 as $$
-  select case when id_in.data ->> id_in.key ~ '^[0-9]{1,18}$' then (id_in.data ->> id_in.key)::bigint end
+  select case
+    -- Some numbers of 19 digits are ids, and some are too large for one.
+    when id_in.data ->> id_in.key ~ '^[0-9]{1,19}$' then
+      nullif(least((id_in.data ->> id_in.key)::numeric, 9223372036854775808), 9223372036854775808)::bigint
+  end
 $$;
 comment on function headway.id_in(jsonb, text) is
   'The id under this key in a message''s data; null if there is none. Data may be anything: applications write it too.';
