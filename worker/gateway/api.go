@@ -107,7 +107,9 @@ from (
     ) end as blocked_by
   from (
     -- What headway.is_complete() and is_for() return, written out: a call for every task takes longer than all the rest.
-    select t.id, t.title, t.detail, t.weight, t.shared, t.audience, t.due_at, t.position,
+    select t.id, t.title, t.detail, t.weight, t.shared, t.audience, t.position,
+      -- What is no date-time of RFC 3339, such as infinity, is a time that a browser cannot show.
+      case when t.due_at between '0001-01-02' and '9999-12-30' then t.due_at end as due_at,
       case
         when t.shared then (select true from headway.completion c where c.task_id = t.id order by c.user_id limit 1) is not null
         else exists (select from headway.completion c where c.task_id = t.id and c.user_id = $2)

@@ -135,6 +135,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 update headway.appuser set email = 'bob@example.com', quiet_from = '22:00', quiet_until = '07:00', digest_after = '1 day' where id = 2;
 update headway.task set detail = 'Which one?', due_at = '2027-01-01' where id = 1;
 insert into headway.task (id, project_id, title) values (4, 1, 'Launch');
+insert into headway.task (id, project_id, title, due_at) values
+  (5, 1, 'Some day', 'infinity'), (6, 1, 'Long ago', '-infinity'), (7, 1, 'In Rome', '0044-03-15 BC'), (8, 1, 'In space', '20000-01-01');
 insert into headway.prerequisite (task_id, requires_id) values (4, 1);
 select headway.complete_task(2, 1), headway.fold(), headway.post(1, 'project_1', 'Hello');`)
 
