@@ -39,11 +39,19 @@ begin
   assert not exists (select from headway.unread u where u.user_id = 3);
   assert headway.mark_seen(3, '{}') = 0 and headway.mark_seen(3, null) = 0;
 
+  -- One's own messages are read as it is: what is counted is what was unread.
+  perform headway.post(1, 'a_room', 'Here?');
+  insert into headway.message (sender, channel, content) select 3, 'a_room', 'Here! ' || n from generate_series(1, 2) n;
+  assert headway.mark_seen(3, (select array_agg(m.id) from headway.message m where m.content ~ '^Here!')) = 0, 'their own';
+  assert not exists (select from headway.seen);
+  assert headway.mark_seen(3, (select array_agg(m.id) from headway.message m where m.content ~ '^Here')) = 1;
+  assert not exists (select from headway.unread u where u.user_id = 3);
+
   -- mark_read swallows what was marked above.
   insert into headway.message (sender, channel, content) select 1, 'a_room', 'Message ' || n from generate_series(1, 4) n;
-  perform headway.mark_seen(3, (select array_agg(m.id) from headway.message m where m.channel = 'a_room' and m.seq in (3, 4)));
+  perform headway.mark_seen(3, (select array_agg(m.id) from headway.message m where m.channel = 'a_room' and m.seq in (7, 8)));
   assert (select count(*) from headway.seen) = 2;
-  assert headway.mark_read(3, 'a_room', 2) = 4, 'over the marks';
+  assert headway.mark_read(3, 'a_room', 6) = 8, 'over the marks';
   assert (select count(*) from headway.seen) = 0;
 end
 $$;

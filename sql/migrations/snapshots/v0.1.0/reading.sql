@@ -145,7 +145,8 @@ begin
       -- Each message is looked up once, whatever its channel and their number.
       select m.channel, array_agg(m.seq) as seqs
       from unnest(mark_seen.message_ids) i (id)
-      cross join lateral (select m.channel, m.seq from headway.message m where m.id = i.id offset 0) m
+      cross join lateral (select m.channel, m.seq, m.sender from headway.message m where m.id = i.id offset 0) m
+      where coalesce(m.sender <> mark_seen.user_id, true) -- one's own are never unread
       group by m.channel
     ) m
     join headway.subscription s on s.channel = m.channel and s.user_id = mark_seen.user_id
