@@ -26,6 +26,11 @@ func TestTheCatalogKeepsTheConventions(t *testing.T) {
 		"every function has a comment": `
 			select p.oid::regprocedure::text from pg_proc p
 			where p.pronamespace = 'headway'::regnamespace and obj_description(p.oid, 'pg_proc') is null`,
+		"every error has a code to match, and a hint that says what to do": `
+			select p.oid::regprocedure || ': ' || m.raised[1]
+			from pg_proc p cross join lateral regexp_matches(p.prosrc, 'raise exception\M.*?;\n', 'g') m (raised)
+			where p.pronamespace = 'headway'::regnamespace
+			  and (m.raised[1] !~ '\merrcode = ''[a-z_]+''' or m.raised[1] !~ '\mhint = ')`,
 		"every type has a comment": `
 			select t.typname from pg_type t
 			where t.typnamespace = 'headway'::regnamespace and t.typtype in ('e', 'd') and obj_description(t.oid, 'pg_type') is null`,

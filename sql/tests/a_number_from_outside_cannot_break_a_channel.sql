@@ -20,6 +20,14 @@ begin
   end loop;
   assert (select count(*) = max(m.seq) and min(m.seq) = 1 from headway.message m), 'a gap';
   begin
+    -- Activity is numbered by whoever posts it, but not past a gap.
+    insert into headway.message (sender, channel, content, kind, seq)
+    select 1, c.name, 'Numbered', 'task_completed', c.last_seq + 2 from headway.channel c where c.name = 'broadcast';
+    raise assert_failure using message = 'activity past a gap';
+  exception when invalid_parameter_value then
+    null;
+  end;
+  begin
     insert into headway.message (sender, channel, content, seq) values (1, 'nowhere', 'Numbered', 1);
     raise assert_failure using message = 'a message in no channel';
   exception when invalid_parameter_value then

@@ -53,7 +53,7 @@ $$;
 comment on function headway.tell_reader() is
   'Notifies that a person has read further in a channel, or muted it: they may have it open in other windows.';
 
--- Not where a message that they post moves it, which is notified itself.
+-- Not from within a trigger, such as that of a message that they post, which is notified itself.
 create trigger subscription_after_update after update on headway.subscription
 for each row when ((new.read_seq <> old.read_seq or new.muted <> old.muted) and pg_trigger_depth() = 0)
 execute function headway.tell_reader();
