@@ -125,6 +125,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   #refreshing = false;
   #stale = false;
   #names = new Names((project) => this.people(project));
+  /** Until what was asked about the user's preferences is answered. @type {Promise<unknown>} */ #settled = Promise.resolve();
   /** By channel, the last message that the last snapshot counted. @type {Map<string, number>} */ #counted = new Map();
   /** By channel, the seqs of others' unread messages. @type {Map<string, number[]>} */ #others = new Map();
 
@@ -628,20 +629,33 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     if (read_seq >= last_seq) this.#takeCursor({ channel, last_seq, read_seq, unread: 0 });
   }
 
+  // One after the other, whichever part of the page asks: the last change is the one to be kept, and what is read includes
+  // those made before. What waits is not for somebody else who has signed in since.
+  /** @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
+  #inTurn(method, path, body) {
+    const whose = this.userId;
+    const answer = this.#settled.then(() => {
+      if (whose && whose !== this.userId) throw new Error("somebody else has signed in");
+      return this.request(method, path, body);
+    });
+    this.#settled = answer.catch(() => {});
+    return answer;
+  }
+
   /** Excludes a channel from the user's mail, or includes it again. @param {string} channel @param {boolean} muted */
   async mute(channel, muted) {
-    await this.request("PUT", `api/channels/${channel}/muted`, { muted });
+    await this.#inTurn("PUT", `api/channels/${channel}/muted`, { muted });
     this.#change(channel, { muted });
   }
 
   /** The user's account, with mail preferences. @returns {Promise<Account>} */
   account() {
-    return this.request("GET", "api/account");
+    return this.#inTurn("GET", "api/account");
   }
 
   /** Changes some of the user's mail preferences. @param {Partial<Preferences>} changes */
   async prefer(changes) {
-    await this.request("PATCH", "api/account", { account: changes });
+    await this.#inTurn("PATCH", "api/account", { account: changes });
   }
 
   /**

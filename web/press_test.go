@@ -145,3 +145,87 @@ func TestTheLastOfTwoChangesIsKept(t *testing.T) {
 	s.does(t, bob, "the last change is lost", "quiet_until = '08:00' from headway.appuser where id = 2")
 	bob.Shows("preferences", "Saved.")
 }
+
+// TestTheSecondOfTwoChannelsIsMuted mutes it while the first is being muted, and something is said in another.
+func TestTheSecondOfTwoChannelsIsMuted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-preferences id="preferences"></headway-preferences>`, "")
+	bob.Shows("preferences", "Lisbon")
+	asked, answered := make(chan struct{}, 10), make(chan struct{})
+	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPut {
+			asked <- struct{}{}
+			<-answered
+		}
+		return false
+	})
+	box := func(n int) string {
+		return fmt.Sprintf(`%s.children[%d].querySelector("input")`, webtest.In("preferences", "ul"), n)
+	}
+	bob.Click(box(0))
+	bob.Until("it is not asked for", func() bool { return len(asked) == 1 })
+	bob.Click(box(1))
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'Hello')")
+	bob.until("nothing is said", `client.channels.get("project_1").unread === 1`)
+	if webtest.Evaluate[bool](bob.Tab, box(0)+".checked || "+box(1)+".checked") {
+		t.Error("what the user wants is not shown")
+	}
+	close(answered)
+	bob.Shows("preferences", "Saved.")
+	s.does(t, bob, "one of them is not muted", "count(*) = 2 from headway.subscription where user_id = 2 and muted")
+}
+
+// TestWhatIsNotSavedSaysSo has a change fail while another, that does not fail, waits for it.
+func TestWhatIsNotSavedSaysSo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-preferences id="preferences"></headway-preferences>`, "", "503")
+	bob.Shows("preferences", "Lisbon")
+	asked, answered := make(chan struct{}, 10), make(chan struct{})
+	s.between(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPatch {
+			return false
+		}
+		asked <- struct{}{}
+		<-answered
+		http.Error(w, "{}", http.StatusServiceUnavailable)
+		return true
+	})
+	bob.Type(webtest.In("preferences", "#after"), "4")
+	bob.Until("it is not asked for", func() bool { return len(asked) == 1 })
+	bob.Click(webtest.In("preferences", "[type=checkbox]"))
+	close(answered)
+	s.does(t, bob, "the channel is not muted", "exists (select from headway.subscription where user_id = 2 and muted)")
+	bob.until("it is not shown as it is", webtest.In("preferences", "#after")+`.value === ""`)
+	bob.Shows("preferences", "busy")
+}
+
+// TestPreferencesThatAreOpenedAgainAreAsTheyWereLeft opens them while what was changed in them is being saved.
+func TestPreferencesThatAreOpenedAgainAreAsTheyWereLeft(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	after := `document.querySelector("headway-preferences")?.shadowRoot.querySelector("#after")`
+	bob.Click(`document.getElementById("who")`)
+	bob.until("there are no preferences", "!!"+after)
+	asked, answered := make(chan string, 10), make(chan struct{})
+	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/api/account" {
+			asked <- r.Method
+			<-answered
+		}
+		return false
+	})
+	bob.Type(after, "4")
+	bob.Until("it is not asked for", func() bool { return len(asked) == 1 })
+	bob.Click(`document.getElementById("close")`)
+	bob.Click(`document.getElementById("who")`)
+	webtest.Evaluate[bool](bob.Tab, `fetch("/").then((r) => r.ok)`) // what comes before it has come
+	if n := len(asked); n != 1 {
+		t.Errorf("what is being changed is read: %d requests", n)
+	}
+	close(answered)
+	bob.until("it shows what was before", after+`?.value === "240 minutes"`)
+}

@@ -65,28 +65,20 @@ export class HeadwayPreferences extends HeadwayElement {
       if (!form.isConnected) this.root.append(form, make("div", { class: "end" }, saved, alert));
     });
 
-    /** @param {string} done @param {string} failed */
-    const tell = (done, failed) => {
-      saved.textContent = done;
-      alert.textContent = failed;
-    };
-    let queue = Promise.resolve(); // one after the other: the last change is the one to be kept
     /** @param {() => Promise<void>} change */
-    const save = (change) => {
+    const save = async (change) => {
       changes++;
       saving++;
-      tell("", "");
-      queue = queue.then(async () => {
-        try {
-          await change();
-          tell(this.say("saved"), "");
-        } catch (error) {
-          tell("", this.failure(error));
-          drawChannels();
-        }
-        saving--;
-        read();
-      });
+      saved.textContent = alert.textContent = "";
+      try {
+        await change();
+      } catch (error) {
+        alert.textContent = this.failure(error);
+      }
+      if (--saving > 0) return;
+      if (!alert.textContent) saved.textContent = this.say("saved");
+      drawChannels();
+      read();
     };
     /** @param {Partial<Preferences>} changes */
     const prefer = (changes) => save(() => headway.prefer(changes));
@@ -107,8 +99,8 @@ export class HeadwayPreferences extends HeadwayElement {
       const known = [...headway.channels.values()];
       if (known.length !== boxes.size || known.some((c) => !boxes.has(c.channel))) {
         boxes.clear();
-        channels.replaceChildren(...known.map(({ channel }) => {
-          const box = make("input", { type: "checkbox" });
+        channels.replaceChildren(...known.map(({ channel, muted }) => {
+          const box = make("input", { type: "checkbox", checked: !muted });
           box.addEventListener("change", () => save(() => headway.mute(channel, !box.checked)));
           boxes.set(channel, box);
           return make("li", {}, make("label", {}, box, make("span")));
@@ -116,7 +108,7 @@ export class HeadwayPreferences extends HeadwayElement {
       }
       for (const channel of known) {
         const box = /** @type {HTMLInputElement} */ (boxes.get(channel.channel));
-        box.checked = !channel.muted;
+        if (saving === 0) box.checked = !channel.muted; // otherwise it is what the user wants it to be
         if (box.nextElementSibling) box.nextElementSibling.textContent = this.nameOf(channel);
       }
     };
