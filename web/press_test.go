@@ -93,6 +93,53 @@ func TestATickThatFailedIsTakenBack(t *testing.T) {
 	bob.until("what is not done stays ticked", "!"+task("Domain", "input")+".checked")
 }
 
+// TestATickIsNotTakenBackByAnOlderList ticks something off while the list is on its way, as it was before.
+func TestATickIsNotTakenBackByAnOlderList(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, `
+		window.hold = window.held = null;
+		const real = fetch;
+		window.fetch = async (url, options) => {
+			const answer = await real(url, options);
+			if (!hold || !String(url).endsWith("/tasks")) return answer;
+			const text = await answer.text();
+			await new Promise((resolve) => { window.held = resolve; });
+			return new Response(text);
+		};`)
+	bob.Shows("tasks", "Profile")
+	webtest.Evaluate[any](bob.Tab, "void (window.hold = true)")
+	pgtest.Execute(t, s.conn, "select headway.complete_task(1, 3), headway.fold()")
+	bob.until("nothing is read", "held !== null")
+	box := task("Profile", "input")
+	bob.Click(box)
+	bob.until("it is not done", webtest.In("tasks", "[role=status]")+`.textContent !== ""`)
+	webtest.Evaluate[any](bob.Tab, "new Promise((resolve) => { hold = null; held(); setTimeout(resolve); })")
+	if !webtest.Evaluate[bool](bob.Tab, box+".checked") {
+		t.Error("the tick is gone")
+	}
+	bob.until("it is not drawn as done", `!!`+box+`.closest("details")`)
+}
+
+// TestWhoTicksFastHearsHowManyAreLeft ticks a second task off before the list is read again.
+func TestWhoTicksFastHearsHowManyAreLeft(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, `
+		window.hold = false;
+		const real = fetch;
+		window.fetch = (url, options) => hold && String(url).endsWith("/tasks") ? new Promise(() => {}) : real(url, options);`)
+	bob.Shows("tasks", "Profile")
+	webtest.Evaluate[any](bob.Tab, "void (window.hold = true)")
+	for _, c := range []struct{ title, left string }{{"Domain", "1 task left"}, {"Profile", "0 tasks left"}} {
+		bob.Click(task(c.title, "input"))
+		bob.until(c.title+" is not done", fmt.Sprintf("%s.textContent.includes(%q)", webtest.In("tasks", "[role=status]"), c.title))
+		if said := webtest.Evaluate[string](bob.Tab, webtest.In("tasks", "[role=status]")+".textContent"); !strings.Contains(said, c.left) {
+			t.Errorf("a screen reader hears %q", said)
+		}
+	}
+}
+
 // TestAnHourThatIsBeingTypedIsKept has what was changed before be saved meanwhile.
 func TestAnHourThatIsBeingTypedIsKept(t *testing.T) {
 	t.Parallel()

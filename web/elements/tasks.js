@@ -92,10 +92,14 @@ export class HeadwayTasks extends HeadwayElement {
     const past = make("details", {}, make("summary", {}, doneTitle), done);
     /** @type {Map<number, ReturnType<HeadwayTasks["row"]>>} */ const rows = new Map();
     let left = 0;
+    let changes = 0;
+    let changing = 0;
 
     const read = reader(signal, async () => {
+      const before = changes;
+      if (changing > 0) return; // a change reads again when it is done
       const tasks = await headway.tasks(project, user);
-      if (signal.aborted) return;
+      if (signal.aborted || changes !== before) return; // it may be older than a tick
       const focused = this.root.activeElement;
       for (const task of tasks) {
         let row = rows.get(task.id);
@@ -131,14 +135,18 @@ export class HeadwayTasks extends HeadwayElement {
     /** @param {import("../headway.js").Task} task @param {boolean} complete */
     const change = async (task, complete) => {
       alert.textContent = "";
+      changes++;
+      changing++;
       try {
         await (complete ? headway.complete(task.id, user) : headway.reopen(task.id, undefined, user));
-        status.textContent = complete ? this.say("now_done", { title: task.title, count: Math.max(0, left - 1) }) : this.say("now_open", { title: task.title });
+        left = Math.max(0, left + (complete ? -1 : 1));
+        status.textContent = complete ? this.say("now_done", { title: task.title, count: left }) : this.say("now_open", { title: task.title });
         return true;
       } catch (error) {
         alert.textContent = this.failure(error);
         return false;
       } finally {
+        changing--;
         read();
       }
     };
