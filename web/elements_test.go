@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,6 +91,77 @@ func TestTheNextPersonSeesNothingOfTheLast(t *testing.T) {
 	}
 	become("2", "Bob")
 	v.until("Bob's draft is gone", draft+` === "half a message of Bob"`)
+}
+
+// heldBack has what is posted below a path wait until it is let go; the first of it is then refused with a status, unless
+// that is 0.
+func (s *site) heldBack(path string, status int) (asked <-chan struct{}, letGo func()) {
+	came, answered := make(chan struct{}, 10), make(chan struct{})
+	var refused atomic.Bool
+	s.between(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost || !strings.HasPrefix(r.URL.Path, path) {
+			return false
+		}
+		came <- struct{}{}
+		<-answered
+		if status == 0 || refused.Swap(true) {
+			return false
+		}
+		w.WriteHeader(status)
+		return true
+	})
+	return came, func() { close(answered) }
+}
+
+// TestWhatIsRefusedIsNotSentForTheNextPerson has Bob's token expire, and Charlie sign in before Bob's message is refused: with
+// the same client, and with the page's next one.
+func TestWhatIsRefusedIsNotSentForTheNextPerson(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	browser := webtest.Chromium(t)
+	made := s.made(t, browser, `<headway-chat id="chat" channel="project_1"></headway-chat>`, "", "401")
+	for _, c := range []struct {
+		*tab
+		next, isThere string
+	}{
+		{made, "(client.close(), become(3), client.connect())", `client.state === "open" && client.fullname === "Charlie"`},
+		{s.open(t, browser, "#2", "401"), `location.hash = "#3"`, `document.getElementById("who").textContent === "Charlie"`},
+	} {
+		c.until("there is nothing to write in", webtest.In("chat", "form")+"?.hidden === false")
+		webtest.Evaluate[any](c.Tab, "void (window.field = "+webtest.In("chat", "textarea")+")")
+		asked, letGo := s.heldBack("/api/channels/", http.StatusUnauthorized)
+		c.write("of Bob")
+		c.Until("it is not sent", func() bool { return len(asked) == 1 })
+		webtest.Evaluate[any](c.Tab, c.next)
+		c.until("Charlie is not there", c.isThere)
+		letGo()
+		c.until("after "+c.next+" it is not Bob's to send any more", `field.value.trim() === "of Bob"`)
+	}
+	s.does(t, made, "Charlie has said it", "not exists (select from headway.message where sender = 3)")
+}
+
+// TestWhatWaitsIsNotSentForTheNextPerson has Bob take a tick back before it is answered, and Charlie sign in meanwhile.
+func TestWhatWaitsIsNotSentForTheNextPerson(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "select headway.complete_task(2, 3), headway.fold()")
+	v := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, `
+		window.answered = 0;
+		const real = fetch;
+		window.fetch = (url, options) => real(url, options).finally(() => { window.answered += String(url).endsWith("/complete"); });`)
+	v.Shows("tasks", "Profile")
+	asked, letGo := s.heldBack("/api/tasks/", 0)
+	v.Click(task("Profile", "input"))
+	v.Until("it is not asked for", func() bool { return len(asked) == 1 })
+	v.Click(task("Profile", "input"))
+	webtest.Evaluate[any](v.Tab, "(client.close(), become(3), client.connect())")
+	v.until("Charlie is not there", `client.state === "open" && client.fullname === "Charlie"`)
+	letGo()
+	v.until("it is not answered", "answered > 0")
+	webtest.Evaluate[bool](v.Tab, `fetch("/").then((r) => r.ok)`) // what is sent before has come after that
+	if n := len(asked); n != 1 {
+		t.Error("what Bob wanted is done to Charlie's task")
+	}
 }
 
 // TestWhatIsReadForAnotherRoleIsNotShown changes what somebody is in a project while their tasks are being read.

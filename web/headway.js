@@ -115,6 +115,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   /** @type {?{channels: Record<string, number>, projects: Record<number, number>}} */ #position = null;
   /** @type {?symbol} */ #opening = null;
   /** While no events come through, when to try again; 0: they do. */ #polling = 0;
+  /** Another with each connect(): somebody else may have signed in. */ #session = Symbol("session");
   #attempts = 0;
   #refused = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
@@ -143,6 +144,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
   connect() {
     if (this.state !== "closed" && this.state !== "unauthorized") return;
     this.#refused = this.#attempts = 0;
+    this.#session = Symbol("session");
     this.#tokens.forget();
     globalThis.addEventListener?.("online", this.#wake);
     globalThis.document?.addEventListener("visibilitychange", this.#wake);
@@ -545,6 +547,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
 
   /** Sends a request to the gateway. @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
   async request(method, path, body) {
+    const session = this.#session;
     for (let attempt = 0; ; attempt++) {
       const token = this.#tokens.current();
       const response = await fetch(new URL(path, this.#url), {
@@ -553,7 +556,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
         body: body && JSON.stringify(body),
         signal: AbortSignal.timeout(REQUEST_TIMEOUT),
       });
-      if (response.status === 401 && attempt === 0) {
+      if (response.status === 401 && attempt === 0 && session === this.#session) {
         this.#tokens.forget(token); // it has expired: once more with a new one
         continue;
       }

@@ -116,7 +116,7 @@ function start() {
   project = 0;
   if (config.people ? !person() : !kept()) return signIn();
   show("");
-  const client = new Headway({ token });
+  const client = new Headway({ token: async () => (client === headway ? token() : null) }); // not what others get after them
   headway = client;
   client.addEventListener("state", () => client === headway && tell(client));
   for (const type of ["snapshot", "channel"]) client.addEventListener(type, () => client === headway && draw(client));

@@ -132,8 +132,10 @@ export class HeadwayTasks extends HeadwayElement {
       }
     }, { seen: true });
 
+    const whose = headway.userId;
     /** @param {import("../headway.js").Task} task @param {boolean} complete */
     const change = async (task, complete) => {
+      if (headway.userId !== whose) return false; // somebody else has signed in since
       alert.textContent = "";
       changes++;
       changing++;
