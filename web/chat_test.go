@@ -2,9 +2,11 @@ package web
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
 	"headway/internal/pgtest"
@@ -181,6 +183,37 @@ func TestALongConversationIsShortened(t *testing.T) {
 	}
 	if text := bob.Text("chat"); strings.Count(text, "No. 750") != 1 || strings.Contains(text, "Somebody") {
 		t.Errorf("the chat says %q", text)
+	}
+}
+
+// TestWhatIsTypedStaysInTheField has somebody ask for what is older, at first in vain, and write before it comes.
+func TestWhatIsTypedStaysInTheField(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'No. ' || n) from generate_series(1, 60) n")
+	bob := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, "", "503")
+	bob.Shows("chat", "No. 60")
+	answers := make(chan bool)
+	s.between(func(w http.ResponseWriter, r *http.Request) bool {
+		refused := r.URL.Query().Has("before") && !<-answers
+		if refused {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		return refused
+	})
+	bob.Click(webtest.In("chat", ".older"))
+	answers <- false
+	bob.Shows("chat", "busy")
+	bob.Click(webtest.In("chat", ".older"))
+	bob.Type(webtest.In("chat", "textarea"), "half")
+	answers <- true
+	bob.Shows("chat", "No. 1\n")
+	bob.Do(chromedp.KeyEvent(" a message"))
+	if text := webtest.Evaluate[string](bob.Tab, webtest.In("chat", "textarea")+".value"); text != "half a message" {
+		t.Errorf("of what was typed, %q is there", text)
+	}
+	if text := bob.Text("chat"); strings.Contains(text, "busy") {
+		t.Error("what has come is said to have failed")
 	}
 }
 

@@ -158,14 +158,16 @@ export class HeadwayChat extends HeadwayElement {
     older.addEventListener("click", async () => {
       if (reading) return; // disabling the button would lose the focus
       reading = true;
+      alert.textContent = "";
       try {
         const page = await headway.messages(channel, { before: known[0].seq, limit: PAGE });
         await this.#learn(names, headway, channel, page);
         if (signal.aborted) return;
         if (page.length) prepend(page);
+        const focused = this.root.activeElement === older; // and not, by now, the field
         frame();
         older.hidden ||= page.length === 0;
-        if (older.hidden) log.focus();
+        if (older.hidden && focused) log.focus();
       } catch (error) {
         alert.textContent = this.failure(error);
       }
