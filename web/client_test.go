@@ -282,6 +282,33 @@ func TestACursorThatIsAheadAsksOnce(t *testing.T) {
 	}
 }
 
+// TestAChannelIsThereAfterAnotherConnection has a channel be opened while a snapshot is on its way that the connection before
+// asked for.
+func TestAChannelIsThereAfterAnotherConnection(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), "", `
+		window.held = null;
+		const real = fetch;
+		window.fetch = async (url, options) => {
+			const answer = await real(url, options);
+			if (!String(url).endsWith("/snapshot") || held) return answer;
+			const text = await answer.text();
+			await new Promise((resolve) => { window.held = resolve; });
+			return new Response(text);
+		};
+		window.opened = 0;
+		client.addEventListener("state", ({ detail }) => { window.opened += detail === "open"; });`, "WebSocket connection to")
+	pgtest.Execute(t, s.conn, "select headway.open_channel('design', 1, array[1, 2])")
+	bob.until("no snapshot is read", "held !== null")
+	s.cut()
+	bob.until("it does not come back", "opened === 2")
+	pgtest.Execute(t, s.conn, "select headway.open_channel('office', 1, array[1, 2]); select headway.post(1, 'project_1', 'Hello')")
+	bob.until("it is not told", `client.channels.get("project_1").unread === 1`)
+	webtest.Evaluate[any](bob.Tab, "held()")
+	bob.until("the channel is not there", `client.channels.has("office")`)
+}
+
 // TestACursorIsNotPutBackByAnOlderSnapshot reads a message while a snapshot is on its way that does not know that.
 func TestACursorIsNotPutBackByAnOlderSnapshot(t *testing.T) {
 	t.Parallel()

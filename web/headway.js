@@ -447,13 +447,13 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     this.#stale = true;
     if (this.#refreshing) return;
     this.#refreshing = true;
-    const line = this.#line;
-    try {
-      while (this.#stale && line === this.#line) {
-        this.#stale = false;
+    while (this.#stale && this.state === "open") {
+      this.#stale = false;
+      const line = this.#line;
+      try {
         const read = new Map([...this.channels.values()].map((c) => [c.channel, c.read_seq]));
         const snapshot = await this.snapshot();
-        if (line !== this.#line) break; // the next connection brings its own
+        if (line !== this.#line) continue; // the next connection brought its own, but may have told of something since
         if (this.#overtook(snapshot, read)) {
           this.#stale = true;
           await new Promise((resolve) => setTimeout(resolve, PAUSE));
@@ -462,12 +462,11 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
           for (const p of snapshot.projects) if (this.#position) this.#position.projects[p.project_id] ??= p.version;
           this.#emit("snapshot", { anew: false });
         }
+      } catch {
+        if (line && line === this.#line) this.#lose(); // reconnects with a snapshot
       }
-    } catch {
-      if (line && line === this.#line) this.#lose(); // reconnects with a snapshot
-    } finally {
-      this.#refreshing = false;
     }
+    this.#refreshing = false;
   }
 
   // Whether an event that a snapshot does not include arrived while the snapshot was on its way.
