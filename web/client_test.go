@@ -334,3 +334,28 @@ func TestACursorIsNotPutBackByAnOlderSnapshot(t *testing.T) {
 		t.Errorf("%d are unread again", unread)
 	}
 }
+
+// TestAMutedChannelIsNotPutBackByAnOlderSnapshot mutes it while a snapshot is on its way that does not know that.
+func TestAMutedChannelIsNotPutBackByAnOlderSnapshot(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), "", `
+		window.held = null;
+		const real = fetch;
+		window.fetch = async (url, options) => {
+			const answer = await real(url, options);
+			if (!String(url).endsWith("/snapshot") || held) return answer;
+			const text = await answer.text();
+			await new Promise((resolve) => { window.held = resolve; });
+			return new Response(text);
+		};`)
+	pgtest.Execute(t, s.conn, "select headway.open_channel('design', 1, array[1, 2])")
+	bob.until("no snapshot is read", "held !== null")
+	webtest.Evaluate[any](bob.Tab, `client.mute("project_1", true)`)
+	bob.until("it is not muted", `client.channels.get("project_1").muted`)
+	webtest.Evaluate[any](bob.Tab, "held()")
+	bob.until("the channel is not there", `client.channels.has("design")`)
+	if !webtest.Evaluate[bool](bob.Tab, `client.channels.get("project_1").muted`) {
+		t.Error("it is shown as not muted")
+	}
+}

@@ -451,10 +451,10 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
       this.#stale = false;
       const line = this.#line;
       try {
-        const read = new Map([...this.channels.values()].map((c) => [c.channel, c.read_seq]));
+        const before = new Map([...this.channels].map(([name, c]) => [name, { ...c }]));
         const snapshot = await this.snapshot();
         if (line !== this.#line) continue; // the next connection brought its own, but may have told of something since
-        if (this.#overtook(snapshot, read)) {
+        if (this.#overtook(snapshot, before)) {
           this.#stale = true;
           await new Promise((resolve) => setTimeout(resolve, PAUSE));
         } else if (!this.#stale) {
@@ -469,16 +469,17 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     this.#refreshing = false;
   }
 
-  // Whether an event that a snapshot does not include arrived while the snapshot was on its way.
-  /** @param {any} snapshot @param {Map<string, number>} read the cursors before */
-  #overtook(snapshot, read) {
+  // Whether an event, or an answer, that a snapshot does not include arrived while the snapshot was on its way.
+  /** @param {any} snapshot @param {Map<string, Channel>} before */
+  #overtook(snapshot, before) {
     /** @param {Channel} c */
-    const readOn = (c) => {
-      const now = this.channels.get(c.channel)?.read_seq ?? 0;
-      return now > c.read_seq && now !== read.get(c.channel);
+    const changed = (c) => {
+      const now = this.channels.get(c.channel) ?? c;
+      const was = before.get(c.channel) ?? now;
+      return (now.read_seq > c.read_seq && now.read_seq !== was.read_seq) || (now.muted !== c.muted && now.muted !== was.muted);
     };
     return (
-      snapshot.channels.some((/** @type {Channel} */ c) => (this.#position?.channels[c.channel] ?? 0) > c.last_seq || readOn(c)) ||
+      snapshot.channels.some((/** @type {Channel} */ c) => (this.#position?.channels[c.channel] ?? 0) > c.last_seq || changed(c)) ||
       snapshot.projects.some((/** @type {Project} */ p) => (this.projects.get(p.project_id)?.version ?? 0) > p.version)
     );
   }
