@@ -162,6 +162,22 @@ func TestAnHourThatIsBeingTypedIsKept(t *testing.T) {
 	bob.until("what was typed is gone", from+`.value === "22:30"`)
 }
 
+// TestAListOfPreferencesStaysOpen reads them while somebody chooses: a list that is made anew closes.
+func TestAListOfPreferencesStaysOpen(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-preferences id="preferences"></headway-preferences>`, "")
+	bob.Shows("preferences", "Lisbon")
+	webtest.Evaluate[any](bob.Tab, `void (window.chosen = ["#after", "#zone"].map((id) => document.getElementById("preferences").shadowRoot.querySelector(id + " option:checked")))`)
+	pgtest.Execute(t, s.conn, "update headway.appuser set email = 'bob@example.com' where id = 2; select headway.open_channel('design', 1, array[1, 2])")
+	bob.Shows("preferences", "bob@example.com")
+	if !webtest.Evaluate[bool](bob.Tab, `chosen.every((o) => o.isConnected && o.selected)`) {
+		t.Error("what there is to choose from was made anew")
+	}
+	pgtest.Execute(t, s.conn, "update headway.appuser set time_zone = 'Europe/Lisbon', digest_after = '4 hours' where id = 2; select headway.open_channel('office', 1, array[1, 2])")
+	bob.until("what was chosen elsewhere is not shown", webtest.In("preferences", "#zone")+`.value + `+webtest.In("preferences", "#after")+`.value === "Europe/Lisbon240 minutes"`)
+}
+
 // TestTheLastOfTwoChangesIsKept changes the hours again before the server has answered.
 func TestTheLastOfTwoChangesIsKept(t *testing.T) {
 	t.Parallel()

@@ -54,14 +54,14 @@ export class HeadwayPreferences extends HeadwayElement {
       const account = await headway.account();
       if (signal.aborted || changes !== before) return;
       about.textContent = this.#address(account);
-      after.replaceChildren(...this.#intervals(account.digest_after));
+      fill(after, this.#intervals(account.digest_after));
       // Unless the user has entered only one of the two so far, or a part of one.
       if (!from.value === !until.value && !from.validity.badInput && !until.validity.badInput) {
         from.value = account.quiet_from?.slice(0, 5) ?? "";
         until.value = account.quiet_until?.slice(0, 5) ?? "";
       }
       always.hidden = !account.quiet_from;
-      zone.replaceChildren(...zones(account.time_zone));
+      fill(zone, zones(account.time_zone));
       if (!form.isConnected) this.root.append(form, make("div", { class: "end" }, saved, alert));
     });
 
@@ -143,6 +143,14 @@ export class HeadwayPreferences extends HeadwayElement {
     if (count % 60 === 0) return this.say("hours", { count: count / 60 });
     return this.say("minutes", { count });
   }
+}
+
+/** Offers options, one of them chosen. What is offered already stays: an open list would close. @param {HTMLSelectElement} select @param {HTMLOptionElement[]} options */
+function fill(select, options) {
+  /** @param {Iterable<HTMLOptionElement>} offered */
+  const values = (offered) => [...offered].map((o) => o.value).join("\n");
+  if (values(options) !== values(select.options)) select.replaceChildren(...options);
+  else select.selectedIndex = options.findIndex((o) => o.selected);
 }
 
 /** The length of a PostgreSQL interval in minutes; NaN if it is not a number of minutes. @param {?string} interval */
