@@ -59,6 +59,31 @@ func TestWhatIsOnTheScreenIsReadInTheEnd(t *testing.T) {
 	}
 }
 
+// TestWhatIsNotMarkedReadIsTriedOnceAtATime has the gateway refuse it while much happens that may have something marked.
+func TestWhatIsNotMarkedReadIsTriedOnceAtATime(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, `
+		window.tried = 0;
+		const real = fetch;
+		window.later = setTimeout;
+		window.fetch = (url, options) => String(url).endsWith("/read") ? (tried++, Promise.resolve(new Response("{}", { status: 503 }))) : real(url, options);
+		window.pauses = [];
+		window.setTimeout = (act, delay, ...more) => delay === 5_000 ? pauses.push(act) : later(act, delay, ...more);`)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'Seen')")
+	bob.until("it is not tried", "pauses.length === 1")
+	for n := range 3 {
+		pgtest.Execute(t, s.conn, fmt.Sprintf("select headway.post(1, 'project_1', 'More %d')", n))
+		bob.Shows("chat", fmt.Sprintf("More %d", n))
+		webtest.Evaluate[any](bob.Tab, `new Promise((resolve) => { dispatchEvent(new Event("focus")); requestAnimationFrame(() => requestAnimationFrame(() => later(resolve))); })`)
+	}
+	if got := webtest.Evaluate[string](bob.Tab, "tried + ' ' + pauses.length"); got != "1 1" {
+		t.Errorf("it was tried, and is to be tried again: %s", got)
+	}
+	webtest.Evaluate[any](bob.Tab, "pauses[0]()")
+	bob.until("it is not tried again", "tried === 2")
+}
+
 // TestWhatWasBegunIsThereAfterALookElsewhere has somebody write, look at another channel, and come back.
 func TestWhatWasBegunIsThereAfterALookElsewhere(t *testing.T) {
 	t.Parallel()

@@ -240,11 +240,11 @@ export class HeadwayChat extends HeadwayElement {
         // The gateway notifies all windows, including this one.
         await headway.markRead(channel, through);
         marked = through;
-        queueMicrotask(mark); // something may have arrived in the meantime
       } catch {
-        setTimeout(mark, MARK_AGAIN);
+        await new Promise((resolve) => setTimeout(resolve, MARK_AGAIN));
       }
       marking = false;
+      mark(); // something may have arrived in the meantime
     };
     const watching = new IntersectionObserver((entries) => {
       inView = entries[entries.length - 1].isIntersecting;
