@@ -242,6 +242,12 @@ select json_build_object('id', n.id) from new n`, func(r request) ([]any, error)
 	}},
 }
 
+// first is what some operations do before their query, which then sees what has been changed meanwhile: in two windows at the
+// same moment, each changes another preference.
+var first = map[string]string{
+	"PATCH /api/account": "select from headway.appuser u where u.id = $1 for no key update",
+}
+
 // accepted says which values are accepted, for a 422 whose error has no hint.
 var accepted = map[string]string{
 	"POST /api/seen": "Mark the rest with another request, or all with POST /api/channels/{name}/read.",
@@ -328,6 +334,11 @@ func (g *Gateway) operate(w http.ResponseWriter, r *http.Request, o operation) {
 	defer cancel()
 	var answer []byte
 	err = g.hub.store.as(ctx, identity.UserID, func(tx pgx.Tx) error {
+		if lock, is := first[o.pattern]; is {
+			if _, err := tx.Exec(ctx, lock, identity.UserID); err != nil {
+				return err
+			}
+		}
 		return tx.QueryRow(ctx, o.query, arguments...).Scan(&answer)
 	})
 	switch {

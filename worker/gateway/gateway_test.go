@@ -13,6 +13,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -380,6 +381,30 @@ func TestPreferencesThatCannotBeAreRefused(t *testing.T) {
 		if status, answer := b.do(t, 2, "PATCH", "/api/account", body); status != http.StatusOK {
 			t.Errorf("%s: %d %s", body, status, answer)
 		}
+	}
+}
+
+// TestTwoWindowsChangeTwoPreferences has one of them be committed while the other waits for it.
+func TestTwoWindowsChangeTwoPreferences(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	pgtest.Execute(t, b.conn, "begin; update headway.appuser set digest_after = '2 hours' where id = 2")
+	watcher := b.db.Conn(t)
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		if status, answer := b.do(t, 2, "PATCH", "/api/account", `{"account": {"time_zone": "Europe/Lisbon"}}`); status != http.StatusOK {
+			t.Errorf("%d %s", status, answer)
+		}
+	})
+	pgtest.Eventually(t, 20*time.Second, func() bool {
+		var waits bool
+		err := watcher.QueryRow(t.Context(), "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')").Scan(&waits)
+		return err == nil && waits
+	}, "it does not wait")
+	pgtest.Execute(t, b.conn, "commit")
+	asking.Wait()
+	if _, answer := b.do(t, 2, "GET", "/api/account", ""); !strings.Contains(answer, `"digest_after":"02:00:00","time_zone":"Europe/Lisbon"`) {
+		t.Errorf("the account is %s", answer)
 	}
 }
 
