@@ -53,6 +53,9 @@ const MAX_REFUSED = 3;
 // After this many milliseconds without any data, a connection counts as lost: the gateway sends a beat every 25 s.
 const SILENCE = 60_000;
 
+// How long the handshake of a WebSocket may take, in milliseconds.
+const HANDSHAKE = 10_000;
+
 // After this many milliseconds, a snapshot is read when the user returns to the page: names and dates are not pushed.
 const STALE = 15_000;
 
@@ -231,7 +234,12 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     const socket = new WebSocket(address);
     this.#through = false;
     this.#listen(socket);
+    // Some proxies answer a handshake never rather than with a refusal. A ticket is good for half a minute: until this one has
+    // been tried twice.
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => socket === this.#line && this.#lose(), HANDSHAKE);
     socket.onopen = () => {
+      this.#hear(socket);
       socket.send(JSON.stringify({ token, position: this.#position }));
       this.#renewLater(socket, token);
     };

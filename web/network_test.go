@@ -109,6 +109,34 @@ func TestATicketThatNeverComesIsNotWaitedFor(t *testing.T) {
 	bob.Shows("chat", "back")
 }
 
+// TestAProxySwallowsWebSockets has one in between that answers their handshakes with nothing at all, rather than with a refusal.
+func TestAProxySwallowsWebSockets(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/api/ws" {
+			return false
+		}
+		select {
+		case <-r.Context().Done():
+		case <-over:
+		}
+		return true
+	})
+	bob := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, `
+		const later = setTimeout;
+		window.setTimeout = (act, delay, ...more) => later(act, delay === 10_000 ? 100 : delay, ...more);`, "WebSocket connection to")
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'pushed')")
+	bob.Shows("chat", "pushed")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.events == 0 {
+		t.Error("it does not listen to Server-Sent Events")
+	}
+}
+
 func TestWhatIsTooMuchForNowIsReadLater(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
