@@ -60,6 +60,24 @@ func TestATaskCanBeClickedWhileBarsMove(t *testing.T) {
 	s.does(t, bob, "the click is lost", "exists (select from headway.completion where task_id = 2 and user_id = 2)")
 }
 
+// TestATaskCanBeClickedWhileAnotherMoves has one above it go down, as it waits for something again.
+func TestATaskCanBeClickedWhileAnotherMoves(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, `
+		insert into headway.task (id, project_id, title, position) values (11, 1, 'A', 1), (12, 1, 'B', 2);
+		insert into headway.prerequisite values (12, 11);
+		select headway.complete_task(11, 3), headway.fold();
+		update headway.task set position = 3 where id < 3`)
+	bob := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, "")
+	bob.Shows("tasks", "Done")
+	bob.press(task("Profile", "input"), func() {
+		pgtest.Execute(t, s.conn, "select headway.reopen_task(11, 3, 4, 'again'), headway.fold()")
+		bob.Shows("tasks", "Waits for")
+	})
+	s.does(t, bob, "the click is lost", "exists (select from headway.completion where task_id = 2 and user_id = 2)")
+}
+
 // TestATickIsTakenBackAtOnce unticks before the server has answered.
 func TestATickIsTakenBackAtOnce(t *testing.T) {
 	t.Parallel()

@@ -110,6 +110,8 @@ export function arrange(list, wanted) {
   const kept = new Set(wanted); // of thousands
   for (const child of [...list.children]) if (!kept.has(child)) child.remove();
   wanted.forEach((child, i) => {
+    // What has moved down is moved, and not all that is below it: a button that moves while it is pressed is never clicked.
+    if (list.children[i + 1] === child) list.append(list.children[i]);
     if (list.children[i] !== child) list.insertBefore(child, list.children[i] ?? null);
   });
 }
