@@ -174,6 +174,38 @@ select headway.complete_task(2, 5, 4), headway.fold();`)
 	said(bob, "chat", "Frida", "News")
 }
 
+// TestWhatIsOlderLeavesNothingOut has a long conversation be shortened, as one says something oneself, while more of it is on
+// its way.
+func TestWhatIsOlderLeavesNothingOut(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'No. ' || n) from generate_series(1, 1500) n")
+	bob := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, `
+		window.hold = window.held = null;
+		const real = fetch;
+		window.fetch = async (url, options) => {
+			if (!String(url).includes("before=")) return real(url, options);
+			const answer = await real(String(url).replace("limit=50", "limit=500"), options);
+			if (hold) await new Promise((resolve) => { window.held = resolve; });
+			return answer;
+		};`)
+	const said = `[...document.getElementById("chat").shadowRoot.querySelectorAll(".text")].map((e) => Number(/^No\. (\d+)/.exec(e.textContent)?.[1]))`
+	bob.until("there is nothing", said+".length === 50")
+	for n := 550; n <= 1050; n += 500 {
+		bob.Click(webtest.In("chat", ".older"))
+		bob.until("there is no more", fmt.Sprintf(said+".length === %d", n))
+	}
+	webtest.Evaluate[any](bob.Tab, "void (window.hold = true)")
+	bob.Click(webtest.In("chat", ".older"))
+	bob.until("it is not asked for", "held !== null")
+	pgtest.Execute(t, s.conn, "select headway.post(2, 'project_1', 'No. 1501')")
+	bob.until("it is not shortened", said+".length === 300")
+	webtest.Evaluate[any](bob.Tab, "new Promise((resolve) => { hold = null; held(); setTimeout(resolve, 100); })")
+	if !webtest.Evaluate[bool](bob.Tab, said+`.every((n, i, all) => n === all[0] + i)`) {
+		t.Error("something is left out")
+	}
+}
+
 // TestALongConversationIsShortened says more than a page keeps drawn, and asks for what it left out.
 func TestALongConversationIsShortened(t *testing.T) {
 	t.Parallel()

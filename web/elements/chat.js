@@ -160,10 +160,11 @@ export class HeadwayChat extends HeadwayElement {
       reading = true;
       alert.textContent = "";
       try {
-        const page = await headway.messages(channel, { before: known[0].seq, limit: PAGE });
+        const first = known[0].seq;
+        const page = await headway.messages(channel, { before: first, limit: PAGE });
         await this.#learn(names, headway, channel, page);
         if (signal.aborted) return;
-        if (page.length) prepend(page);
+        if (page.length && known[0]?.seq === first) prepend(page); // unless it was shortened in the meantime
         const focused = this.root.activeElement === older; // and not, by now, the field
         frame();
         older.hidden ||= page.length === 0;
