@@ -322,6 +322,23 @@ func TestOnesOwnMessageComesIntoView(t *testing.T) {
 	bob.until("it stays out of view", log+".scrollHeight - "+log+".scrollTop - "+log+".clientHeight < 5")
 }
 
+// TestWhoeverScrollsUpStaysThere has a message come in the frame in which somebody scrolls up.
+func TestWhoeverScrollsUpStaysThere(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'No. ' || n) from generate_series(1, 40) n")
+	bob := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, "")
+	bob.Shows("chat", "No. 40")
+	log := webtest.In("chat", ".log")
+	bob.until("its end is not in view", log+".scrollTop > 300")
+	webtest.Evaluate[any](bob.Tab, `client.addEventListener("message", () => { `+log+`.scrollTop = 300; })`)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'of Abe')")
+	bob.Shows("chat", "of Abe")
+	if top := webtest.Evaluate[int](bob.Tab, log+".scrollTop"); top != 300 {
+		t.Errorf("what others say moves the conversation to %d", top)
+	}
+}
+
 // TestTheFocusStaysWithItsTask reopens another task while one has the focus.
 func TestTheFocusStaysWithItsTask(t *testing.T) {
 	t.Parallel()

@@ -113,6 +113,7 @@ export class HeadwayChat extends HeadwayElement {
     const append = async (messages, jump = false) => {
       await this.#learn(names, headway, channel, messages);
       if (signal.aborted) return;
+      if (log.scrollTop < top && !atEnd()) follow = false; // scrolled up in this very frame, which is told at its end
       const own = messages.filter((m) => m.seq > last() && m.sender === headway.userId && m.kind === "chat");
       if (jump || own.length) follow = true;
       own.forEach(kept);
