@@ -447,6 +447,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     this.projects = new Map(snapshot.projects.map((/** @type {Project} */ p) => [p.project_id, p]));
     this.channels = new Map(snapshot.channels.map((/** @type {Channel} */ c) => [c.channel, c]));
     this.#counted = new Map(snapshot.channels.map((/** @type {Channel} */ c) => [c.channel, c.last_seq]));
+    this.#others.clear(); // they are counted
     this.#names.stale(); // there may be somebody new
   }
 
