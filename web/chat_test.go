@@ -112,6 +112,35 @@ func TestWhatWasBegunIsThereAfterALookElsewhere(t *testing.T) {
 	}
 }
 
+// TestTheSecondMessageComesSecond has somebody look elsewhere and back while a message is being sent, and send another.
+func TestTheSecondMessageComesSecond(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, "")
+	bob.until("there is nothing to write in", webtest.In("chat", "form")+"?.hidden === false")
+	asked, answered := make(chan struct{}, 10), make(chan struct{})
+	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/messages") {
+			asked <- struct{}{}
+			<-answered
+		}
+		return false
+	})
+	bob.write("first")
+	bob.Until("it is not sent", func() bool { return len(asked) == 1 })
+	webtest.Evaluate[any](bob.Tab, `["broadcast", "project_1"].forEach((channel) => document.getElementById("chat").setAttribute("channel", channel))`)
+	bob.write("second")
+	webtest.Evaluate[bool](bob.Tab, `fetch("/").then((r) => r.ok)`) // what is sent before has come
+	if n := len(asked); n != 1 {
+		t.Errorf("%d messages are being sent", n)
+	}
+	close(answered)
+	bob.Shows("chat", "first")
+	bob.until("it cannot be sent", webtest.In("chat", ".send")+`.ariaDisabled !== "true"`)
+	bob.Type(webtest.In("chat", "textarea"), kb.Enter)
+	bob.Shows("chat", "second")
+}
+
 // TestWhatIsSaidWhileAChatLoadsIsShown keeps back what a chat has asked for until somebody has said something more.
 func TestWhatIsSaidWhileAChatLoadsIsShown(t *testing.T) {
 	t.Parallel()

@@ -64,8 +64,9 @@ export class HeadwayChat extends HeadwayElement {
   ];
 
   /**
-   * By client, person and channel, the last input field that was shown, with what was typed and not sent.
-   * @type {WeakMap<import("./base.js").Headway, Map<string, {field: HTMLTextAreaElement, alert: HTMLElement, sent: ?Sent}>>}
+   * By client, person and channel, the last input field that was shown, with what was typed and not sent, and whether a
+   * message is being sent.
+   * @type {WeakMap<import("./base.js").Headway, Map<string, {field: HTMLTextAreaElement, send: HTMLElement, alert: HTMLElement, sent: ?Sent, sending: boolean}>>}
    */
   #composers = new WeakMap();
 
@@ -279,13 +280,13 @@ export class HeadwayChat extends HeadwayElement {
     const send = make("button", { class: "send" }, this.say("send"));
     const form = make("form", {}, field, send);
     const alert = make("p", { class: "alert", role: "alert" });
-    let sending = false;
     const whose = () => `${headway.userId} ${channel}`;
     const recall = () => {
       if (headway.userId === null) return;
       const before = composers.get(whose());
       field.value ||= before?.field.value ?? "";
-      composers.set(whose(), { field, alert, sent: before?.sent ?? null });
+      composers.set(whose(), { field, send, alert, sent: before?.sent ?? null, sending: before?.sending ?? false });
+      send.ariaDisabled = String(before?.sending ?? false);
     };
     recall();
     field.addEventListener("keydown", (event) => {
@@ -296,9 +297,7 @@ export class HeadwayChat extends HeadwayElement {
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const content = field.value.trim();
-      if (!content || sending) return;
-      sending = true;
-      send.ariaDisabled = "true";
+      if (!content || send.ariaDisabled === "true") return;
       alert.textContent = "";
       field.value = ""; // what is typed while this is being sent is the next message
       const sender = whose();
@@ -307,19 +306,22 @@ export class HeadwayChat extends HeadwayElement {
       const after = Math.max(headway.channels.get(channel)?.last_seq ?? 0, composer.sent?.seq ?? 0);
       /** @type {Sent} */ const sent = { content, after, seq: 0, kept: false, back: false };
       composer.sent = sent;
+      composer.sending = true;
+      send.ariaDisabled = "true";
       try {
         sent.seq = (await headway.post(channel, content)).seq;
         sent.kept = true;
       } catch (error) {
-        const shown = composers.get(sender); // a different one, if the user has switched in the meantime
         if (!sent.kept) {
+          const shown = composers.get(sender); // a different one, if the user has switched in the meantime
           shown.field.value = [content, shown.field.value].filter(Boolean).join("\n");
           shown.alert.textContent = this.failure(error);
           sent.back = true;
         }
       }
-      sending = false;
-      send.ariaDisabled = "false";
+      const shown = composers.get(sender);
+      shown.sending = false;
+      shown.send.ariaDisabled = "false";
     });
     // If the answer to a request was lost, the message itself shows that it was kept.
     /** @param {Message} message */
