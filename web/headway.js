@@ -53,7 +53,8 @@ const MAX_REFUSED = 3;
 // After this many milliseconds without any data, a connection counts as lost: the gateway sends a beat every 25 s.
 const SILENCE = 60_000;
 
-// How long the handshake of a WebSocket may take, in milliseconds.
+// How long the handshake of a WebSocket may take, in milliseconds: some proxies do not refuse but never answer it. A
+// ticket, which is good for half a minute, has to outlast one.
 const HANDSHAKE = 10_000;
 
 // After this many milliseconds, a snapshot is read when the user returns to the page: names and dates are not pushed.
@@ -201,11 +202,11 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     };
   }
 
-  /** @param {WebSocket | EventSource} line */
-  #hear(line) {
+  /** @param {WebSocket | EventSource} line @param {number} [patience] in milliseconds, until it counts as lost */
+  #hear(line, patience = SILENCE) {
     this.#heard = Date.now();
     clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => line === this.#line && this.#lose(), SILENCE);
+    this.#silence = setTimeout(() => line === this.#line && this.#lose(), patience);
   }
 
   #lose() {
@@ -234,10 +235,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     const socket = new WebSocket(address);
     this.#through = false;
     this.#listen(socket);
-    // Some proxies answer a handshake never rather than with a refusal. A ticket is good for half a minute: until this one has
-    // been tried twice.
-    clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => socket === this.#line && this.#lose(), HANDSHAKE);
+    this.#hear(socket, HANDSHAKE);
     socket.onopen = () => {
       this.#hear(socket);
       socket.send(JSON.stringify({ token, position: this.#position }));
