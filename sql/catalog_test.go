@@ -42,6 +42,20 @@ func TestTheCatalogKeepsTheConventions(t *testing.T) {
 			where c.relnamespace = 'headway'::regnamespace and c.relkind = 'r' and not a.attnotnull
 			  and col_description(c.oid, a.attnum) is null
 			  and a.attname not in ('id', 'project_id', 'task_id', 'user_id', 'title', 'detail', 'due_at', 'created_by')`,
+		"no column may be null but where null says something": `
+			select c.relname || '.' || a.attname
+			from pg_class c
+			join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+			where c.relnamespace = 'headway'::regnamespace and c.relkind = 'r' and not a.attnotnull
+			  and (c.relname, a.attname) not in (
+			    ('appuser', 'email'), ('appuser', 'digest_after'), ('appuser', 'quiet_from'), ('appuser', 'quiet_until'),
+			    ('appuser', 'mail_suspended_at'), ('appuser', 'mail_suspended_reason'), ('project', 'archived_at'),
+			    ('task', 'detail'), ('task', 'due_at'), ('task', 'created_by'), ('completion', 'completed_by'),
+			    ('pending_fact', 'task_id'), ('pending_fact', 'user_id'), ('pending_fact', 'shared'), ('pending_fact', 'actor_id'),
+			    ('pending_fact', 'reason'), ('channel', 'project_id'), ('message', 'sender'), ('message', 'task_id'), ('message', 'data'),
+			    ('digest', 'claimed_by'), ('digest', 'lease_until'), ('digest', 'recipient'), ('digest', 'mail'), ('digest', 'channels'),
+			    ('digest', 'projects'), ('digest', 'sent_at'), ('digest', 'unknown_at'), ('digest', 'error')
+			  )`,
 		"every computed column of the views that people read has a comment": `
 			select c.relname || '.' || a.attname
 			from pg_class c

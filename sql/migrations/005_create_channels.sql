@@ -19,6 +19,7 @@ create table headway.channel (
 create index channel_project_id_idx on headway.channel (project_id);
 comment on table headway.channel is
   'Where messages go; also the name to LISTEN to. Created by triggers: broadcast, project_<id>, project_<id>_staff, user_<id>. Open more with headway.open_channel().';
+comment on column headway.channel.project_id is 'The project that it belongs to and is deleted with; null: none.';
 comment on column headway.channel.last_seq is 'The seq of its newest message. Locking its row is what makes the order of seq the order of commit.';
 
 create table headway.subscription (
