@@ -11,7 +11,9 @@ declare
   v_held bigint;
 begin
   perform headway.claim_digest(v_worker), headway.freeze_digest(v_id, v_worker, 'bob@example.com', 'mail');
+  assert headway.digests_to_send() = 0;
   update headway.digest set lease_until = now() - interval '1 second';
+  assert headway.digests_to_send() = 1;
   assert decode(headway.claim_digest(v_other) ->> 'mail', 'base64') = 'mail';
   assert (select d.state = 'reserved' and d.attempts = 1 and d.claimed_by = v_other and d.unknown_at = now() from headway.digest d);
   assert headway.freeze_digest(v_id, v_other, null, null);
