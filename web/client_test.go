@@ -290,24 +290,16 @@ func TestAChannelIsThereAfterAnotherConnection(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	bob := s.made(t, webtest.Chromium(t), "", `
-		window.held = null;
-		const real = fetch;
-		window.fetch = async (url, options) => {
-			const answer = await real(url, options);
-			if (!String(url).endsWith("/snapshot") || held) return answer;
-			const text = await answer.text();
-			await new Promise((resolve) => { window.held = resolve; });
-			return new Response(text);
-		};
 		window.opened = 0;
 		client.addEventListener("state", ({ detail }) => { window.opened += detail === "open"; });`, "WebSocket connection to")
+	bob.keepsBack("/snapshot")
 	pgtest.Execute(t, s.conn, "select headway.open_channel('design', 1, array[1, 2])")
 	bob.until("no snapshot is read", "held !== null")
 	s.cut()
 	bob.until("it does not come back", "opened === 2")
 	pgtest.Execute(t, s.conn, "select headway.open_channel('office', 1, array[1, 2]); select headway.post(1, 'project_1', 'Hello')")
 	bob.until("it is not told", `client.channels.get("project_1").unread === 1`)
-	webtest.Evaluate[any](bob.Tab, "held()")
+	bob.letCome()
 	bob.until("the channel is not there", `client.channels.has("office")`)
 }
 
@@ -315,22 +307,14 @@ func TestAChannelIsThereAfterAnotherConnection(t *testing.T) {
 func TestACursorIsNotPutBackByAnOlderSnapshot(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	bob := s.made(t, webtest.Chromium(t), "", `
-		window.held = null;
-		const real = fetch;
-		window.fetch = async (url, options) => {
-			const answer = await real(url, options);
-			if (!String(url).endsWith("/snapshot") || held) return answer;
-			const text = await answer.text();
-			await new Promise((resolve) => { window.held = resolve; });
-			return new Response(text);
-		};`)
+	bob := s.made(t, webtest.Chromium(t), "", "")
+	bob.keepsBack("/snapshot")
 	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'Hello'); select headway.open_channel('design', 1, array[1, 2])")
 	bob.until("no snapshot is read", "held !== null")
 	bob.until("it is not unread", `client.channels.get("project_1").unread === 1`)
 	pgtest.Execute(t, s.conn, "select headway.mark_read(2, 'project_1')")
 	bob.until("it stays unread", `client.channels.get("project_1").unread === 0`)
-	webtest.Evaluate[any](bob.Tab, "held()")
+	bob.letCome()
 	bob.until("the channel is not there", `client.channels.has("design")`)
 	if unread := webtest.Evaluate[int](bob.Tab, `client.channels.get("project_1").unread`); unread != 0 {
 		t.Errorf("%d are unread again", unread)
@@ -342,20 +326,14 @@ func TestAMutedChannelIsNotPutBackByAnOlderSnapshot(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	bob := s.made(t, webtest.Chromium(t), "", `
-		window.held = null;
-		const real = fetch;
-		window.fetch = async (url, options) => {
-			const answer = await real(url, options);
-			if (!String(url).endsWith("/snapshot") || held) return answer;
-			const text = await answer.text();
-			await new Promise((resolve) => { window.held = resolve; });
-			return new Response(text);
-		};`)
+		window.changes = 0;
+		client.addEventListener("channel", () => { window.changes++; });`)
+	bob.keepsBack("/snapshot")
 	pgtest.Execute(t, s.conn, "select headway.open_channel('design', 1, array[1, 2])")
 	bob.until("no snapshot is read", "held !== null")
 	webtest.Evaluate[any](bob.Tab, `client.mute("project_1", true)`)
-	bob.until("it is not muted", `client.channels.get("project_1").muted`)
-	webtest.Evaluate[any](bob.Tab, "held()")
+	bob.until("it is not muted, and told so", "changes > 1")
+	bob.letCome()
 	bob.until("the channel is not there", `client.channels.has("design")`)
 	if !webtest.Evaluate[bool](bob.Tab, `client.channels.get("project_1").muted`) {
 		t.Error("it is shown as not muted")

@@ -168,22 +168,14 @@ func TestWhatWaitsIsNotSentForTheNextPerson(t *testing.T) {
 func TestWhatIsReadForAnotherRoleIsNotShown(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	bob := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, `
-		window.held = null;
-		window.hold = false;
-		const real = fetch;
-		window.fetch = async (url, options) => {
-			const answer = await real(url, options);
-			if (window.hold && String(url).endsWith("/tasks")) await new Promise((resolve) => { window.held = resolve; });
-			return answer;
-		};`)
+	bob := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, "")
 	bob.Shows("tasks", "Domain")
-	webtest.Evaluate[any](bob.Tab, "void (window.hold = true)")
+	bob.keepsBack("/tasks")
 	pgtest.Execute(t, s.conn, "select headway.complete_task(1, 3), headway.fold()")
 	bob.until("nothing is read", "held !== null")
 	pgtest.Execute(t, s.conn, "update headway.member set role = 'staff' where project_id = 1 and user_id = 2; select headway.fold()")
 	bob.Shows("tasks", "Charlie")
-	webtest.Evaluate[any](bob.Tab, "new Promise((resolve) => { held(); setTimeout(resolve, 100); })")
+	bob.letCome()
 	if text := bob.Text("tasks"); strings.Contains(text, "Profile") {
 		t.Errorf("staff see %q", text)
 	}

@@ -115,24 +115,15 @@ func TestATickThatFailedIsTakenBack(t *testing.T) {
 func TestATickIsNotTakenBackByAnOlderList(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	bob := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, `
-		window.hold = window.held = null;
-		const real = fetch;
-		window.fetch = async (url, options) => {
-			const answer = await real(url, options);
-			if (!hold || !String(url).endsWith("/tasks")) return answer;
-			const text = await answer.text();
-			await new Promise((resolve) => { window.held = resolve; });
-			return new Response(text);
-		};`)
+	bob := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, "")
 	bob.Shows("tasks", "Profile")
-	webtest.Evaluate[any](bob.Tab, "void (window.hold = true)")
+	bob.keepsBack("/tasks")
 	pgtest.Execute(t, s.conn, "select headway.complete_task(1, 3), headway.fold()")
 	bob.until("nothing is read", "held !== null")
 	box := task("Profile", "input")
 	bob.Click(box)
 	bob.until("it is not done", webtest.In("tasks", "[role=status]")+`.textContent !== ""`)
-	webtest.Evaluate[any](bob.Tab, "new Promise((resolve) => { hold = null; held(); setTimeout(resolve); })")
+	bob.letCome()
 	if !webtest.Evaluate[bool](bob.Tab, box+".checked") {
 		t.Error("the tick is gone")
 	}

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -166,6 +167,30 @@ func (v *tab) leave() {
 	v.Click(`document.getElementById("who")`)
 	v.until("there are no preferences", `!!document.querySelector("headway-preferences")?.shadowRoot.querySelector(".form")`)
 	v.Click(`document.getElementById("leave")`)
+}
+
+// keepsBack has the first answer to a request whose path ends so come late: it waits until held is called, which is null
+// until then. Once it has come, and the page has done with it what it does, late is true.
+func (v *tab) keepsBack(path string) {
+	webtest.Evaluate[any](v.Tab, fmt.Sprintf(`(() => {
+		window.held = null;
+		window.late = false;
+		const real = fetch;
+		window.fetch = async (url, options) => {
+			const answer = await real(url, options);
+			if (held || !String(url).endsWith(%q)) return answer;
+			const value = await answer.json();
+			await new Promise((resolve) => { window.held = resolve; });
+			answer.json = async () => (setTimeout(() => { window.late = true; }), value);
+			return answer;
+		};
+	})()`, path))
+}
+
+// letCome lets the answer come that was kept back.
+func (v *tab) letCome() {
+	webtest.Evaluate[any](v.Tab, "void held()")
+	v.until("it does not come", "late")
 }
 
 // folded has what was completed counted, as the worker would.
