@@ -35,6 +35,11 @@ func (s *sender) sendOne(ctx context.Context) (found, ok bool, err error) {
 			return false, false, err
 		}
 	}
+	if s.claim != nil && s.Sender.Paused() { // by the end of the pause, it may have been read
+		if err := s.giveBack(ctx); err != nil {
+			return false, false, err
+		}
+	}
 	if s.claim == nil && (s.Sender.Server.Rate > 0 || s.Sender.Paused()) { // do not wait for a turn with nothing to send
 		if waiting, err := s.waiting(ctx); err != nil || waiting == 0 {
 			return false, false, err
@@ -150,9 +155,16 @@ func (s *sender) close(ctx context.Context) error {
 		errs = append(errs, s.take())
 	}
 	if s.claim != nil {
-		ctx, cancel := linger(ctx, recordGrace, recordGrace)
-		defer cancel()
-		errs = append(errs, s.release(ctx, s.claim))
+		errs = append(errs, s.giveBack(ctx))
 	}
 	return errors.Join(append(errs, s.settle())...)
+}
+
+// giveBack gives back the prepared digest.
+func (s *sender) giveBack(ctx context.Context) error {
+	ctx, cancel := linger(ctx, recordGrace, recordGrace)
+	defer cancel()
+	c := s.claim
+	s.claim = nil
+	return s.release(ctx, c)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"headway/internal/pgtest"
 	"headway/internal/smtptest"
@@ -188,4 +189,22 @@ func TestAPanicWhileSendingIsAnError(t *testing.T) {
 	p.send(1)
 	p.ledger(1, `d.state = 'sending' and d.lease_until > now()`) // nobody knows, until the lease ends
 	p.ledger(2, `d.state = 'sent'`)
+}
+
+// TestNothingGrowsOldDuringAPause has the server be busy while the next mail is prepared: whoever it is for may read, during
+// the pause, what it says.
+func TestNothingGrowsOldDuringAPause(t *testing.T) {
+	t.Parallel()
+	p := correspond(t, 2, smtptest.Options{})
+	p.Sender.Pause = time.Hour
+	ctx, stop := context.WithCancel(t.Context())
+	p.server.Fail(func(smtptest.Step) error {
+		pgtest.Eventually(t, soon, func() bool { return p.claimed() == 2 }, "nothing is prepared")
+		return smtptest.Reply(421, "4.3.2", "busy")
+	})
+	done := make(chan struct{})
+	go func() { defer close(done); _, _ = p.Send(ctx) }()
+	defer func() { stop(); <-done }()
+	pgtest.Eventually(t, soon, func() bool { return p.Sender.Paused() && p.claimed() == 0 }, "what is prepared is kept")
+	p.ledger(2, `d.state = 'reserved' and d.attempts = 0`)
 }
