@@ -11,3 +11,6 @@ func (p *Pool) Send(ctx context.Context, from, to string, mail []byte) error {
 	defer c.Release()
 	return c.Send(ctx, from, to, mail)
 }
+
+// InUse returns how many connections are lent, or waited for.
+func (p *Pool) InUse() int { return len(p.slots) }

@@ -124,7 +124,10 @@ func (p *Pool) ready(ctx context.Context) error {
 			return errors.New("the pool is closed")
 		}
 		if wait <= 0 {
-			return p.limiter.Wait(ctx)
+			if err := p.limiter.Wait(ctx); err != nil || !p.Paused() { // a pause may have begun meanwhile
+				return err
+			}
+			continue
 		}
 		if !pause.For(ctx, wait) {
 			return context.Cause(ctx)

@@ -3,6 +3,7 @@ package smtp_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -328,6 +329,37 @@ func TestBusyBeginsAPause(t *testing.T) {
 	server.Fail(nil)
 	if err := pool.Send(t.Context(), from, to, mail); err != nil || time.Since(began) < pool.Pause/2 {
 		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}
+
+// TestWhoWaitsForTheRateWaitsForAPause has a pause begin while another mail waits for its turn.
+func TestWhoWaitsForTheRateWaitsForAPause(t *testing.T) {
+	t.Parallel()
+	server := catch(t, smtptest.Options{})
+	server.Fail(func(smtptest.Step) error { return smtptest.Reply(421, "4.3.2", "busy") })
+	pool := newPool(t, server.URL()+"&rate=5", 2)
+	pool.Pause = time.Hour
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	waited := make(chan error, 1)
+	go func() {
+		next, err := pool.Acquire(ctx)
+		if err == nil {
+			next.Release()
+		}
+		waited <- err
+	}()
+	for pool.InUse() < 2 {
+		runtime.Gosched()
+	}
+	wantError(t, conn.Send(t.Context(), from, to, mail), smtp.Retry, "MAIL")
+	if err := <-waited; err == nil {
+		t.Error("a connection is lent during the pause")
 	}
 }
 
