@@ -197,6 +197,14 @@ func (c *conn) wants(e *event) bool {
 	return true
 }
 
+// isIn reports whether the client gets a channel's events.
+func (c *conn) isIn(channel string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, member := c.position.Channels[channel]
+	return member
+}
+
 // push queues an event. The lock is held.
 func (c *conn) push(e *event) {
 	c.queue = append(c.queue, e)

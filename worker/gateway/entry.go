@@ -139,23 +139,42 @@ func (h *hub) enter(ctx context.Context, c *conn, has *positions) error {
 	if err != nil {
 		return err
 	}
+	h.at("subscriptions read")
 	h.mu.Lock()
 	for _, s := range subscribed {
 		h.join(c, s.Channel)
 	}
 	h.mu.Unlock()
 
+	resumed := false
 	if has != nil {
-		if resumed, err := h.resume(ctx, c, *has); resumed || err != nil {
-			return err
+		resumed, err = h.resume(ctx, c, *has)
+	}
+	if !resumed && err == nil {
+		err = h.synchronize(ctx, c, has != nil)
+	}
+	if err == nil {
+		h.leaveUntold(c)
+	}
+	return err
+}
+
+// leaveUntold removes a connection from topics that its client does not know of: it was added after it was heard that the
+// person had left them, and could otherwise not be welcomed if they come back.
+func (h *hub) leaveUntold(c *conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for t := range maps.Clone(c.topics) {
+		if !c.isIn(t.channel) {
+			h.unlink(c, t)
+			h.visit(c.UserID) // they may be back already
 		}
 	}
-	return h.synchronize(ctx, c, has != nil)
 }
 
 // synchronize sends a snapshot, followed by what is newer.
 func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
-	for restarted := false; ; restarted = true {
+	for {
 		c.restart()
 		fresh := h.fresh(c)
 		snap, err := h.store.snapshot(ctx, c.UserID)
@@ -174,9 +193,6 @@ func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 			}
 		}
 		late = late || !h.start(fresh, position)
-		if restarted && !late {
-			h.visit(c.UserID) // it may have been added to a topic that it just left
-		}
 		h.mu.Unlock()
 		if late {
 			continue

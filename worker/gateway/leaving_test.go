@@ -49,6 +49,53 @@ func TestWhoLeavesAgainAtOnceIsNotLetIn(t *testing.T) {
 	}
 }
 
+// TestWhoLeavesWhileTheyEnterMayComeBack takes Bob out of the project after the gateway has read that he is in it and before it
+// has noted that, and back in later.
+func TestWhoLeavesWhileTheyEnterMayComeBack(t *testing.T) {
+	t.Parallel()
+	for name, has := range map[string]*positions{
+		"anew":    nil,
+		"resumed": {Channels: map[string]int64{"broadcast": 0, "user_2": 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var b *bench
+			var other *pgx.Conn
+			var armed, visited atomic.Bool
+			b = setup(t, func(g *Gateway) {
+				g.LookInterval = time.Hour
+				g.hub.reached = func(step string) {
+					switch {
+					case step == "visited":
+						visited.Store(true)
+					case step == "subscriptions read" && armed.CompareAndSwap(true, false):
+						pgtest.Execute(t, other, "delete from headway.member where user_id = 2")
+						pgtest.Eventually(t, 20*time.Second, visited.Load, "that he leaves is not heard")
+						b.rests(t)
+					}
+				}
+			})
+			b.hasLooked(t)
+			b.rests(t)
+			other = b.db.Conn(t)
+			armed.Store(true)
+			bob := b.dial(t, 2, has)
+			if e, err := bob.next(); err != nil || (e.Type == "resumed") != (has != nil) {
+				t.Fatalf("told %+v, %v", e, err)
+			}
+			b.rests(t)
+			pgtest.Execute(t, b.conn, "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')")
+			if e := bob.want("joined"); e.Channel != "project_1" {
+				t.Errorf("told %+v", e)
+			}
+			pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'welcome back')")
+			if e := bob.want("message"); e.Content != "welcome back" {
+				t.Errorf("told %+v", e)
+			}
+		})
+	}
+}
+
 // hasLooked waits until the gateway has looked for the first time, by when it listens, and has tested whether it hears. One
 // that looks once an hour then looks no more.
 func (b *bench) hasLooked(t *testing.T) {
