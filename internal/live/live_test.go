@@ -556,3 +556,36 @@ func TestOnlyNewerNotificationsAreApplied(t *testing.T) {
 		t.Error("a stranger is not looked up")
 	}
 }
+
+// TestWhatIsSaidAtTheSameMomentIsToldWhole has two people post at once, of whom the one with the lower id gets the higher
+// number, and both be found together.
+func TestWhatIsSaidAtTheSameMomentIsToldWhole(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db, func(f *Follower) { f.ReadInterval = 100 * time.Millisecond })
+	f.await(Listening, 1)
+	pgtest.Execute(t, conn, `select headway.set_setting('notify_payload', 'off')`)
+	f.await(Deaf, 1)
+	first, second := db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, first, `begin; select from headway.channel where name = 'project_1' for update`)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if _, err := second.Exec(t.Context(), `select headway.post(1, 'project_1', 'second')`); err != nil {
+			t.Error(err)
+		}
+	}()
+	pgtest.Eventually(t, soon, func() bool {
+		var waits bool
+		err := conn.QueryRow(t.Context(), `select exists (select from pg_locks where not granted and pid = $1)`, second.PgConn().PID()).Scan(&waits)
+		return err == nil && waits
+	}, "nobody waits")
+	// Both are committed before either is read.
+	pgtest.Execute(t, first, `select headway.post(2, 'project_1', 'first')`)
+	f.Look(func(*Board) { // it reads, and then waits for this
+		pgtest.Execute(t, first, `commit`)
+		<-done
+	})
+	f.awaitText("Abe: second")
+	f.awaitText("Bob: first")
+}

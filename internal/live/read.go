@@ -158,13 +158,16 @@ func (f *Follower) start(ctx context.Context, conn *pgx.Conn, recent []Message) 
 // sayMissed says those of the latest messages that were not heard. From a quiet channel one may be an old message, while
 // newer ones from others are gone.
 func (f *Follower) sayMissed(ctx context.Context, conn *pgx.Conn, recent []Message) error {
-	for _, m := range recent {
+	missed := slices.DeleteFunc(recent, func(m Message) bool {
 		last, known := f.lastSeq[m.Channel]
-		if known && m.Seq > last || !known && m.ID > f.firstID {
-			f.lastSeq[m.Channel] = m.Seq
-			if err := f.say(ctx, conn, m); err != nil {
-				return err
-			}
+		return known && m.Seq <= last || !known && m.ID <= f.firstID
+	})
+	// Of two that were sent at once, the one with the lower id may have the higher seq.
+	slices.SortStableFunc(missed, func(a, b Message) int { return a.SentAt.Compare(b.SentAt) })
+	for _, m := range missed {
+		f.lastSeq[m.Channel] = max(f.lastSeq[m.Channel], m.Seq)
+		if err := f.say(ctx, conn, m); err != nil {
+			return err
 		}
 	}
 	return nil
