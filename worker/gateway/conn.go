@@ -54,7 +54,7 @@ type transport interface {
 	// within limits the current write, and what follows it, to a time from now. It may be called at any time.
 	within(d time.Duration)
 
-	// write sends events, and the position after the last one if the connection tracks it.
+	// write sends events, and the position after the last one if the connection tracks it and there is one yet.
 	write(events []*event, position positions) error
 
 	// close tells the client why the connection ends, if still possible, and stops receiving.
@@ -314,7 +314,7 @@ func (c *conn) take() (events []*event, position positions, err error) {
 	}
 	events = c.queue
 	c.queue, c.size = nil, 0
-	if c.tracks {
+	if c.tracks && !c.syncing { // until then the client has what it came with
 		position = positions{Channels: maps.Clone(c.position.Channels), Projects: maps.Clone(c.position.Projects)}
 	}
 	c.out.within(c.limits.write)

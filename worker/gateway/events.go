@@ -66,7 +66,7 @@ func (s *stream) within(d time.Duration) { _ = s.controller.SetWriteDeadline(tim
 
 func (s *stream) write(events []*event, position positions) error {
 	for i, e := range events {
-		if i == len(events)-1 {
+		if i == len(events)-1 && position.Channels != nil {
 			id, err := json.Marshal(position)
 			if err != nil {
 				return err

@@ -481,6 +481,28 @@ func TestWhoReadsAStreamTooSlowlyComesBackWithoutAPosition(t *testing.T) {
 	}
 }
 
+// TestABeatBeforeTheSnapshotIsNoPosition has a stream beat while its client waits to be brought up to date.
+func TestABeatBeforeTheSnapshotIsNoPosition(t *testing.T) {
+	t.Parallel()
+	enter := make(chan struct{})
+	b := setup(t, func(g *Gateway) {
+		g.PingInterval = 5 * time.Second
+		g.hub.reached = func(step string) {
+			if step == "snapshot read" {
+				<-enter
+			}
+		}
+	})
+	const has = `{"channels": {"broadcast": 0, "user_2": 0, "project_1": 0}, "projects": {"1": 1}}`
+	stream := b.listen(t, b.ticket(t, 2), has)
+	stream.want("beat")
+	if stream.id != "" {
+		t.Errorf("the client is told that it has %s", stream.id)
+	}
+	close(enter)
+	stream.want("resumed")
+}
+
 // TestATicketIsNoLongerGoodThanItsToken exchanges one before the token expires and uses it after that.
 func TestATicketIsNoLongerGoodThanItsToken(t *testing.T) {
 	t.Parallel()
