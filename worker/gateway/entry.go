@@ -48,7 +48,7 @@ func (h *hub) visit(userID int64) {
 		h.at("visited")
 		return func(outdated bool) {
 			for _, s := range subscribed {
-				if told, known := h.told[userID][s.Channel]; known && told != s.Read {
+				if told, known := h.told[userID][s.Channel]; known && told != s.state {
 					h.tellCursor(userID, s.Channel)
 				}
 				if t := h.topics[s.Channel]; t != nil && t.ahead(before[s.Channel], s) {
@@ -113,7 +113,7 @@ func (h *hub) subscriptions(userID int64) map[string]subscription {
 func (h *hub) welcome(c *conn, last subscription) {
 	t := h.join(c, last.Channel)
 	if told := h.told[c.UserID]; told != nil {
-		told[last.Channel] = last.Read
+		told[last.Channel] = last.state
 	}
 	if t.version == unknown && t.project != 0 {
 		t.version = last.Version
@@ -209,13 +209,15 @@ func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 // note records, from a snapshot, how far a person has read. The lock is held.
 func (h *hub) note(userID int64, snap *snapshot) {
 	if h.told[userID] == nil {
-		h.told[userID] = map[string]int64{}
+		h.told[userID] = map[string]state{}
 	}
 	for _, c := range snap.Channels {
 		// If another connection was told a higher number, this one has to be told again; as does one with marks above the
 		// cursor, which a snapshot does not tell.
-		if told, known := h.told[userID][c.Channel]; !known || c.ReadSeq < told {
-			h.told[userID][c.Channel] = c.ReadSeq
+		if told, known := h.told[userID][c.Channel]; !known {
+			h.told[userID][c.Channel] = state{c.ReadSeq, c.Muted}
+		} else if c.ReadSeq < told.Read {
+			h.told[userID][c.Channel] = state{c.ReadSeq, told.Muted}
 		}
 	}
 }

@@ -364,7 +364,7 @@ func (h *hub) tellCursor(userID int64, channel string) {
 				c.offer(&event{json: found.JSON})
 			}
 			if told := h.told[userID]; told != nil {
-				told[channel] = found.Read
+				told[channel] = found.state
 			}
 		}, err
 	})

@@ -21,7 +21,7 @@ type hub struct {
 	people  map[int64]map[*conn]struct{}
 	topics  map[string]*topic
 	errands map[errand]bool            // what is being read; true: it was requested again in the meantime
-	told    map[int64]map[string]int64 // by person and channel, how much they have read as last told to their clients, or less
+	told    map[int64]map[string]state // by person and channel, as last told to their clients, or less
 
 	clients    sync.WaitGroup // one for each of conns
 	background line           // reads of what happens: those waiting have not begun
@@ -59,7 +59,7 @@ func newHub(store *store) *hub {
 		topics: map[string]*topic{},
 
 		errands: map[errand]bool{},
-		told:    map[int64]map[string]int64{},
+		told:    map[int64]map[string]state{},
 
 		background: line{most: 16},
 		entrance:   line{most: cap(store.free)},

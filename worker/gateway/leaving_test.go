@@ -234,6 +234,19 @@ func TestWhatIsMarkedInASilenceIsTold(t *testing.T) {
 	}
 }
 
+// TestWhatIsMutedInASilenceIsTold mutes a channel in another window while nothing is notified.
+func TestWhatIsMutedInASilenceIsTold(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.LookInterval = 50 * time.Millisecond })
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, b.conn, "select headway.set_setting('notify_payload', 'off')")
+	pgtest.Execute(t, b.conn, "select headway.mute(2, 'broadcast', true)")
+	if e := bob.want("read"); e.Channel != "broadcast" || !e.Muted {
+		t.Errorf("told %+v", e)
+	}
+}
+
 // TestWhoLeftInASilenceIsToldNothingMore has Bob leave while nothing is notified for less time than the gateway looks away,
 // or in a transaction that began then.
 func TestWhoLeftInASilenceIsToldNothingMore(t *testing.T) {

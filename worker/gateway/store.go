@@ -46,14 +46,14 @@ select set_config('headway.user_id', $1, true), set_config('search_path', 'pg_ca
 	sqlRead = `s.read_seq + (select count(*) from headway.seen e where e.channel = s.channel and e.user_id = s.user_id)`
 
 	sqlChannels = `
-select c.name, c.last_seq, coalesce(p.version, 0), ` + sqlRead + `
+select c.name, c.last_seq, coalesce(p.version, 0), ` + sqlRead + `, s.muted
 from headway.subscription s
 join headway.channel c on c.name = s.channel
 left join headway.shared_progress p on p.project_id = c.project_id
 where s.user_id = $1`
 
 	sqlCursor = `
-select ` + sqlRead + `, json_build_object(
+select ` + sqlRead + `, s.muted, json_build_object(
   'type', 'read', 'channel', s.channel, 'last_seq', c.last_seq, 'read_seq', s.read_seq, 'unread', coalesce(u.messages, 0), 'muted', s.muted
 )
 from headway.subscription s
@@ -172,11 +172,17 @@ func (s *store) messages(ctx context.Context, userID int64, channel string, seq 
 	return found, nil
 }
 
+// state is how much a person has read of a channel, and whether they muted it.
+type state struct {
+	Read  int64
+	Muted bool
+}
+
 // subscription is the position of a channel and its project, and how much somebody has read.
 type subscription struct {
 	Channel      string
 	Seq, Version int64
-	Read         int64
+	state
 }
 
 // channels returns a person's subscriptions.
@@ -190,7 +196,7 @@ func (s *store) channels(ctx context.Context, userID int64) ([]subscription, err
 
 // cursor is how much a person has read of a channel, and the event that says so.
 type cursor struct {
-	Read int64
+	state
 	JSON []byte
 }
 
@@ -229,6 +235,7 @@ type snapshot struct {
 		Channel string `json:"channel"`
 		LastSeq int64  `json:"last_seq"`
 		ReadSeq int64  `json:"read_seq"`
+		Muted   bool   `json:"muted"`
 	} `json:"channels"`
 }
 
