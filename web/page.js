@@ -222,7 +222,7 @@ by("who").addEventListener("click", () => {
   by("preferences").replaceChildren(document.createElement("headway-preferences"));
   account.showModal();
 });
-account.addEventListener("close", () => by("preferences").replaceChildren());
+account.addEventListener("close", () => account.open || by("preferences").replaceChildren()); // unless it was opened again before this event
 account.addEventListener("click", (event) => void (event.target === account && account.close())); // outside the dialog's content
 by("close").addEventListener("click", () => account.close());
 by("leave").addEventListener("click", () => {

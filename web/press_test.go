@@ -292,8 +292,7 @@ func TestPreferencesThatAreOpenedAgainAreAsTheyWereLeft(t *testing.T) {
 	})
 	bob.Type(after, "4")
 	bob.Until("it is not asked for", func() bool { return len(asked) == 1 })
-	bob.Click(`document.getElementById("close")`)
-	bob.Click(`document.getElementById("who")`)
+	webtest.Evaluate[any](bob.Tab, `["close", "who"].forEach((button) => document.getElementById(button).click())`)
 	webtest.Evaluate[bool](bob.Tab, `fetch("/").then((r) => r.ok)`) // what comes before it has come
 	if n := len(asked); n != 1 {
 		t.Errorf("what is being changed is read: %d requests", n)

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // small is enough to see that everything works.
 var (
-	small = lab.Shape{Name: "small", Projects: 4, Customers: 3, Tasks: 40_000, Done: 1001}
+	small = lab.Shape{Name: "small", Projects: 4, Customers: 3, Tasks: 100_000, Done: 1001}
 	brief = lab.Plan{
 		Writers: 8, Warmup: 50 * time.Millisecond, Paced: 250 * time.Millisecond, Rate: 200, Full: 500 * time.Millisecond,
 		Patience: 20 * time.Second,
