@@ -24,8 +24,8 @@ func TestARaceIsToldOnAPage(t *testing.T) {
 	r := race{
 		rivals: []lab.Rival{rival.Bare(), rival.Counter(), rival.Headway()},
 		shapes: []lab.Shape{
-			{Name: "spread", Title: "spread over 4 projects", Projects: 4, Customers: 3, Tasks: 10_000},
-			{Name: "hot", Title: "all in one project", Projects: 1, Customers: 3, Tasks: 10_000},
+			{Name: "spread", Title: "spread over 4 projects", Projects: 4, Customers: 3, Tasks: 20_000},
+			{Name: "hot", Title: "all in one project", Projects: 1, Customers: 3, Tasks: 20_000},
 		},
 		rounds: 1,
 		plan: lab.Plan{

@@ -348,8 +348,7 @@ func TestCopy(t *testing.T) {
 	exact(t, conn, "after psql, folded")
 }
 
-// TestWhatIsReadIsToldOnce has the same read again, which changes nothing and is told to nobody.
-// TestWhatIsReadIsToldOnce reads and mutes through functions and as plain rows.
+// TestWhatIsReadIsToldOnce reads and mutes through functions and as plain rows; what changes nothing is told to nobody.
 func TestWhatIsReadIsToldOnce(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -162,6 +163,47 @@ func TestWhatWaitsIsNotSentForTheNextPerson(t *testing.T) {
 	if n := len(asked); n != 1 {
 		t.Error("what Bob wanted is done to Charlie's task")
 	}
+}
+
+// TestNothingIsSentBeforeItIsKnownForWhom has Charlie sign in while Bob's changes wait for each other, and Bob's last message be
+// sent before Charlie is connected.
+func TestNothingIsSentBeforeItIsKnownForWhom(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "select headway.complete_task(2, 3), headway.fold()")
+	v := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks><headway-chat id="chat" channel="project_1"></headway-chat>`, "")
+	v.Shows("tasks", "Profile")
+	v.until("there is nothing to write in", webtest.In("chat", "form")+"?.hidden === false")
+	asked, answered, known := make(chan string, 10), make(chan struct{}), make(chan struct{})
+	answer, connect := sync.OnceFunc(func() { close(answered) }), sync.OnceFunc(func() { close(known) })
+	t.Cleanup(answer)
+	t.Cleanup(connect)
+	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case r.URL.Path == "/api/ws":
+			<-known
+		case r.Method != http.MethodGet:
+			asked <- r.Method + " " + r.URL.Path
+			<-answered
+		}
+		return false
+	})
+	webtest.Evaluate[any](v.Tab, `void (window.both = Promise.allSettled([client.prefer({ time_zone: "Europe/Lisbon" }), client.prefer({ digest_after: "1 hour" })]))`)
+	v.Click(task("Profile", "input"))
+	v.Until("it is not asked for", func() bool { return len(asked) == 2 })
+	v.Click(task("Profile", "input"))
+	webtest.Evaluate[any](v.Tab, "(client.close(), become(3), client.connect())")
+	v.write("of Bob")
+	answer()
+	if got := webtest.Evaluate[string](v.Tab, `both.then((all) => all.map((one) => one.status).join())`); got != "fulfilled,rejected" {
+		t.Errorf("Bob's preferences were %s", got)
+	}
+	webtest.Evaluate[bool](v.Tab, `fetch("/").then((r) => r.ok)`) // what is sent before has come after that
+	if n := len(asked); n != 2 {
+		t.Errorf("%d requests are sent, the last of them as Charlie", n)
+	}
+	connect()
+	v.until("Charlie is not there", `client.state === "open" && client.fullname === "Charlie"`)
 }
 
 // TestWhatIsReadForAnotherRoleIsNotShown changes what somebody is in a project while their tasks are being read.

@@ -149,6 +149,7 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
     if (this.state !== "closed" && this.state !== "unauthorized") return;
     this.#refused = this.#attempts = 0;
     this.#session = Symbol("session");
+    this.userId = null; // until a snapshot says who it is now
     this.#tokens.forget();
     globalThis.addEventListener?.("online", this.#wake);
     globalThis.document?.addEventListener("visibilitychange", this.#wake);

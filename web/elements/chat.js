@@ -297,7 +297,7 @@ export class HeadwayChat extends HeadwayElement {
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const content = field.value.trim();
-      if (!content || send.ariaDisabled === "true") return;
+      if (!content || send.ariaDisabled === "true" || headway.userId === null) return;
       alert.textContent = "";
       field.value = ""; // what is typed while this is being sent is the next message
       const sender = whose();

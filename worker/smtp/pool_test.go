@@ -337,14 +337,14 @@ func TestWhoWaitsForTheRateWaitsForAPause(t *testing.T) {
 	t.Parallel()
 	server := catch(t, smtptest.Options{})
 	server.Fail(func(smtptest.Step) error { return smtptest.Reply(421, "4.3.2", "busy") })
-	pool := newPool(t, server.URL()+"&rate=5", 2)
+	pool := newPool(t, server.URL()+"&rate=1", 2)
 	pool.Pause = time.Hour
 	conn, err := pool.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Release()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // its turn comes after one
 	defer cancel()
 	waited := make(chan error, 1)
 	go func() {
