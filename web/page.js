@@ -116,7 +116,7 @@ function start() {
   project = 0;
   if (config.people ? !person() : !kept()) return signIn();
   show("");
-  const client = new Headway({ token: async () => (client === headway ? token() : null) }); // not what others get after them
+  const client = new Headway({ token: async () => (client === headway ? token() : null) }); // none once somebody else has signed in
   headway = client;
   client.addEventListener("state", () => client === headway && tell(client));
   for (const type of ["snapshot", "channel"]) client.addEventListener(type, () => client === headway && draw(client));

@@ -169,8 +169,8 @@ func (v *tab) leave() {
 	v.Click(`document.getElementById("leave")`)
 }
 
-// keepsBack has the first answer to a request whose path ends so come late: it waits until held is called, which is null
-// until then. Once it has come, and the page has done with it what it does, late is true.
+// keepsBack keeps back the first answer to a request whose path ends so, which letCome lets come. held is null until there
+// is such an answer. late is true once the page has taken it.
 func (v *tab) keepsBack(path string) {
 	webtest.Evaluate[any](v.Tab, fmt.Sprintf(`(() => {
 		window.held = null;

@@ -167,6 +167,7 @@ func (h *hub) leaveUntold(c *conn) {
 	for t := range maps.Clone(c.topics) {
 		if !c.isIn(t.channel) {
 			h.unlink(c, t)
+			h.readAll(t)      // as after leaving: the others may have been sent nothing
 			h.visit(c.UserID) // they may be back already
 		}
 	}
@@ -206,7 +207,7 @@ func (h *hub) synchronize(ctx context.Context, c *conn, again bool) error {
 	}
 }
 
-// note records, from a snapshot, how far a person has read. The lock is held.
+// note records, from a snapshot, how far a person has read, and what they muted. The lock is held.
 func (h *hub) note(userID int64, snap *snapshot) {
 	if h.told[userID] == nil {
 		h.told[userID] = map[string]state{}

@@ -122,8 +122,8 @@ func (h *hub) later(read func(ctx context.Context) error, again func()) {
 	})
 }
 
-// errand is what is read for one person: how far they have read in a channel or, without a channel, their
-// subscriptions.
+// errand is what is read for one person: how far they have read in a channel, and whether they muted it, or, without a
+// channel, their subscriptions.
 type errand struct {
 	userID  int64
 	channel string
@@ -351,7 +351,7 @@ func progressEvent(project int64, s share, own *bar) *event {
 	return &event{project: project, version: s.Version, own: own != nil, json: text}
 }
 
-// tellCursor tells all of a person's connections how far they have read in a channel. The lock is held.
+// tellCursor tells all of a person's connections how far they have read in a channel, and whether they muted it. The lock is held.
 func (h *hub) tellCursor(userID int64, channel string) {
 	h.inTurn(errand{userID, channel}, func(ctx context.Context) (func(outdated bool), error) {
 		found, err := h.store.cursor(ctx, userID, channel)

@@ -21,7 +21,7 @@ type hub struct {
 	people  map[int64]map[*conn]struct{}
 	topics  map[string]*topic
 	errands map[errand]bool            // what is being read; true: it was requested again in the meantime
-	told    map[int64]map[string]state // by person and channel, as last told to their clients, or less
+	told    map[int64]map[string]state // by person and channel, what their clients were last told, or less
 
 	clients    sync.WaitGroup // one for each of conns
 	background line           // reads of what happens: those waiting have not begun

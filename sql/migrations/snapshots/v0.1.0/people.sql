@@ -248,7 +248,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.project_after_insert() is 'Opens a project''s two channels, for members that came with it, too, and its progress row.';
+comment on function headway.project_after_insert() is 'Opens a project''s two channels and its progress row, and subscribes members inserted in the same statement.';
 
 create trigger project_after_insert after insert on headway.project
 referencing new table as new_rows
