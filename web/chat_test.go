@@ -118,13 +118,8 @@ func TestTheSecondMessageComesSecond(t *testing.T) {
 	s := newSite(t)
 	bob := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, "")
 	bob.until("there is nothing to write in", webtest.In("chat", "form")+"?.hidden === false")
-	asked, answered := make(chan struct{}, 10), make(chan struct{})
-	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/messages") {
-			asked <- struct{}{}
-			<-answered
-		}
-		return false
+	asked, letGo := s.holds(func(r *http.Request) bool {
+		return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/messages")
 	})
 	bob.write("first")
 	bob.Until("it is not sent", func() bool { return len(asked) == 1 })
@@ -134,7 +129,7 @@ func TestTheSecondMessageComesSecond(t *testing.T) {
 	if n := len(asked); n != 1 {
 		t.Errorf("%d messages are being sent", n)
 	}
-	close(answered)
+	letGo()
 	bob.Shows("chat", "first")
 	bob.until("it cannot be sent", webtest.In("chat", ".send")+`.ariaDisabled !== "true"`)
 	bob.Type(webtest.In("chat", "textarea"), kb.Enter)

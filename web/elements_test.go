@@ -94,8 +94,7 @@ func TestTheNextPersonSeesNothingOfTheLast(t *testing.T) {
 	v.until("Bob's draft is gone", draft+` === "half a message of Bob"`)
 }
 
-// heldBack has what is posted below a path wait until it is let go; the first of it is then refused with a status, unless
-// that is 0.
+// heldBack has what is posted below a path wait until it is let go; the first of it is then refused with a status.
 func (s *site) heldBack(path string, status int) (asked <-chan struct{}, letGo func()) {
 	came, answered := make(chan struct{}, 10), make(chan struct{})
 	var refused atomic.Bool
@@ -105,7 +104,7 @@ func (s *site) heldBack(path string, status int) (asked <-chan struct{}, letGo f
 		}
 		came <- struct{}{}
 		<-answered
-		if status == 0 || refused.Swap(true) {
+		if refused.Swap(true) {
 			return false
 		}
 		w.WriteHeader(status)
@@ -151,7 +150,9 @@ func TestWhatWaitsIsNotSentForTheNextPerson(t *testing.T) {
 		const real = fetch;
 		window.fetch = (url, options) => real(url, options).finally(() => { window.answered += String(url).endsWith("/complete"); });`)
 	v.Shows("tasks", "Profile")
-	asked, letGo := s.heldBack("/api/tasks/", 0)
+	asked, letGo := s.holds(func(r *http.Request) bool {
+		return r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/api/tasks/")
+	})
 	v.Click(task("Profile", "input"))
 	v.Until("it is not asked for", func() bool { return len(asked) == 1 })
 	v.Click(task("Profile", "input"))

@@ -194,14 +194,7 @@ func TestTheLastOfTwoChangesIsKept(t *testing.T) {
 	pgtest.Execute(t, s.conn, "update headway.appuser set quiet_from = '21:00', quiet_until = '06:00' where id = 2")
 	bob := s.made(t, webtest.Chromium(t), `<headway-preferences id="preferences"></headway-preferences>`, "")
 	bob.Shows("preferences", "Lisbon")
-	asked, answered := make(chan struct{}, 10), make(chan struct{})
-	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodPatch {
-			asked <- struct{}{}
-			<-answered
-		}
-		return false
-	})
+	asked, letGo := s.holds(func(r *http.Request) bool { return r.Method == http.MethodPatch })
 	set := func(hour string) {
 		t.Helper()
 		webtest.Evaluate[bool](bob.Tab, fmt.Sprintf(`((e) => (e.value = %q, e.dispatchEvent(new Event("change"))))(%s)`, hour, webtest.In("preferences", "span input")))
@@ -213,7 +206,7 @@ func TestTheLastOfTwoChangesIsKept(t *testing.T) {
 	if n := len(asked); n != 1 {
 		t.Errorf("%d changes are under way", n)
 	}
-	close(answered)
+	letGo()
 	s.does(t, bob, "the last change is lost", "quiet_until = '08:00' from headway.appuser where id = 2")
 	bob.Shows("preferences", "Saved.")
 }
@@ -224,14 +217,7 @@ func TestTheSecondOfTwoChannelsIsMuted(t *testing.T) {
 	s := newSite(t)
 	bob := s.made(t, webtest.Chromium(t), `<headway-preferences id="preferences"></headway-preferences>`, "")
 	bob.Shows("preferences", "Lisbon")
-	asked, answered := make(chan struct{}, 10), make(chan struct{})
-	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodPut {
-			asked <- struct{}{}
-			<-answered
-		}
-		return false
-	})
+	asked, letGo := s.holds(func(r *http.Request) bool { return r.Method == http.MethodPut })
 	box := func(n int) string {
 		return fmt.Sprintf(`%s.children[%d].querySelector("input")`, webtest.In("preferences", "ul"), n)
 	}
@@ -243,7 +229,7 @@ func TestTheSecondOfTwoChannelsIsMuted(t *testing.T) {
 	if webtest.Evaluate[bool](bob.Tab, box(0)+".checked || "+box(1)+".checked") {
 		t.Error("what the user wants is not shown")
 	}
-	close(answered)
+	letGo()
 	bob.Shows("preferences", "Saved.")
 	s.does(t, bob, "one of them is not muted", "count(*) = 2 from headway.subscription where user_id = 2 and muted")
 }
@@ -282,14 +268,7 @@ func TestPreferencesThatAreOpenedAgainAreAsTheyWereLeft(t *testing.T) {
 	after := `document.querySelector("headway-preferences")?.shadowRoot.querySelector("#after")`
 	bob.Click(`document.getElementById("who")`)
 	bob.until("there are no preferences", "!!"+after)
-	asked, answered := make(chan string, 10), make(chan struct{})
-	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.URL.Path == "/api/account" {
-			asked <- r.Method
-			<-answered
-		}
-		return false
-	})
+	asked, letGo := s.holds(func(r *http.Request) bool { return r.URL.Path == "/api/account" })
 	bob.Type(after, "4")
 	bob.Until("it is not asked for", func() bool { return len(asked) == 1 })
 	webtest.Evaluate[any](bob.Tab, `["close", "who"].forEach((button) => document.getElementById(button).click())`)
@@ -297,6 +276,6 @@ func TestPreferencesThatAreOpenedAgainAreAsTheyWereLeft(t *testing.T) {
 	if n := len(asked); n != 1 {
 		t.Errorf("what is being changed is read: %d requests", n)
 	}
-	close(answered)
+	letGo()
 	bob.until("it shows what was before", after+`?.value === "240 minutes"`)
 }

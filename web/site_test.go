@@ -148,6 +148,19 @@ func (s *site) between(meddle func(w http.ResponseWriter, r *http.Request) bool)
 	s.meddle = meddle
 }
 
+// holds has some requests wait until they are let go.
+func (s *site) holds(is func(r *http.Request) bool) (asked <-chan struct{}, letGo func()) {
+	came, answered := make(chan struct{}, 10), make(chan struct{})
+	s.between(func(_ http.ResponseWriter, r *http.Request) bool {
+		if is(r) {
+			came <- struct{}{}
+			<-answered
+		}
+		return false
+	})
+	return came, func() { close(answered) }
+}
+
 // open shows the site to somebody.
 func (s *site) open(t *testing.T, browser context.Context, person string, expected ...string) *tab {
 	t.Helper()
