@@ -35,7 +35,9 @@ func (h *hub) receive(c *conn, has *positions) {
 				h.log.Warn("a client could not be brought up to date", slog.Any("error", err))
 			}
 			c.end(err)
+			return
 		}
+		h.leaveUntold(c)
 	})
 }
 
@@ -146,17 +148,12 @@ func (h *hub) enter(ctx context.Context, c *conn, has *positions) error {
 	}
 	h.mu.Unlock()
 
-	resumed := false
 	if has != nil {
-		resumed, err = h.resume(ctx, c, *has)
+		if resumed, err := h.resume(ctx, c, *has); resumed || err != nil {
+			return err
+		}
 	}
-	if !resumed && err == nil {
-		err = h.synchronize(ctx, c, has != nil)
-	}
-	if err == nil {
-		h.leaveUntold(c)
-	}
-	return err
+	return h.synchronize(ctx, c, has != nil)
 }
 
 // leaveUntold removes a connection from topics that its client does not know of: it was added after it was heard that the
