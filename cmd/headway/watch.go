@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,12 +24,16 @@ func watch(ctx context.Context, e env, args []string) error {
 		"Shows every customer's bar and everything that happens, live, until Ctrl-C. On a terminal it redraws in place,\n"+
 			"elsewhere it prints a line per change. It only reads; once a second if nothing is notified, as when\n"+
 			"DATABASE_URL is a pooler in transaction mode and HEADWAY_LISTEN_URL is not set.")
-	project := flags.Int64("project", 0, "only project `N`; by default all that are not archived")
+	var project int64
+	flags.Func("project", "only project `N`; by default all that are not archived", func(value string) (err error) {
+		project, err = strconv.ParseInt(value, 10, 64)
+		if err != nil || project < 1 {
+			return errors.New("ids are positive integers")
+		}
+		return nil
+	})
 	if helped, err := parse(e, flags, args); helped || err != nil {
 		return err
-	}
-	if *project < 0 {
-		return &usageError{fmt.Errorf("--project %d: ids are positive", *project)}
 	}
 	where, login, err := checkSchema(ctx, e)
 	if err != nil {
@@ -38,7 +43,7 @@ func watch(ctx context.Context, e env, args []string) error {
 	follower := &live.Follower{
 		Listen:  func(ctx context.Context) (*pgx.Conn, error) { return connectListen(ctx, e) },
 		Read:    func(ctx context.Context) (*pgx.Conn, error) { return connect(ctx, e) },
-		Project: *project,
+		Project: project,
 	}
 	w := &watcher{view: newView(follower, e), where: where, status: "connecting"}
 	follower.On = w.on

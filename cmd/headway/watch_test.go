@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -144,8 +145,11 @@ func TestWatchSaysWhatIsWrong(t *testing.T) {
 	if _, _, err := headway(t, db.URL, "watch", "--project", "42"); err == nil || !strings.Contains(err.Error(), "no project 42") {
 		t.Errorf("without the project: %v", err)
 	}
-	if _, _, err := headway(t, db.URL, "watch", "--project", "-1"); !errors.As(err, new(*usageError)) {
-		t.Errorf("with nonsense: %v", err)
+	for _, value := range []string{"-1", "0", "one"} {
+		_, _, err := headway(t, db.URL, "watch", "--project", value)
+		if !errors.As(err, new(*usageError)) || !strings.Contains(err.Error(), fmt.Sprintf("%q", value)) {
+			t.Errorf("--project %s: %v", value, err)
+		}
 	}
 	pooled := db.PgBouncer(t)
 	p := start(t, []string{"DATABASE_URL=" + pooled}, "watch")
