@@ -207,6 +207,25 @@ func TestNothingIsSentBeforeItIsKnownForWhom(t *testing.T) {
 	v.until("Charlie is not there", `client.state === "open" && client.fullname === "Charlie"`)
 }
 
+// TestALateAnswerSaysNothingOfTheNextPerson has Bob mute a channel and mark it read, and Charlie sign in before that is answered.
+func TestALateAnswerSaysNothingOfTheNextPerson(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'Hello')")
+	v := s.made(t, webtest.Chromium(t), "", "")
+	v.until("nothing is unread", `client.channels.get("project_1").unread === 1`)
+	asked, letGo := s.holds(func(r *http.Request) bool { return r.Method != http.MethodGet })
+	webtest.Evaluate[any](v.Tab, `void (window.all = Promise.all([client.mute("project_1", true), client.markRead("project_1"), client.markAllRead()]))`)
+	v.Until("it is not asked for", func() bool { return len(asked) == 3 })
+	webtest.Evaluate[any](v.Tab, "(client.close(), become(3), client.connect())")
+	v.until("Charlie is not there", `client.state === "open" && client.fullname === "Charlie"`)
+	letGo()
+	const project = `all.then(() => client.channels.get("project_1")).then((c) => [c.muted, c.unread].join())`
+	if got := webtest.Evaluate[string](v.Tab, project); got != "false,1" {
+		t.Errorf("for Charlie, muted and unread are %s", got)
+	}
+}
+
 // TestWhatIsReadForAnotherRoleIsNotShown changes what somebody is in a project while their tasks are being read.
 func TestWhatIsReadForAnotherRoleIsNotShown(t *testing.T) {
 	t.Parallel()

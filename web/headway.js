@@ -621,15 +621,18 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
 
   /** Marks a channel read, by default all of it. @param {string} channel @param {number} [through] */
   async markRead(channel, through) {
+    const session = this.#session;
     const { read_seq } = await this.request("POST", `api/channels/${channel}/read`, { through_seq: through });
-    this.#marked(channel, read_seq);
+    if (session === this.#session) this.#marked(channel, read_seq);
     return read_seq;
   }
 
   /** Marks all channels read, as far as they are known here: what comes in the meantime stays unread. */
   async markAllRead() {
+    const session = this.#session;
     const unread = [...this.channels.values()].filter((c) => c.unread > 0);
     const { read } = await this.request("POST", "api/read", { through: Object.fromEntries(unread.map((c) => [c.channel, c.last_seq])) });
+    if (session !== this.#session) return;
     for (const [channel, read_seq] of Object.entries(read)) this.#marked(channel, read_seq);
   }
 
@@ -655,8 +658,9 @@ export class Headway extends /** @type {new () => {addEventListener: Listen, rem
 
   /** Excludes a channel from the user's mail, or includes it again. @param {string} channel @param {boolean} muted */
   async mute(channel, muted) {
+    const session = this.#session;
     await this.#inTurn("PUT", `api/channels/${channel}/muted`, { muted });
-    this.#change(channel, { muted });
+    if (session === this.#session) this.#change(channel, { muted });
   }
 
   /** The user's account, with mail preferences. @returns {Promise<Account>} */

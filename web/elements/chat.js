@@ -237,7 +237,7 @@ export class HeadwayChat extends HeadwayElement {
       const state = headway.channels.get(channel);
       const seen = inView && document.visibilityState === "visible" && document.hasFocus() && atEnd();
       const through = last();
-      if (!seen || !state || marking || signal.aborted || state.unread === 0 || through <= Math.max(state.read_seq, marked)) return;
+      if (!seen || !state || headway.userId === null || marking || signal.aborted || state.unread === 0 || through <= Math.max(state.read_seq, marked)) return;
       marking = true;
       try {
         // The gateway notifies all windows, including this one.
