@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"headway/internal/pause"
+	"headway/internal/sqlstate"
 	"headway/worker/mail"
 	"headway/worker/smtp"
 )
@@ -117,13 +118,18 @@ const (
 	sqlFailed = `select headway.digest_failed($1, $2, $3, $4)`
 )
 
-// insist runs a statement on the ledger until it succeeds or ctx is done.
+// insist runs a statement on the ledger until it succeeds or ctx is done. It does not insist where there is no attempt for
+// the outcome to be of: the database has gone back to before it, as in a failover to a standby that lagged behind.
 func (m *Mailer) insist(ctx context.Context, how durability, query string, args ...any) error {
 	trouble := pause.Backoff{First: 100 * time.Millisecond, Max: 5 * time.Second}
 	for {
 		var answer any // the ledger has what it says
 		err := m.quickly(ctx, &answer, how, query, args...)
 		if err == nil {
+			return nil
+		}
+		if sqlstate.Of(err) == sqlstate.ObjectNotInPrerequisiteState {
+			m.Log.Error("the database has lost the attempt to send a digest, which is sent again", slog.Any("error", err))
 			return nil
 		}
 		m.Log.Error("the outcome of a digest could not be recorded, retrying", slog.Any("error", err))

@@ -251,3 +251,27 @@ func TestWhatIsSentIsRecordedOnceTheDatabaseIsBack(t *testing.T) {
 		t.Errorf("%d mails", len(p.server.Messages()))
 	}
 }
+
+// TestAnAttemptThatIsForgottenHoldsUpNoMail has the database go back, as in a failover to a standby that lags behind, to
+// before the attempt whose mail a server is just taking.
+func TestAnAttemptThatIsForgottenHoldsUpNoMail(t *testing.T) {
+	t.Parallel()
+	p := correspond(t, 2, smtptest.Options{})
+	forget := sync.OnceFunc(func() {
+		pgtest.Execute(t, p.conn, `
+			update headway.digest set state = 'reserved', attempts = 0, recipient = null, mail = null, claimed_by = null, lease_until = null
+			where id = 1`)
+	})
+	p.server.Fail(func(s smtptest.Step) error {
+		if s.Name == "DATA" {
+			forget()
+		}
+		return nil
+	})
+	done := make(chan struct{})
+	go func() { defer close(done); p.send(3) }()
+	await(t, "the end", done)
+	for id := range 2 {
+		p.ledger(id+1, `d.state = 'sent' and d.attempts = 1`)
+	}
+}
