@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -112,6 +113,31 @@ func TestAStandbyIsFollowedToo(t *testing.T) {
 	pgtest.Execute(t, conn, `select headway.complete_task(1, 3), headway.post(2, 'project_1', 'over there')`)
 	f.awaitTruth(conn)
 	f.awaitText("Bob: over there")
+}
+
+// TestAFailoverToWhatLagsBehind follows a database, and then another that has the same, but not the last of it.
+func TestAFailoverToWhatLagsBehind(t *testing.T) {
+	t.Parallel()
+	primary, conn := seeded(t)
+	standby, other := seeded(t)
+	var url atomic.Pointer[string]
+	url.Store(&primary.URL)
+	f := follow(t, primary, func(f *Follower) {
+		f.Listen = func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, *url.Load()) }
+		f.Read = f.Listen
+	})
+	f.await(Listening, 1)
+	pgtest.Execute(t, conn, `select headway.post(2, 'project_1', 'both have it')`)
+	pgtest.Execute(t, other, `select headway.post(2, 'project_1', 'both have it')`)
+	pgtest.Execute(t, conn, `select headway.post(2, 'project_1', 'lost'), headway.post(2, 'project_1', 'lost, too')`)
+	f.awaitText("Bob: lost, too")
+
+	url.Store(&standby.URL)
+	pgtest.Execute(t, conn, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`)
+	f.await(Listening, 2)
+	pgtest.Execute(t, other, `select headway.post(2, 'project_1', 'after the failover')`)
+	f.awaitText("Bob: after the failover")
+	f.toldOnce()
 }
 
 // TestAServerThatFellSilentIsLeft stops the process at the other end, as a network does that loses everything.

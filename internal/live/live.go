@@ -166,6 +166,9 @@ func (f *Follower) session(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := f.goBack(ctx, reader); err != nil {
+		return err
+	}
 	loud, err := f.read(ctx, reader)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -73,6 +74,11 @@ where c.project_id = $2 or c.name = 'broadcast'
 order by m.id desc
 limit $1`
 
+	sqlLastSeqs = `
+select c.name, c.last_seq
+from headway.channel c
+where c.name = any ($1)`
+
 	// No row: the policies hide what every database has.
 	sqlLoud = `
 select headway.setting('notify_payload') <> 'off' and pg_notification_queue_usage() < 0.5::float8
@@ -132,6 +138,26 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 	}
 	f.emit(Event{Kind: Read, Moves: moves})
 	return loud, f.sayMissed(ctx, conn, recent)
+}
+
+// goBack forgets messages that the database does not have: it may be a standby that lagged behind before it was promoted,
+// and its next messages have their numbers.
+func (f *Follower) goBack(ctx context.Context, conn *pgx.Conn) error {
+	return inSnapshot(ctx, conn, func(ctx context.Context, tx pgx.Tx) error {
+		var channel string
+		var last int64
+		rows, err := tx.Query(ctx, sqlLastSeqs, slices.Collect(maps.Keys(f.lastSeq)))
+		if err == nil {
+			_, err = pgx.ForEachRow(rows, []any{&channel, &last}, func() error {
+				f.lastSeq[channel] = min(f.lastSeq[channel], last)
+				return nil
+			})
+		}
+		if err != nil {
+			return fmt.Errorf("read channels: %w", err)
+		}
+		return nil
+	})
 }
 
 // start takes over the latest messages when something is read for the first time.
