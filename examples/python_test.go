@@ -102,6 +102,44 @@ func TestAListenerShowsEachMessageOnce(t *testing.T) {
 	})
 }
 
+// TestAListenerComesBackToWhatLaggedBehind has the database go back, as in a failover to a standby that has not received
+// the last message and the last fold.
+func TestAListenerComesBackToWhatLaggedBehind(t *testing.T) {
+	t.Parallel()
+	withDriver(t, func(t *testing.T, interpreter, driver string) {
+		db := pgtest.New(t)
+		conn := db.Conn(t)
+		execute(t, conn, "insert into headway.appuser (fullname) values ('Abe'), ('Bob')")
+		execute(t, conn, "insert into headway.project (name) values ('Website')")
+		execute(t, conn, "insert into headway.member (project_id, user_id, role) values (1, 1, 'staff'), (1, 2, 'customer')")
+		execute(t, conn, "insert into headway.task (project_id, title) select 1, 'Page ' || n from generate_series(1, 4) n")
+		execute(t, conn, "select headway.fold()")
+		l := start(t, db, interpreter, driver, "project_1")
+		l.expect("Waiting for notifications on project_1 ...")
+		do := func(task int, say string) {
+			execute(t, conn, "select headway.complete_task($1, 2)", task)
+			execute(t, conn, "select headway.fold()")
+			l.expectShared(float64(task))
+			execute(t, conn, "select headway.post(2, 'project_1', $1)", say)
+			l.expectMessage("RECEIVED notification from ", say)
+		}
+		do(1, "Both have it.")
+		execute(t, conn, "create table public.before as select m.max, p.done, p.version from headway.shared_progress p, (select max(seq) from headway.message where channel = 'project_1') m")
+		do(2, "It is lost.")
+		l.disconnect(func() {
+			execute(t, conn, "set session_replication_role = replica")
+			execute(t, conn, "delete from headway.message m using public.before b where m.channel = 'project_1' and m.seq > b.max")
+			execute(t, conn, "update headway.channel c set last_seq = b.max from public.before b where c.name = 'project_1'")
+			execute(t, conn, "delete from headway.completion where task_id = 2")
+			execute(t, conn, "update headway.shared_progress p set done = b.done, version = b.version from public.before b")
+			execute(t, conn, "reset session_replication_role")
+		})
+		l.expect("Waiting for notifications on project_1 ...")
+		do(2, "After the failover.")
+		l.expectEnd()
+	})
+}
+
 func TestAListenerShowsProgressThatIsNewerThanTheSnapshot(t *testing.T) {
 	t.Parallel()
 	withDriver(t, func(t *testing.T, interpreter, driver string) {

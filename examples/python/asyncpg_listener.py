@@ -95,6 +95,7 @@ class Listener:
 
     async def come_back(self):
         """Read what the tables have and was not shown yet."""
+        self.version = 0  # what is notified from now on is newer
         if self.user_id is not None:
             snapshot = await self.connection.fetchval(
                 "select headway.snapshot($1)", self.user_id
@@ -106,13 +107,16 @@ class Listener:
             for project in snapshot["projects"]:
                 if self.channel == f"project_{project['project_id']}":
                     self.version = project["version"]
-        if self.seq is None:
-            self.seq = await self.connection.fetchval(
-                "select last_seq from headway.channel where name = $1",
-                self.channel,
-            )
-            if self.seq is None:
-                raise SystemExit(f'There is no channel "{self.channel}".')
+        last = await self.connection.fetchval(
+            "select last_seq from headway.channel where name = $1",
+            self.channel,
+        )
+        if last is None:
+            raise SystemExit(f'There is no channel "{self.channel}".')
+        if self.seq is None or self.seq > last:
+            # It starts here, or the server is a standby that took over
+            # without what came last, and uses its numbers again.
+            self.seq = last
         await self.read_messages()
 
     async def read_messages(self):

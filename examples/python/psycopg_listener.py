@@ -85,6 +85,7 @@ class Listener:
 
     def come_back(self):
         """Read what the tables have and was not shown yet."""
+        self.version = 0  # what is notified from now on is newer
         if self.user_id is not None:
             snapshot = self.fetchone(
                 "select headway.snapshot(%s)", [self.user_id]
@@ -95,13 +96,16 @@ class Listener:
             for project in snapshot["projects"]:
                 if self.channel == f"project_{project['project_id']}":
                     self.version = project["version"]
-        if self.seq is None:
-            self.seq = self.fetchone(
-                "select max(last_seq) from headway.channel where name = %s",
-                [self.channel],
-            )
-            if self.seq is None:
-                raise SystemExit(f'There is no channel "{self.channel}".')
+        last = self.fetchone(
+            "select max(last_seq) from headway.channel where name = %s",
+            [self.channel],
+        )
+        if last is None:
+            raise SystemExit(f'There is no channel "{self.channel}".')
+        if self.seq is None or self.seq > last:
+            # It starts here, or the server is a standby that took over
+            # without what came last, and uses its numbers again.
+            self.seq = last
         self.read_messages()
 
     def fetchone(self, query, parameters):
