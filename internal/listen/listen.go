@@ -24,6 +24,9 @@ import (
 // Events is the channel on which everything is notified.
 const Events = "headway_events"
 
+// timeout bounds a statement that has no work to do; after that, the peer is considered gone.
+const timeout = 5 * time.Second
+
 // ErrDeaf says that notifications do not arrive.
 var ErrDeaf = errors.New("a test notification did not come back")
 
@@ -32,6 +35,8 @@ func ProbeChannel() string { return fmt.Sprintf("headway_probe_%016x", rand.Uint
 
 // To subscribes a connection to a channel. It hears everything that is committed after this returns.
 func To(ctx context.Context, conn *pgx.Conn, channel string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
 		return fmt.Errorf("listen %s: %w", channel, err)
 	}
@@ -41,6 +46,8 @@ func To(ctx context.Context, conn *pgx.Conn, channel string) error {
 // Keep keeps the server from ending a connection that hears nothing for long. It must be known to have a server session of
 // its own.
 func Keep(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	if _, err := conn.Exec(ctx, "set idle_session_timeout = 0"); err != nil {
 		return fmt.Errorf("keep the listening connection: %w", err)
 	}
@@ -108,6 +115,8 @@ func Notify(ctx context.Context, pool *pgxpool.Pool, channel string) error {
 // send notifies a channel. It does not wait for a synchronous standby, and waits no more than a few seconds for a session
 // that does so while it commits a notification, and meanwhile holds the lock that every NOTIFY takes.
 func send(ctx context.Context, conn *pgx.Conn, channel string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	_, err := conn.PgConn().Exec(ctx, // in one transaction
 		"set local synchronous_commit = off; set local lock_timeout = '3s'; notify "+pgx.Identifier{channel}.Sanitize()).ReadAll()
 	return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -110,6 +111,37 @@ where datname = current_database() and state = 'idle' and query like 'listen %'`
 	}, "it does not listen")
 	if err := <-ended; errors.Is(err, ErrDeaf) || !errors.As(err, new(*pgconn.PgError)) {
 		t.Errorf("it is said to be %v", err)
+	}
+}
+
+// TestNobodyWaitsForAServerThatSaysNothing stops the process at the other end.
+func TestNobodyWaitsForAServerThatSaysNothing(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Empty(t)
+	for name, do := range map[string]func(silent, other *pgx.Conn) error{
+		"subscribing": func(silent, _ *pgx.Conn) error { return To(t.Context(), silent, "other") },
+		"keeping":     func(silent, _ *pgx.Conn) error { return Keep(t.Context(), silent) },
+		"sending":     func(silent, other *pgx.Conn) error { return Hears(t.Context(), other, silent, soon) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			silent, other := db.Conn(t), db.Conn(t)
+			pid := int(silent.PgConn().PID())
+			if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) }) // or the database cannot be dropped
+			done := make(chan error, 1)
+			go func() { done <- do(silent, other) }()
+			select {
+			case err := <-done:
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%v", err)
+				}
+			case <-time.After(soon):
+				t.Errorf("it still waits after %v", soon)
+			}
+		})
 	}
 }
 

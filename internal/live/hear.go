@@ -73,10 +73,9 @@ func (f *Follower) hearMessage(ctx context.Context, conn *pgx.Conn, m Message) e
 	if !known {
 		last = m.Seq - 1
 	}
-	rows, err := conn.Query(ctx, sqlBetween, m.Channel, last, m.Seq, keep)
-	if err != nil {
-		return fmt.Errorf("read messages of %s: %w", m.Channel, err)
-	}
+	reading, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	rows, _ := conn.Query(reading, sqlBetween, m.Channel, last, m.Seq, keep) // CollectRows returns its error
 	missed, err := pgx.CollectRows(rows, scanMessage)
 	if err != nil {
 		return fmt.Errorf("read messages of %s: %w", m.Channel, err)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -308,6 +309,25 @@ func TestAServerThatWasReplacedAndLivesOnIsLeft(t *testing.T) {
 	if e := bob.want("message"); e.Content != "heard" {
 		t.Errorf("told %+v", e)
 	}
+}
+
+// TestAServerThatFallsSilentAtOnceIsLeft stops the process at the other end of the first connection before it is listened to.
+func TestAServerThatFallsSilentAtOnceIsLeft(t *testing.T) {
+	t.Parallel()
+	var connected atomic.Int64
+	b := setup(t, func(g *Gateway) {
+		now := g.Connect
+		g.Connect = func(ctx context.Context) (*pgx.Conn, error) {
+			conn, err := now(ctx)
+			if err == nil && connected.Add(1) == 1 {
+				pid := int(conn.PgConn().PID())
+				err = syscall.Kill(pid, syscall.SIGSTOP)
+				t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) }) // or the database cannot be dropped
+			}
+			return conn, err
+		}
+	})
+	pgtest.Eventually(t, time.Minute, b.Hears, "the gateway does not hear")
 }
 
 // TestTheGatewayMayBeIdle has the server end sessions sooner than the gateway looks whether it is there.
