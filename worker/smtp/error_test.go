@@ -27,6 +27,7 @@ func TestOutcomes(t *testing.T) {
 		{"MAIL", "", 550, smtp.Retry},
 		{"MAIL", "", 552, smtp.Rejected},
 		{"MAIL", "5.3.4", 554, smtp.Rejected},
+		{"MAIL", "5.2.3", 554, smtp.Rejected},
 		{"MAIL", "5.7.0", 530, smtp.Retry},
 		{"MAIL", "5.7.0", 502, smtp.Retry},
 		{"MAIL", "5.5.1", 503, smtp.Retry},
@@ -86,6 +87,7 @@ func TestOutcomes(t *testing.T) {
 		{"DATA", "5.7.1", 550, smtp.Rejected},
 		{"DATA", "5.2.2", 552, smtp.Rejected},
 		{"DATA", "5.1.1", 550, smtp.Refused},
+		{"DATA", "5.1.0", 550, smtp.Rejected},
 	} {
 		t.Run(fmt.Sprintf("%s %d %s", test.step, test.code, test.enhanced), func(t *testing.T) {
 			t.Parallel()
@@ -171,6 +173,7 @@ func TestARefusalIsReadForWhomItIsAbout(t *testing.T) {
 		"550 user is over quota":           smtp.Rejected,
 		"550 rejected by our local policy": smtp.Rejected,
 		"550 #5.2.1 no":                    smtp.Rejected,
+		"554 No such user here":            smtp.Rejected,
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()

@@ -256,7 +256,10 @@ func TestBusyEndsNoLongerPause(t *testing.T) {
 func TestAMailAfterARefusedOneGoesOverTheSameConnection(t *testing.T) {
 	t.Parallel()
 	recipients := 0
-	server, address := play(t, func(l *line, _ int) {
+	server, address := play(t, func(l *line, before int) {
+		if before > 0 { // which would be heard as the same: the client says EHLO again after RSET
+			t.Error("it has made another connection")
+		}
 		l.serve(func(verb string) string {
 			if verb == "RCPT" {
 				if recipients++; recipients == 1 {
@@ -393,6 +396,29 @@ func TestAConnectionThatTheServerHasClosedIsReplaced(t *testing.T) {
 	}
 }
 
+func TestAMailForAServerThatHasGoneIsNotSent(t *testing.T) {
+	t.Parallel()
+	gone := make(chan struct{})
+	_, address := play(t, func(l *line, _ int) {
+		l.serve(func(verb string) string {
+			if verb != "body" {
+				return ""
+			}
+			l.script.listener.Close()
+			l.say("250 taken")
+			l.conn.Close()
+			close(gone)
+			return cut
+		})
+	})
+	pool := newPool(t, address, 1)
+	if err := pool.Send(t.Context(), from, to, mail); err != nil {
+		t.Fatal(err)
+	}
+	<-gone
+	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "connect")
+}
+
 // TestAMailThatMayHaveArrivedIsNotSentAgain has a server cut a connection that was used before, wherever more than MAIL was
 // said on it.
 func TestAMailThatMayHaveArrivedIsNotSentAgain(t *testing.T) {
@@ -516,6 +542,10 @@ func TestAcquireFailsWhereNothingCouldBeSent(t *testing.T) {
 	if wantError(t, err, smtp.Retry, "AUTH"); asError(err).Code != 535 {
 		t.Error(err)
 	}
+	_, err = newPool(t, says(t, "greeting", "554 not you"), 1).Acquire(t.Context())
+	wantError(t, err, smtp.Retry, "greeting")
 	_, err = newPool(t, "smtp://localhost:1?tls=none", 1).Acquire(t.Context())
-	wantError(t, err, smtp.Retry, "connect")
+	if wantError(t, err, smtp.Retry, "connect"); strings.Contains(err.Error(), "%!") {
+		t.Error(err)
+	}
 }

@@ -37,6 +37,8 @@ var badURLs = []string{
 	"smtp://me@mail.example.com", "smtp://:hunter2@mail.example.com", "smtp://me:hunter2%00@mail.example.com", "smtp://me:hunter2 @mail.example.com",
 	"smtp://me:hunter2#@mail.example.com", "smtp://me:hunter2%zz@mail.example.com", "smtp://mail.example.com?rate=0", "smtp://mail.example.com?rate=-1",
 	"smtp://mail.example.com?rate=many", "smtp://mail.example.com?rate=5/d", "smtp://mail.example.com?%zz", "smtp://a b.example.com",
+	"smtp://mail.example.com?x=none", "smtp://me:hunter2@mail.example.com?tls=none&x=insecure", "smtp://me:hunter2@mail.example.com?tls=none&auth=plain",
+	"smtp://mail.example.com?rate=1&rate=2", "smtp://<mail.example.com>", "smtp://[::1%25%20]",
 }
 
 func TestAURLThatIsNoneSaysWhatIsWanted(t *testing.T) {

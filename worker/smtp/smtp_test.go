@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +51,21 @@ func TestAMailArrivesAsItIs(t *testing.T) {
 	}
 }
 
+// TestItIntroducesItselfWithAValidName: some servers refuse any other, such as a host name without a domain.
+func TestItIntroducesItselfWithAValidName(t *testing.T) {
+	t.Parallel()
+	name, _ := os.Hostname()
+	for want, local := range map[string]net.Addr{
+		"[192.0.2.1]":        &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1},
+		"[IPv6:2001:db8::1]": &net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Port: 1},
+		"localhost":          &net.UnixAddr{Name: "socket"},
+	} {
+		if got := smtp.LocalName(local); got != want && (got != name || !strings.Contains(name, ".")) {
+			t.Errorf("from %s it is %s, want %s", local, got, want)
+		}
+	}
+}
+
 // TestNothingWaitsForEver has the server stop answering, or cut the connection, at every step.
 func TestNothingWaitsForEver(t *testing.T) {
 	t.Parallel()
@@ -83,6 +100,27 @@ func TestNothingWaitsForEver(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestAReplyThatDoesNotEndHoldsNobodyUp has the server say line after line, each of them in time.
+func TestAReplyThatDoesNotEndHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	_, address := play(t, func(l *line, _ int) {
+		l.say("220 ready")
+		l.hear()
+		more := time.NewTicker(10 * time.Millisecond)
+		defer more.Stop()
+		for range more.C {
+			if _, err := io.WriteString(l.conn, "250-more\r\n"); err != nil {
+				return
+			}
+		}
+	})
+	pool := newPool(t, address, 1)
+	pool.Timeouts = short
+	pool.Timeouts.Connect = time.Hour
+	_, err := pool.Acquire(t.Context())
+	wantError(t, err, smtp.Retry, "EHLO")
 }
 
 func TestTheEndOfTheContextEndsASend(t *testing.T) {
