@@ -23,24 +23,18 @@ type conn struct {
 	greeting []byte // the first line received
 }
 
-// limit makes every read and write end with ctx, until the returned function is called.
-func (c *conn) limit(ctx context.Context) (release func()) {
+// limit makes every read and write end with ctx, until the returned function is called. There are none before the next
+// limit.
+func (c *conn) limit(ctx context.Context) (release func() bool) {
 	c.mu.Lock()
 	c.until, _ = ctx.Deadline()
 	c.mu.Unlock()
-	stop := context.AfterFunc(ctx, func() {
+	return context.AfterFunc(ctx, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.until = time.Unix(1, 0)
 		_ = c.Conn.SetDeadline(c.until) // if it is closed, it has ended already
 	})
-	return func() {
-		if stop() {
-			c.mu.Lock()
-			c.until = time.Time{}
-			c.mu.Unlock()
-		}
-	}
 }
 
 // encrypt puts TLS on top of the connection, and everything else on top of TLS.

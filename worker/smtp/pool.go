@@ -152,7 +152,7 @@ func (p *Pool) doubt(err error) {
 	switch {
 	case err == nil:
 		p.denied = 0
-	case errors.As(err, &e) && e.Outcome == Refused && e.presumed:
+	case errors.As(err, &e) && e.presumed:
 		if p.denied++; p.denied > maxDenied {
 			e.Outcome = Retry
 		}

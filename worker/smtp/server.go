@@ -64,7 +64,7 @@ func ParseURL(s string) (Server, error) {
 	if err != nil {
 		return Server{}, errors.New(want + "; special characters in user and password are written as %XX")
 	}
-	if u.Hostname() == "" || strings.ContainsFunc(u.Hostname(), notHost) || strings.Trim(u.Path, "/") != "" || u.Fragment != "" || u.Opaque != "" {
+	if u.Hostname() == "" || strings.ContainsFunc(u.Hostname(), notHost) || strings.Trim(u.Path, "/") != "" || u.Fragment != "" {
 		return Server{}, errors.New(want)
 	}
 	server := Server{Host: u.Hostname()}
