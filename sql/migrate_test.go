@@ -147,7 +147,8 @@ func TestUpDownToZeroAndUpAgain(t *testing.T) {
 		return describe(t, conn)
 	}
 
-	nothing := to(0)
+	to(1)
+	nothing := to(0) // with the version's table, as the first migration leaves it
 	steps := []string{nothing}
 	for target := int32(1); target <= sql.Latest(); target++ {
 		steps = append(steps, to(target))
@@ -156,7 +157,7 @@ func TestUpDownToZeroAndUpAgain(t *testing.T) {
 		same(t, fmt.Sprintf("up to and down to version %d", target), to(target), steps[target])
 	}
 	same(t, "up and up again", to(sql.Latest()), steps[sql.Latest()])
-	if want := 3 * int(sql.Latest()); len(log) != want {
+	if want := 2 + 3*int(sql.Latest()); len(log) != want {
 		t.Errorf("onStart was called %d times, want %d: %v", len(log), want, log)
 	}
 }

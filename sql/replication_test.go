@@ -8,6 +8,7 @@ import (
 
 	"headway/internal/pgtest"
 	"headway/internal/postgres"
+	"headway/sql"
 )
 
 // TestADatabaseMovesByReplication has a second server follow a first one and take over from it.
@@ -46,4 +47,28 @@ func TestADatabaseMovesByReplication(t *testing.T) {
 		from pg_sequences q
 		where q.schemaname = 'headway' and q.last_value is not null`), "\n"))
 	moved(t, from, target)
+}
+
+// TestADatabaseMayPublishAllTables migrates up and down where others replicate everything, as change data capture and
+// managed servers' upgrades do. Updates and deletes are then refused in tables by whose rows nobody can tell them apart.
+func TestADatabaseMayPublishAllTables(t *testing.T) {
+	t.Parallel()
+	ours, terns := pgtest.Empty(t), pgtest.Empty(t)
+	for _, db := range []*pgtest.DB{ours, terns} {
+		pgtest.Execute(t, db.Conn(t), "create publication everything for all tables")
+	}
+	tern(t, terns, "last")
+	conn := ours.Conn(t)
+	if err := sql.Migrate(t.Context(), conn, sql.Latest(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if found := column(t, conn, `
+		select c.relname from pg_class c
+		where c.relnamespace = 'headway'::regnamespace and c.relkind = 'r' and c.relreplident <> 'f'
+		  and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)`); len(found) > 0 {
+		t.Errorf("rows without an identity: %v", found)
+	}
+	if err := sql.Migrate(t.Context(), conn, 0, nil); err != nil {
+		t.Error(err)
+	}
 }

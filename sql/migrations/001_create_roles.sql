@@ -19,6 +19,10 @@ $$;
 -- The table belongs to whoever created it. Others who migrate have these rights through the owner.
 grant select, update on public.headway_schema_version to headway_owner;
 
+-- It has no key. Without this, no version could be written where a publication is for all tables. It stays when headway is
+-- removed, which writes a 0.
+alter table public.headway_schema_version replica identity full;
+
 ---- create above / drop below ----
 
 set local search_path = pg_catalog, pg_temp;
