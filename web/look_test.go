@@ -45,7 +45,7 @@ select headway.fold();`
 
 // A project that is more than anybody planned for, and one that has just begun.
 const unusual = `
-insert into headway.appuser (id, fullname) values (20, 'Charlotte Wilhelmina Featherstonehaugh-Cholmondeley of Marjoribanks'), (21, 'Bartholomew'), (22, 'Grace'), (23, 'Heidi');
+insert into headway.appuser (id, fullname) values (20, 'Charlotte Wilhelmina Featherstonehaugh-Cholmondeley of Marjoribanks'), (21, 'Bartholomew.Featherstonehaugh@customers.example.com'), (22, 'Grace'), (23, 'Heidi');
 insert into headway.project (id, name) values (20, 'Donaudampfschifffahrtsgesellschaftskapitänskajütenausstattung and everything that belongs to it'), (21, 'Garden');
 insert into headway.member (project_id, user_id, role) values (20, 20, 'customer'), (20, 22, 'staff'), (21, 21, 'customer'), (21, 23, 'staff');
 insert into headway.member (project_id, user_id, role) select 20, n, 'customer' from unnest('{1, 3}'::int[]) n;
@@ -66,7 +66,7 @@ func TestLook(t *testing.T) {
 	pgtest.Execute(t, s.conn, usual+unusual)
 	s.config = `{"token_url": "token", "people": [
 		{"id": 2, "name": "Bob", "role": "customer"}, {"id": 20, "name": "Charlotte Wilhelmina Featherstonehaugh-Cholmondeley of Marjoribanks", "role": "customer"},
-		{"id": 21, "name": "Bartholomew", "role": "customer"}, {"id": 4, "name": "Dora", "role": "staff"}, {"id": 22, "name": "Grace", "role": "staff"}, {"id": 23, "name": "Heidi", "role": "staff"}
+		{"id": 21, "name": "Bartholomew.Featherstonehaugh@customers.example.com", "role": "customer"}, {"id": 4, "name": "Dora", "role": "staff"}, {"id": 22, "name": "Grace", "role": "staff"}, {"id": 23, "name": "Heidi", "role": "staff"}
 	]}`
 	browser := webtest.Chromium(t)
 	unfold := func(v *tab) {
