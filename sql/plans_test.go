@@ -204,6 +204,36 @@ func TestARecountOfAPersonStartsNoParallelWorkers(t *testing.T) {
 	}
 }
 
+// TestAFoldOfManyPeoplePlansForThemAll has many join where a connection made its plans when nobody was assigned to anything: by
+// these, it would read all assignments for each of them.
+func TestAFoldOfManyPeoplePlansForThemAll(t *testing.T) {
+	t.Parallel()
+	db := unattended(t)
+	conn, other := db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, other, `
+		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 300);
+		insert into headway.project (name) select 'Website' from generate_series(1, 50);
+		insert into headway.task (project_id, title, audience) select p.id, 'Page', 'assigned' from headway.project p, generate_series(1, 100);
+		select headway.fold(10000)`)
+	pgtest.Execute(t, other, "vacuum analyze")
+	pgtest.Execute(t, other, "insert into headway.member (project_id, user_id, role) values (1, 1, 'customer')")
+	pgtest.Execute(t, conn, "select headway.fold()")
+	pgtest.Execute(t, other, `
+		set session_replication_role = replica; -- thousands of other people, of whom nothing but this is needed
+		insert into headway.assignment (task_id, user_id) select t, u from generate_series(1, 400) t, generate_series(1001, 1500) u;
+		set session_replication_role = origin;
+		insert into headway.member (project_id, user_id, role) select 1 + id % 50, id, 'customer' from headway.appuser where id > 1`)
+	fold := func(conn *pgx.Conn) float64 {
+		pgtest.Execute(t, conn, "begin")
+		defer pgtest.Execute(t, conn, "rollback")
+		return pages(t, conn, "select headway.fold()")
+	}
+	then, now := fold(conn), fold(db.Conn(t))
+	if then > 1.1*now {
+		t.Errorf("%.0f pages, by a new connection %.0f", then, now)
+	}
+}
+
 // TestAnOpenTaskIsAskedForByItself asks whether a shared task is complete in a database of few tasks, each of which many
 // have completed: the planner expects to find a completion of any task soon, wherever it begins to read.
 func TestAnOpenTaskIsAskedForByItself(t *testing.T) {

@@ -17,6 +17,7 @@ declare
   v_free bigint[];
   v_held bigint[];
   v_recount bigint[];
+  v_recounts bigint;
   v_tasks bigint[];
   v_consumed integer;
   v_facts headway.pending_fact[];
@@ -69,10 +70,15 @@ begin
     end if;
     -- Where something must be recounted, all of the project's facts are consumed with it; of the other facts, all those
     -- of a task or none: what they are worth depends on every change since the last fold.
-    select coalesce(array_agg(distinct w.project_id), '{}')
-    into v_recount
+    select coalesce(array_agg(distinct w.project_id), '{}'), count(*)
+    into v_recount, v_recounts
     from headway.pending_recompute w
     where w.project_id = any (v_free);
+    if v_recounts >= 100 then
+      -- Somebody has loaded much. By a plan that was made before that, each recount might read all of it, and no plan is
+      -- made anew before this transaction ends.
+      discard plans;
+    end if;
     select array_agg(distinct f.task_id)
     into v_tasks
     from unnest(v_projects, v_tasks_of) f (project_id, task_id)
