@@ -62,11 +62,12 @@ func (r *runs) keepTime(ctx context.Context) {
 			run.Run()
 		}
 	}))
+	times := timetable{schedule: r.Config.DigestSchedule}
+	times.look(r.Now(), r.SweepInterval) // a time that comes while it makes up for another is not missed
 	makeUp.Run()
 
 	var jobs sync.WaitGroup
 	defer jobs.Wait()
-	times := timetable{schedule: r.Config.DigestSchedule}
 	for {
 		slot, wait := times.look(r.Now(), r.SweepInterval)
 		if slot.IsZero() {

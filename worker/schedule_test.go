@@ -281,6 +281,46 @@ func TestWhatWasMissedIsMadeUpForOnce(t *testing.T) {
 	}
 }
 
+// dates is a schedule with these times, in order.
+type dates []time.Time
+
+func (s dates) Next(after time.Time) time.Time {
+	for _, date := range s {
+		if date.After(after) {
+			return date
+		}
+	}
+	return time.Time{}
+}
+
+// TestATimeThatComesWhileItMakesUpForAnotherCounts has the next time come while somebody keeps the run that was missed
+// from ending.
+func TestATimeThatComesWhileItMakesUpForAnotherCounts(t *testing.T) {
+	t.Parallel()
+	p := unread(t, 1, smtptest.Options{})
+	config, conn, other := p.config(), p.conn, p.db.Conn(t)
+	var clock atomic.Int64
+	began := time.Now().Truncate(time.Second)
+	clock.Store(began.Unix())
+	missed, next := began.Add(-time.Hour), began.Add(time.Hour)
+	config.DigestSchedule.Schedule = dates{missed, next}
+	if _, err := conn.Exec(t.Context(), `select headway.digest_run_finished($1)`, missed.Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Execute(t, other, `begin; select pg_advisory_xact_lock(headway.lock_key('reserve'))`)
+	start(t, config, func(w *worker.Worker) {
+		w.Now, w.SweepInterval = func() time.Time { return time.Unix(clock.Load(), 0) }, 50*time.Millisecond
+	})
+	pgtest.Eventually(t, soon, func() bool { return advisoryWaits(t, conn) > 0 }, "it makes up for nothing")
+	clock.Store(next.Add(time.Second).Unix())
+	pgtest.Execute(t, other, `commit`)
+	for _, slot := range []time.Time{missed, next} {
+		pgtest.Eventually(t, soon, func() bool {
+			return value[bool](t, conn, `select exists (select from headway.digest_run r where r.slot = $1)`, slot)
+		}, "there is no run for %v", slot)
+	}
+}
+
 func TestTheFirstWorkerHasNothingToMakeUpFor(t *testing.T) {
 	t.Parallel()
 	config, conn, server := scheduled(t, "HEADWAY_DIGEST_SCHEDULE", "0 0 1 1 *")
