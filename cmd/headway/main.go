@@ -21,7 +21,11 @@ type env struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	told := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
+		told = append(told, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), told...)
 	defer stop()
 	// A second Ctrl-C does not wait for the first to be handled. A second SIGTERM does: some supervisors send it twice.
 	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) })

@@ -12,7 +12,8 @@ import (
 // runWorker runs the worker until it is told to stop.
 func runWorker(ctx context.Context, e env, args []string) error {
 	flags := newFlags("headway worker",
-		"Folds what happens into progress and notifies, until SIGTERM or Ctrl-C. Any number of workers may run.\n"+
+		"Folds what happens into progress and notifies, until SIGTERM, Ctrl-C or the end of its terminal.\n"+
+			"Any number of workers may run.\n"+
 			"All configuration comes from environment variables:\n"+
 			"\n  DATABASE_URL               where the schema lives; default: libpq's PG* variables"+
 			"\n  HEADWAY_LISTEN_URL         direct connection for LISTEN, where DATABASE_URL is a pooler"+

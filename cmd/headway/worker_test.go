@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -158,7 +159,11 @@ const locks = "pg_locks where locktype = 'advisory' and database = (select oid f
 func testStop(t *testing.T, program string) {
 	db := pgtest.New(t)
 	conn := db.Conn(t)
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	signals := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}
+	if !signal.Ignored(syscall.SIGHUP) { // under nohup nobody ends who loses the terminal
+		signals = append(signals, syscall.SIGHUP)
+	}
+	for _, signal := range signals {
 		w := startWorker(t, program, db.URL, "HEADWAY_HTTP_ADDR=127.0.0.1:0", "HEADWAY_HTTP_ADDRESS=:80")
 		w.awaitLog("this worker is now the leader")
 		if !strings.Contains(w.said(), "unknown environment variable") {
