@@ -451,6 +451,17 @@ func TestTheInboxOpensWithinTheWindow(t *testing.T) {
 	}
 }
 
+// TestAPercentageStaysInOnePiece has a bar that is narrower than what is said above it.
+func TestAPercentageStaysInOnePiece(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	v := s.made(t, webtest.Chromium(t), `<headway-progress id="bar" project="1" style="inline-size: 120px"></headway-progress>`, "")
+	v.Shows("bar", "%")
+	if lines := webtest.Evaluate[int](v.Tab, `((range) => (range.selectNodeContents(`+webtest.In("bar", ".percent")+`), range.getClientRects().length))(new Range())`); lines != 1 {
+		t.Errorf("it is on %d lines", lines)
+	}
+}
+
 // TestWhatPeopleWriteTurnsNothingAround has names and titles that are written from right to left, or say that what follows is.
 func TestWhatPeopleWriteTurnsNothingAround(t *testing.T) {
 	t.Parallel()

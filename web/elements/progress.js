@@ -10,7 +10,7 @@ export class HeadwayProgress extends HeadwayElement {
     sheet(`
       :host { --bar: var(--headway-bar-size, 0.75rem); }
       .line { align-items: baseline; display: flex; gap: 1rem; justify-content: space-between; margin-block-end: 0.5rem; }
-      .percent { font-variant-numeric: tabular-nums; font-weight: 600; }
+      .percent { font-variant-numeric: tabular-nums; font-weight: 600; white-space: nowrap; }
       .full .text { color: var(--accent); font-weight: 600; }
       .full .text::after { content: " ✓" / ""; }
     `),
