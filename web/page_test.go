@@ -283,6 +283,26 @@ func TestPreferencesAreKept(t *testing.T) {
 	bob.Hears("button Announcements, no mail")
 }
 
+// TestWhatHasTheFocusIsInView goes through the preferences in small windows: one of 1280 by 1024 at 400 % is 320 by 256.
+func TestWhatHasTheFocusIsInView(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	bob.Click(`document.getElementById("who")`)
+	bob.Hears("checkbox For you")
+	for _, height := range []int64{256, 540} {
+		bob.Do(chromedp.EmulateViewport(320, height))
+		for _, covered := range webtest.Evaluate[[]string](bob.Tab, `((host) => [...host.shadowRoot.querySelectorAll("select, input")].filter((e) => {
+			e.focus();
+			const box = e.getBoundingClientRect();
+			return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2) !== host;
+		}).map((e) => e.labels[0]?.innerText ?? e.ariaLabel))(document.querySelector("headway-preferences"))`) {
+			t.Errorf("in %d pixels, %s is covered", height, covered)
+		}
+	}
+}
+
 func TestThePageSpeaksGerman(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
