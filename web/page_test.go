@@ -386,6 +386,22 @@ func TestATokenIsPasted(t *testing.T) {
 	v.Shows("sign-in-hint", "Paste a token")
 }
 
+// TestTheSwitcherCanBeRead has all that is beside it be as wide as it gets, on a small phone.
+func TestTheSwitcherCanBeRead(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, `
+insert into headway.member (project_id, user_id, role) values (2, 2, 'customer');
+update headway.appuser set fullname = 'Bob Featherstonehaugh' where id = 2;
+insert into headway.message (sender, channel, content) select 1, 'project_1', n::text from generate_series(1, 1000) n`)
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Do(chromedp.EmulateViewport(320, 640))
+	bob.Shows("inbox", "999+")
+	if width := webtest.Evaluate[int](bob.Tab, `document.getElementById("project").offsetWidth`); width < 96 {
+		t.Errorf("it is %d pixels wide", width)
+	}
+}
+
 // TestTheSwitcherStaysOpen has something said while somebody chooses among their projects: a list that is made anew closes.
 func TestTheSwitcherStaysOpen(t *testing.T) {
 	t.Parallel()
