@@ -150,7 +150,7 @@ function draw(client) {
   if (found.project_id !== project) choose(found.project_id);
   const staff = found.role === "staff";
   const unread = [...client.channels.values()].reduce((sum, c) => sum + c.unread, 0);
-  document.title = `${unread ? `(${unread}) ` : ""}${found.name}`;
+  document.title = `${unread ? `(${unread > 999 ? "999+" : unread}) ` : ""}${found.name}`;
   if (!client.channels.has(channel)) choose(project); // the user was removed from it
   by("title").textContent = named(found);
   by("greeting").textContent = staff ? say("greeting_staff") : say("greeting", { name: client.fullname });

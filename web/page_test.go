@@ -232,6 +232,24 @@ select headway.post(1, 'office', 'The coffee is out')`)
 	}
 }
 
+// TestMoreThanIsCounted has more unread than headway counts, which is 1000 in each channel.
+func TestMoreThanIsCounted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, `
+select headway.open_channel('design', 1, array[1, 2]);
+insert into headway.message (sender, channel, content) select 1, 'design', n::text from generate_series(1, 1100) n;
+select headway.post(1, 'broadcast', 'News')`)
+	bob := s.open(t, webtest.Chromium(t), "#2")
+	bob.Shows("title", "Website")
+	bob.Click(webtest.In("inbox", ".open"))
+	bob.Hears("button Inbox, 999+ unread messages", "button Announcements, 1 unread", "button Website · design, 999+ unread")
+	if text := bob.Text("inbox"); strings.Contains(text, "1,000") {
+		t.Errorf("the inbox shows %s", text)
+	}
+	bob.until("the title counts them", `document.title === "(999+) Website"`)
+}
+
 func TestPreferencesAreKept(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -312,6 +312,11 @@ export class HeadwayElement extends /** @type {typeof HTMLElement} */ (globalThi
     return this.say(done === total ? "all_done" : "done_of", { done, total });
   }
 
+  /** How many are unread, for a phrase: the database stops counting at 1000. @param {number} count */
+  counted(count) {
+    return count > 999 ? `${new Intl.NumberFormat(this.language).format(999)}+` : count;
+  }
+
   /** The display name of a channel. @param {import("../headway.js").Channel} channel */
   nameOf(channel) {
     const name = channel.project_id && this.headway?.projects.get(channel.project_id)?.name;

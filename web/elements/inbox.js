@@ -1,4 +1,4 @@
-import { HeadwayElement, arrange, make, sheet } from "./base.js";
+import { HeadwayElement, arrange, make, phrase, sheet } from "./base.js";
 
 /**
  * `<headway-inbox>`: how much is unread, and where. Choosing a channel dispatches `headway-open` with the detail
@@ -52,9 +52,9 @@ export class HeadwayInbox extends HeadwayElement {
     let first = new Set();
     const draw = () => {
       const count = [...headway.channels.values()].reduce((sum, c) => sum + c.unread, 0);
-      badge.textContent = count > 999 ? "999+" : new Intl.NumberFormat(this.language).format(count);
+      badge.textContent = phrase("{count}", this.language, { count: this.counted(count) });
       badge.hidden = count === 0;
-      button.setAttribute("aria-label", count ? this.say("inbox_unread", { count }) : this.say("inbox"));
+      button.setAttribute("aria-label", count ? this.say("inbox_unread", { count: this.counted(count) }) : this.say("inbox"));
       all.disabled = count === 0;
       all.textContent = this.say(count ? "mark_all_read" : "all_read");
       if (panel.hidden) return;
@@ -118,8 +118,8 @@ export class HeadwayInbox extends HeadwayElement {
       muted.textContent = this.say("muted");
       if (shown.muted) said.push(this.say("muted"));
       count.hidden = !shown.unread;
-      count.textContent = new Intl.NumberFormat(this.language).format(shown.unread);
-      if (shown.unread) said.push(this.say("unread", { count: shown.unread }));
+      count.textContent = phrase("{count}", this.language, { count: this.counted(shown.unread) });
+      if (shown.unread) said.push(this.say("unread", { count: this.counted(shown.unread) }));
       button.setAttribute("aria-label", said.join(", "));
     };
     return { item, button, draw };
