@@ -462,6 +462,19 @@ func TestAPercentageStaysInOnePiece(t *testing.T) {
 	}
 }
 
+// TestABarIsPrinted looks at what browsers leave out on paper, unless told otherwise.
+func TestABarIsPrinted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	v := s.made(t, webtest.Chromium(t), `<headway-progress id="bar" project="1"></headway-progress>`, "")
+	v.Shows("bar", "%")
+	for _, part := range []string{".track", ".fill"} {
+		if got := webtest.Evaluate[string](v.Tab, `getComputedStyle(`+webtest.In("bar", part)+`).printColorAdjust`); got != "exact" {
+			t.Errorf("the colour of %s is left out: %s", part, got)
+		}
+	}
+}
+
 // TestWhatPeopleWriteTurnsNothingAround has names and titles that are written from right to left, or say that what follows is.
 func TestWhatPeopleWriteTurnsNothingAround(t *testing.T) {
 	t.Parallel()

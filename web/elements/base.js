@@ -60,6 +60,8 @@ const base = sheet(`
     line-height: 1.5;
     min-inline-size: 0;
     overflow-wrap: anywhere;
+    -webkit-print-color-adjust: exact; /* a bar is nothing but its colours */
+    print-color-adjust: exact;
   }
   :host([hidden]), [hidden] { display: none !important; }
   * { box-sizing: border-box; }
