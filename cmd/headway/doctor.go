@@ -138,10 +138,10 @@ func ask(ctx context.Context, conn *pgx.Conn, query string, into ...any) error {
 	return sql.InCatalog(ctx, conn, func(tx pgx.Tx) error { return tx.QueryRow(ctx, query).Scan(into...) })
 }
 
-// connected skips a check if there is no connection.
+// connected skips a check if there is no connection, or no more: a pooler in statement mode ends it.
 func (d *doctor) connected(examine func(context.Context) finding) func(context.Context) finding {
 	return func(ctx context.Context) finding {
-		if d.conn == nil {
+		if d.conn == nil || d.conn.IsClosed() {
 			return found(skipped, "there is no connection")
 		}
 		return examine(ctx)

@@ -20,6 +20,23 @@ import (
 	"headway/sql"
 )
 
+// TestADoctorWhoseConnectionEndsSaysSo has the server end it, as a pooler in statement mode does at the first begin.
+func TestADoctorWhoseConnectionEndsSaysSo(t *testing.T) {
+	t.Parallel()
+	d := &doctor{conn: pgtest.New(t).Conn(t)}
+	if _, err := d.conn.Exec(t.Context(), "select pg_terminate_backend(pg_backend_pid())"); err == nil {
+		t.Fatal("the connection stays")
+	}
+	for _, c := range d.checks()[2:] {
+		if c.name == "mail" {
+			continue
+		}
+		if f := c.examine(t.Context()); f.grade != skipped || f.lines[0] != "there is no connection" {
+			t.Errorf("%s: %d, %q", c.name, f.grade, f.lines)
+		}
+	}
+}
+
 // examine runs headway doctor and returns its findings by name, each in one line with its grade in front.
 func examine(t *testing.T, variables map[string]string) (findings map[string]string, err error) {
 	t.Helper()
