@@ -73,6 +73,7 @@ func TestHealthReadinessAndMetricsAreServed(t *testing.T) {
 		`headway_digest_attempts_total{outcome="refused"} 0` + "\n",
 		"headway_mail_errors_total 0\n",
 		"headway_oldest_digest_age_seconds 0\n",
+		"# HELP headway_oldest_fact_age_seconds How long the oldest fact ",
 		`headway_info{version="test"} 1` + "\n",
 		`headway_fold_seconds_bucket{le="0.001"}`,
 		"headway_notification_queue_usage ",

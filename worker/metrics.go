@@ -43,7 +43,7 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 		func(c condition) float64 { return oneIf(c.schema == nil) })
 	gauge("headway_pending_facts", "Facts waiting to be folded, at the last heartbeat.",
 		func(c condition) float64 { return c.queue.facts })
-	gauge("headway_oldest_fact_age_seconds", "How long the oldest of them has waited, at the last heartbeat.",
+	gauge("headway_oldest_fact_age_seconds", "How long the oldest fact that waits to be folded has waited, at the last heartbeat.",
 		func(c condition) float64 { return c.queue.age })
 	gauge("headway_notification_queue_usage", "How full the server's notification queue is, from 0 to 1; at 0.5 and above, no notifications are sent.",
 		func(c condition) float64 { return c.queue.notifications })
