@@ -336,7 +336,7 @@ func TestALoginWithoutRightsIsToldWhichItNeeds(t *testing.T) {
 	login := "outsider_" + db.Name
 	pgtest.Execute(t, conn, "create role "+login+" login")
 	t.Cleanup(func() {
-		if err := conn.PgConn().Exec(context.Background(), "drop role "+login).Close(); err != nil {
+		if err := conn.PgConn().Exec(context.Background(), "drop owned by "+login+"; drop role "+login).Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -345,6 +345,18 @@ func TestALoginWithoutRightsIsToldWhichItNeeds(t *testing.T) {
 		t.Errorf("it says %v", err)
 	}
 	lacksRoles(t, migrateAs(t, db, login, sql.Latest()), login+" cannot migrate, because it may not act as headway_owner", "grant headway_owner to "+login)
+
+	// A role of headway's is not enough where public is closed to all, as many advise.
+	pgtest.Execute(t, conn, "grant headway_worker to "+login+"; revoke usage on schema public from public")
+	err = sql.Check(t.Context(), db.Conn(t, pgtest.User(login)))
+	usage := "grant usage on schema public to " + login
+	if !errors.As(err, new(*sql.AccessError)) || !strings.HasSuffix(err.Error(), "`"+usage+"`") {
+		t.Errorf("it says %v", err)
+	}
+	pgtest.Execute(t, conn, usage)
+	if err := sql.Check(t.Context(), db.Conn(t, pgtest.User(login))); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestNothingIsMissingForASuperuser finds nothing to do where everything is there.

@@ -33,10 +33,14 @@ func (e *TableError) Error() string {
 type AccessError struct {
 	Login, Owner string // quoted as identifiers
 	Granted      bool   // headway's roles may read it
+	Closed       bool   // the login may not use the schema that it is in
 }
 
 // Error implements error.
 func (e *AccessError) Error() string {
+	if e.Closed {
+		return fmt.Sprintf("%s may not read %s: `grant usage on schema public to %[1]s`", e.Login, VersionTable)
+	}
 	if !e.Granted {
 		return fmt.Sprintf("%s may not read %s, and neither may headway's roles: after a restore without privileges, restore once more with them "+
 			"(docs/backup.md); if a migration by %s left it behind, have %[3]s migrate, or drop it, and try again", e.Login, VersionTable, e.Owner)
@@ -50,6 +54,7 @@ func (e *AccessError) Error() string {
 const sqlTable = `
 select format('%I', current_user), format('%I', o.rolname),
   has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') as readable,
+  not has_schema_privilege(n.oid, 'usage') as closed,
   coalesce(has_table_privilege(h.oid, c.oid, 'select'), false) as granted,
   array_remove(array[
     case when c.relkind <> 'r' then 'is not a plain table' end,
@@ -80,7 +85,7 @@ func inspect(ctx context.Context, tx pgx.Tx) (exists bool, err error) {
 	var access AccessError
 	var fault TableError
 	var readable bool
-	err = tx.QueryRow(ctx, sqlTable).Scan(&access.Login, &access.Owner, &readable, &access.Granted, &fault.Faults)
+	err = tx.QueryRow(ctx, sqlTable).Scan(&access.Login, &access.Owner, &readable, &access.Closed, &access.Granted, &fault.Faults)
 	fault.Owner = access.Owner
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
