@@ -47,6 +47,8 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx
+	// Proxies that compress, such as Traefik's, Caddy's and Express', would keep events until enough have come.
+	w.Header().Set("Cache-Control", "no-store, no-transform")
 	g.hub.receive(c, has)
 	select {
 	case <-r.Context().Done():

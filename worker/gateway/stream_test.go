@@ -544,6 +544,9 @@ func (b *bench) listen(t *testing.T, ticket, lastID string) *source {
 	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("%s, %s", response.Status, response.Header.Get("Content-Type"))
 	}
+	if got := response.Header.Get("Cache-Control"); got != "no-store, no-transform" {
+		t.Errorf("Cache-Control is %q: a proxy may keep events to compress them", got)
+	}
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, 1<<20)
 	return &source{t: t, lines: lines, close: cancel}
