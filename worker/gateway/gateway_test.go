@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -377,6 +378,9 @@ func TestPreferencesThatCannotBeAreRefused(t *testing.T) {
 	if _, after := b.do(t, 2, "GET", "/api/account", ""); after != before {
 		t.Errorf("the account became %s", after)
 	}
+	if status, answer := b.do(t, 2, "PATCH", "/api/account", "{}"); status != http.StatusBadRequest {
+		t.Errorf("no account: %d %s", status, answer)
+	}
 	for _, body := range []string{`{"account": {}}`, `{"account": {"digest_after": null, "quiet_from": null, "quiet_until": null}}`} {
 		if status, answer := b.do(t, 2, "PATCH", "/api/account", body); status != http.StatusOK {
 			t.Errorf("%s: %d %s", body, status, answer)
@@ -450,6 +454,25 @@ func TestTheAPIShowsNothingOfOthers(t *testing.T) {
 		if _, answer := b.do(t, 2, "GET", path, ""); strings.TrimSpace(answer) != "[]" {
 			t.Errorf("%s: %s", path, answer)
 		}
+	}
+}
+
+// TestNothingIsReadForWhoHasLeft has the gateway, whose own login may read everything, read for somebody whom it has not
+// yet heard to have left.
+func TestNothingIsReadForWhoHasLeft(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	pgtest.Execute(t, b.conn, `
+select headway.post(1, 'project_1', 'Among us');
+delete from headway.member where user_id = 2`)
+	if found, err := b.hub.store.messages(t.Context(), 2, "project_1", 0, page); err != nil || len(found) > 0 {
+		t.Errorf("%d messages, %v", len(found), err)
+	}
+	if found, err := b.hub.store.shared(t.Context(), 2, 1); !errors.Is(err, pgx.ErrNoRows) {
+		t.Errorf("progress %+v, %v", found, err)
+	}
+	if all, own, err := b.hub.store.own(t.Context(), 2, 1); !errors.Is(err, pgx.ErrNoRows) {
+		t.Errorf("progress %+v, %+v, %v", all, own, err)
 	}
 }
 

@@ -94,6 +94,23 @@ func TestMoreThanMayWaitIsToldAtOnce(t *testing.T) {
 	}
 }
 
+// TestMuchIsReadAtOneLook has more come than a page while nothing is notified.
+func TestMuchIsReadAtOneLook(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.LookInterval = time.Hour })
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	pgtest.Execute(t, b.conn, `
+select headway.set_setting('notify_payload', 'off');
+insert into headway.message (channel, sender, content) select 'project_1', 1, 'Hello' from generate_series(1, 600)`)
+	b.hub.look()
+	for seq := int64(1); seq <= 600; seq++ {
+		if e := bob.want("message"); e.Seq != seq {
+			t.Fatalf("told %d, want %d", e.Seq, seq)
+		}
+	}
+}
+
 func TestAReaderWhoStopsReadingIsLetGo(t *testing.T) {
 	t.Parallel()
 	// No ping ends it before.
@@ -163,6 +180,33 @@ func TestOnePersonLeavesRoomForOthers(t *testing.T) {
 			t.Errorf("Abe: %d %s", status, answer)
 		}
 	})
+}
+
+// TestWhoGivesUpWaitingLeavesTheTurnsAsTheyAre has somebody stop waiting for their turn again and again.
+func TestWhoGivesUpWaitingLeavesTheTurnsAsTheyAre(t *testing.T) {
+	t.Parallel()
+	turns := &turns{most: 1, queues: map[int64]*queue{}}
+	end, err := turns.take(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 {
+		if _, err := turns.take(over, 2); err == nil {
+			t.Fatal("two are served at a time")
+		}
+	}
+	if end(); len(turns.queues) > 0 {
+		t.Errorf("%d queues are left", len(turns.queues))
+	}
+}
+
+func TestAPoolOfOneConnectionServesTheGateway(t *testing.T) {
+	t.Parallel()
+	if room := cap(newStore(nil, 1).free); room != 1 {
+		t.Errorf("there is room for %d", room)
+	}
 }
 
 // TestACrowdLeavesRoomForTheWorker has more people send as many requests as they may.

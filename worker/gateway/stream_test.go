@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -193,6 +195,40 @@ func (nowhere) write([]*event, positions) error { return nil }
 func (nowhere) close(error)                     {}
 func (nowhere) beat() []*event                  { return []*event{beat} }
 
+// severed is a transport whose other end is gone.
+type severed struct{ nowhere }
+
+func (severed) write([]*event, positions) error { return io.ErrClosedPipe }
+
+func TestWhoCannotBeToldAnythingIsLetGo(t *testing.T) {
+	t.Parallel()
+	c := newConn(severed{}, limits{waiting: 200, now: time.Now})
+	c.begin(positions{}, [][]byte{[]byte("{}")})
+	select {
+	case <-c.done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it goes on")
+	}
+	if err := c.ended(); !errors.Is(err, errLost) {
+		t.Error(err)
+	}
+}
+
+func TestAConnectionBeatsOnceInAnInterval(t *testing.T) {
+	t.Parallel()
+	c := newConn(nowhere{}, limits{waiting: 200, now: time.Now})
+	c.passing = true // by this test
+	began := time.Now()
+	for _, at := range []struct {
+		after time.Duration
+		beats int
+	}{{0, 0}, {time.Second, 0}, {24 * time.Second, 0}, {25 * time.Second, 1}, {26 * time.Second, 1}, {50 * time.Second, 2}} {
+		if c.look(began.Add(at.after), 25*time.Second); len(c.queue) != at.beats {
+			t.Errorf("after %v it has beaten %d times, want %d", at.after, len(c.queue), at.beats)
+		}
+	}
+}
+
 func TestNothingIsToldTwice(t *testing.T) {
 	t.Parallel()
 	c := newConn(nowhere{}, limits{waiting: 1000, now: time.Now})
@@ -252,6 +288,8 @@ func TestServerSentEventsByTicket(t *testing.T) {
 	if e := stream.want("message"); e.Content != "two" {
 		t.Errorf("told %+v", e)
 	}
+	stream.close()
+	pgtest.Eventually(t, 20*time.Second, func() bool { return b.Connections() == 0 }, "streams that have ended are still counted")
 	ticket := b.ticket(t, 2)
 	pgtest.Execute(t, b.conn, "alter function headway.redeem_ticket rename to gone")
 	if status, _ := b.do(t, 0, "GET", "/api/events?ticket="+ticket, ""); status != http.StatusServiceUnavailable {
@@ -263,6 +301,16 @@ func TestServerSentEventsByTicket(t *testing.T) {
 			t.Errorf("ticket %q: %d", ticket, status)
 		}
 	}
+}
+
+func TestAStreamThatNobodyReadsIsLetGo(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.MaxWaiting, g.PingInterval = 64<<10, time.Hour }) // no beat ends it before
+	b.listen(t, b.ticket(t, 2), "").want("snapshot")
+	pgtest.Eventually(t, 30*time.Second, func() bool {
+		pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', repeat('x', 500000))")
+		return b.Connections() == 0
+	}, "the stream is kept though nobody reads")
 }
 
 // TestWhatIsSaidWhileTheGatewayReadsIsNotLost has somebody forge a version, and a task completed after the gateway has
