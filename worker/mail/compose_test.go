@@ -258,6 +258,7 @@ func TestTimesAreTheReaders(t *testing.T) {
 func TestSomebodyUnknownIsNamedSo(t *testing.T) {
 	t.Parallel()
 	content := golden(t, "plain")
+	content.Name = "\u200b"
 	content.Projects = []Project{{ID: 7, Lines: []Line{
 		{Kind: "task_completed", Messages: 1, Titles: []string{"Plan"}},
 		{Kind: "task_reopened", Messages: 1, Titles: []string{"\u200b"}},
@@ -266,7 +267,7 @@ func TestSomebodyUnknownIsNamedSo(t *testing.T) {
 	}}}
 	text := compose(t, composer(t), content).Text
 	for _, want := range []string{
-		"\nProject 7\n---------\n\n", "- Somebody completed “Plan”", "- Somebody reopened “a task”",
+		"Hello,\n", "\nProject 7\n---------\n\n", "- Somebody completed “Plan”", "- Somebody reopened “a task”",
 		"- You were assigned “Plan”", "- Dora task archived “Plan”",
 	} {
 		if !strings.Contains(text, want) {
@@ -280,6 +281,7 @@ func TestWhatIsSaidKeepsItsLines(t *testing.T) {
 	for said, want := range map[string][]string{
 		"":                                    nil,
 		" \n\u200b\n":                         nil,
+		strings.Repeat("\u200b", cutAt+1):     nil,
 		"One\ntwo":                            {"One", "two"},
 		"\r\n One \r\n\r\n\ttwo\t ":           {"One", "two"},
 		"One\u2028two\u0085three\vfour\ffive": {"One", "two", "three", "four", "five"},

@@ -66,15 +66,29 @@ func FuzzCompose(f *testing.F) {
 	})
 }
 
+func TestANumberIsNoLink(t *testing.T) {
+	t.Parallel()
+	for typed, want := range map[string]string{"3.5 h": "3.5 h", "3.com": "3.\u200bcom", "x.5": "x.\u200b5"} {
+		if got := defuse(typed); got != want {
+			t.Errorf("%q becomes %q, want %q", typed, got, want)
+		}
+	}
+}
+
 var tower = regexp.MustCompile(`[\p{Mn}\p{Me}]{5}`)
 
 func FuzzClean(f *testing.F) {
 	for _, p := range append(payloads, "é"+strings.Repeat("\u0301\u0302\u0303\u0304\u200c", 9), "é"+strings.Repeat("\u0301\ufe0f\u200d", 9)) {
 		f.Add(p)
 	}
-	for _, whole := range []string{"👩\u200d👩\u200d👧", "❤\ufe0f\u200d🔥", "1\ufe0f\u20e3", "می\u200cخواهم", "क्\u200dष"} {
+	for _, whole := range []string{"👩\u200d👩\u200d👧", "❤\ufe0f\u200d🔥", "1\ufe0f\u20e3", "می\u200cخواهم", "क्\u200dष", "हिन्दी में मात्राएँ"} {
 		if got := clean(whole, 20); got != whole {
 			f.Errorf("%+q becomes %+q", whole, got)
+		}
+	}
+	for joined, want := range map[string]string{"A\u200dbe": "Abe", "é\u200d\u200cé": "é\u200dé"} {
+		if got := clean(joined, 20); got != want {
+			f.Errorf("%+q becomes %+q, want %+q", joined, got, want)
 		}
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -80,8 +80,13 @@ func TestOnlyAPostUnsubscribes(t *testing.T) {
 		if policy := w.Header().Get("Content-Security-Policy"); test.status != 405 && !strings.HasPrefix(policy, "default-src 'none'; style-src 'sha256-") {
 			t.Errorf("%s: policy %q", name, policy)
 		}
-		// The token is in the address: no cache keeps it, and no other page is told.
-		if header := w.Header(); test.status != 405 && (header.Get("Cache-Control") != "no-store" || header.Get("Referrer-Policy") != "no-referrer") {
+		// The token is in the address: no cache keeps it, no other page is told, and no search finds it.
+		header := w.Header()
+		if test.status != 405 && (header.Get("Cache-Control") != "no-store" || header.Get("Referrer-Policy") != "no-referrer" ||
+			header.Get("X-Robots-Tag") != "noindex" || header.Get("X-Content-Type-Options") != "nosniff") {
+			t.Errorf("%s: %v", name, header)
+		}
+		if test.status == 405 && header.Get("Allow") != "GET, HEAD, POST" { // RFC 9110, section 15.5.6
 			t.Errorf("%s: %v", name, header)
 		}
 	}
