@@ -106,6 +106,28 @@ W…   34%
 	}
 }
 
+func TestWhatWouldSayNothingIsLeftOut(t *testing.T) {
+	t.Parallel()
+	rows := []Row{{Name: "Customer", Done: 1, Total: 3}}
+	for _, note := range []string{"", "2 unread"} {
+		rows[0].Note = note
+		if got := Table(Palette{}, rows, 18, 0)[0]; got != "  Custo…   33%" {
+			t.Errorf("where four columns are left: %q", got)
+		}
+	}
+}
+
+func TestAHeadingStandsOut(t *testing.T) {
+	t.Parallel()
+	p := Palette{Color: true}
+	for heading, want := range map[bool]string{true: p.Strong("Shop    "), false: "  Abe   "} {
+		name := map[bool]string{true: "Shop", false: "Abe"}[heading]
+		if got := Table(p, []Row{{Name: name, Heading: heading}, {Name: "Dora F"}}, 60, 0)[0]; !strings.HasPrefix(got, want) {
+			t.Errorf("%s is drawn as %q", name, got)
+		}
+	}
+}
+
 func TestABarIsNoLongerThanIsEasyToRead(t *testing.T) {
 	t.Parallel()
 	if n := strings.Count(Table(Palette{}, []Row{{Name: "Abe", Done: 1, Total: 1}}, 200, 0)[0], "█"); n != 48 {
@@ -217,6 +239,7 @@ func TestCutKeepsColoursWhole(t *testing.T) {
 		{"山田太郎", 5, "山田…"},
 		{"山田太郎", 4, "山…"},
 		{"x", 0, ""},
+		{"Zoe\u0308", 3, "Zoe\u0308"},
 	} {
 		if got := Cut(c.text, c.columns); got != c.want {
 			t.Errorf("%q in %d: %q", c.text, c.columns, got)
@@ -226,7 +249,7 @@ func TestCutKeepsColoursWhole(t *testing.T) {
 
 func TestWrapBreaksBetweenWords(t *testing.T) {
 	t.Parallel()
-	got := strings.Join(Wrap("one two  three incomprehensibilities four", 9), "|")
+	got := strings.Join(Wrap("one two  three incomprehensibilities four", 7), "|")
 	if want := "one two|three|incomprehensibilities|four"; got != want {
 		t.Errorf("%q", got)
 	}

@@ -121,8 +121,10 @@ func (e *emulator) command(parameter, name string) {
 	switch parameter + name {
 	case "?25l", "?25h":
 		e.hidden = name == "l"
-	case "?1049h", "?1049l":
-		e.other = name == "h"
+	case "?1049h": // the cursor stays where it is
+		e.other, e.lines = true, nil
+	case "?1049l":
+		e.other = false
 		e.lines, e.row, e.col = nil, 0, 0
 	case "?7l", "?7h":
 		e.cut = name == "l"
@@ -205,6 +207,8 @@ func TestABlockThatLeftTheScreenBeginsAgain(t *testing.T) {
 	e.resize(40, 4)
 	b.Draw([]string{"a", "b"})
 	e.expect("keep this\na\nb")
+	b.Draw([]string{"a", "c"})
+	e.expect("keep this\na\nc")
 	e.resize(40, 20)
 	// The terminal shows again what had left it.
 	e.lines, e.row = append([][]rune{[]rune("1"), []rune("2")}, e.lines...), e.row+2
@@ -270,6 +274,7 @@ func TestWhatIsTypedIsNotShownMeanwhile(t *testing.T) {
 
 func TestAScreenOfItsOwnGoesAndLeavesItsLastLines(t *testing.T) {
 	e := newEmulator(t, 40, 20)
+	e.obey("before\r\n")
 	b := NewBlock(e.file, true)
 	b.Draw([]string{"one", "two", "three"})
 	b.Draw([]string{"1", "2"})
@@ -296,6 +301,19 @@ func TestSizeLeavesTheLastColumnFree(t *testing.T) {
 		if columns, lines := Size(e.file); columns != 80 || lines != 24 {
 			t.Errorf("%v is %d, %d", size, columns, lines)
 		}
+	}
+}
+
+func TestABlockHearsThatTheSizeHasChanged(t *testing.T) {
+	b := NewBlock(newEmulator(t, 40, 20).file, false)
+	defer b.Close(nil)
+	if err := unix.Kill(os.Getpid(), unix.SIGWINCH); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-b.Resized():
+	case <-time.After(10 * time.Second):
+		t.Error("it does not")
 	}
 }
 
