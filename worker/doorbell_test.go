@@ -278,6 +278,23 @@ func TestALostSubscriptionIsNoticedAndMadeAnew(t *testing.T) {
 	d.finish()
 }
 
+// TestWhoHearsThemselvesIsLeftInPeace has somebody else hear the worker notify itself.
+func TestWhoHearsThemselvesIsLeftInPeace(t *testing.T) {
+	t.Parallel()
+	d := setup(t, func(w *worker.Worker) { w.ProbeInterval = 10 * time.Millisecond })
+	ctx, cancel := context.WithTimeout(t.Context(), 2*soon)
+	defer cancel()
+	pgtest.Execute(t, d.bystander, "listen headway_probe_"+d.ID()[:8])
+	for range 3 {
+		if _, err := d.bystander.WaitForNotification(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if events := d.since(); slices.Contains(events, worker.Lost) {
+		t.Errorf("it %v", events)
+	}
+}
+
 func TestTheSafetyPollFindsWhatWasNotHeard(t *testing.T) {
 	t.Parallel()
 	d := setup(t, func(w *worker.Worker) { w.Config.PollInterval = 100 * time.Millisecond })

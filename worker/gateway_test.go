@@ -23,15 +23,16 @@ import (
 	"headway/worker"
 )
 
-// gateway starts a worker that is one, and returns where it serves and a token of person 1.
-func gateway(t *testing.T, db *pgtest.DB) (addr, token string) {
+// gateway starts a worker that is one, and returns it, where it serves and a token of person 1.
+func gateway(t *testing.T, db *pgtest.DB) (w *running, addr, token string) {
 	t.Helper()
 	addr = pgtest.FreeAddr(t)
 	c := config(t, db.URL, "HEADWAY_HTTP_ADDR", addr, "HEADWAY_TOKEN_SECRET", tokenSecret)
 	c.DatabaseURL, c.AllowMoreRights = db.URL, true // who is headway_user, too
-	start(t, c).await(worker.Leading, worker.Asleep)
+	w = start(t, c)
+	w.await(worker.Leading, worker.Asleep)
 	pgtest.Eventually(t, soon, func() bool { status, _ := get(t, addr, "/readyz"); return status == http.StatusOK }, "it is not ready")
-	return addr, mint(t)
+	return w, addr, mint(t)
 }
 
 const tokenSecret = "a secret of thirty-two bytes, or more"
@@ -52,7 +53,7 @@ func mint(t *testing.T) string {
 func TestARequestThatNeverEndsIsCutOff(t *testing.T) {
 	t.Parallel()
 	db := seeded(t)
-	addr, token := gateway(t, db)
+	_, addr, token := gateway(t, db)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*soon)
 	defer cancel()
 	ask := func(method, path string) io.Reader {
@@ -108,12 +109,13 @@ func TestARequestThatNeverEndsIsCutOff(t *testing.T) {
 	}
 }
 
-// TestABrowserIsToldWhatIsNotified has messages posted, which come over the connection that a worker opens to listen.
+// TestABrowserIsToldWhatIsNotified has messages posted, which come over the connection that a worker opens to listen, and
+// the worker told to stop.
 func TestABrowserIsToldWhatIsNotified(t *testing.T) {
 	t.Parallel()
 	db := seeded(t)
 	conn := db.Conn(t)
-	addr, token := gateway(t, db)
+	w, addr, token := gateway(t, db)
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	ws, _, err := websocket.Dial(ctx, "ws://"+addr+"/api/ws", nil) //nolint:bodyclose // the library closes it
@@ -136,6 +138,13 @@ func TestABrowserIsToldWhatIsNotified(t *testing.T) {
 			}
 			told = string(text)
 		}
+	}
+	go w.stop()
+	for err == nil {
+		_, _, err = ws.Read(ctx)
+	}
+	if websocket.CloseStatus(err) != websocket.StatusServiceRestart {
+		t.Errorf("it ends with %v", err)
 	}
 }
 
