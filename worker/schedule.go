@@ -24,8 +24,7 @@ func (w *Worker) digests(ctx context.Context) error {
 	defer timetable.Wait()
 	defer stop() // even after a panic
 
-	sweep := time.NewTicker(w.SweepInterval)
-	defer sweep.Stop()
+	sweep := time.Tick(w.SweepInterval)
 	for {
 		if sent, err := w.mailer.Send(ctx); err != nil && ctx.Err() == nil {
 			w.metrics.mailErrors.Inc()
@@ -35,7 +34,7 @@ func (w *Worker) digests(ctx context.Context) error {
 		}
 		select {
 		case <-runs.reserved:
-		case <-sweep.C:
+		case <-sweep:
 		case <-ctx.Done():
 			return nil
 		}

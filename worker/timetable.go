@@ -58,10 +58,7 @@ type wallClock struct{ *cron.SpecSchedule }
 // Next implements [cron.Schedule]. It goes from one clock change to the next, and between them follows a fixed offset:
 // the schedule itself counts in hours, and goes wrong if clocks change by half an hour.
 func (s wallClock) Next(after time.Time) time.Time {
-	at := after
-	if s.Location != time.Local {
-		at = after.In(s.Location)
-	}
+	at := after.In(s.Location)
 	for from := after; ; {
 		_, offset := at.Zone()
 		_, change := at.ZoneBounds()

@@ -9,10 +9,8 @@ import (
 
 // For waits for d and returns true, or returns false as soon as ctx is done.
 func For(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return ctx.Err() == nil
 	case <-ctx.Done():
 		return false

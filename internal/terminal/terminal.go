@@ -181,8 +181,6 @@ func silence() (restore func()) {
 	}
 	quiet := *before
 	quiet.Lflag &^= unix.ECHO
-	if err := unix.IoctlSetTermios(fd, setTermios, &quiet); err != nil {
-		return func() {}
-	}
+	_ = unix.IoctlSetTermios(fd, setTermios, &quiet) // it is then shown
 	return func() { _ = unix.IoctlSetTermios(fd, setTermiosFlush, before) }
 }

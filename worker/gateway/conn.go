@@ -114,7 +114,7 @@ func newConn(out transport, l limits) *conn {
 func (c *conn) offer(events ...*event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err == nil && c.size > c.limits.waiting {
+	if c.size > c.limits.waiting { // nothing waits once it has ended
 		c.fail(errSlow)
 	}
 	if c.err != nil {

@@ -305,7 +305,7 @@ type clock struct {
 
 func newClock(zone string, now time.Time) clock {
 	location, err := time.LoadLocation(zone)
-	if err != nil || zone == "" || zone == "Local" {
+	if err != nil || zone == "Local" {
 		location = time.UTC
 	}
 	return clock{location: location, zone: location.String(), now: now.In(location)}
