@@ -127,7 +127,8 @@ me as (
   select r.* from pg_roles r where r.rolname = session_user
 ),
 acting as (
-  select r.*, coalesce(pg_has_role(r.oid, w.oid, 'usage'), false) as is_worker
+  select r.*, coalesce(pg_has_role(r.oid, w.oid, 'usage'), false) as is_worker,
+    pg_has_role(r.oid, w.oid, 'member') as is_member
   from pg_roles r
   left join pg_roles w on w.rolname = 'headway_worker'
   where r.rolname = current_user
@@ -232,6 +233,12 @@ from (
   select l.place, false, format('it %s: %s', l.clause, l.remedy) from lacking l cross join acting a where a.is_worker
   union all
   select 0, false, case
+    when a.rolname = session_user and a.is_member then format(
+      -- Since PostgreSQL 16, whether it does is decided by each grant.
+      case when current_setting('server_version_num')::int < 160000
+        then 'it does not inherit the rights of headway_worker: alter role %I inherit'
+        else 'it does not inherit the rights of headway_worker: grant headway_worker to %I with inherit true'
+      end, a.rolname)
     when a.rolname = session_user then format('it is not a member of headway_worker: grant headway_worker to %I', a.rolname)
     -- What that role may do, others may who become it.
     else format('it becomes %s, which is not a member of headway_worker: alter role %I reset role, or leave the role out of the URL', a.rolname, session_user)

@@ -153,6 +153,22 @@ func TestWhoTheLoginIsCannotBeHidden(t *testing.T) {
 	}
 }
 
+// TestALoginThatInheritsNothingIsToldSo has a login be a member of headway_worker without its rights.
+func TestALoginThatInheritsNothingIsToldSo(t *testing.T) {
+	t.Parallel()
+	db := seeded(t)
+	role := login(t, db)
+	conn := db.Conn(t)
+	pgtest.Execute(t, conn, "alter role "+role+" noinherit; grant headway_worker to "+role)
+	text := refuses(t, config(t, as(db, role))).Error()
+	_, remedy, found := strings.Cut(text, "it does not inherit the rights of headway_worker: ")
+	if !found {
+		t.Fatalf("it says %s", text)
+	}
+	pgtest.Execute(t, conn, remedy)
+	fit(t, db, role)
+}
+
 // TestALoginThatBecomesAnotherIsToldSo has the gateway's role be the one that a worker's login becomes. What that role may do,
 // every end user may.
 func TestALoginThatBecomesAnotherIsToldSo(t *testing.T) {
