@@ -475,6 +475,24 @@ func TestABarIsPrinted(t *testing.T) {
 	}
 }
 
+// TestCustomersBeginInOneLine has one whose name is written from right to left, and one whose name is one long word.
+func TestCustomersBeginInOneLine(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "update headway.appuser set fullname = case id when 2 then 'نورا' else repeat('Charlie', 20) end where id in (2, 3)")
+	v := s.made(t, webtest.Chromium(t), `<headway-tasks id="tasks" project="1"></headway-tasks>`, "become(4);")
+	v.Shows("tasks", "نورا")
+	for _, edge := range []string{"left", "top"} {
+		if places := webtest.Evaluate[int](v.Tab, `new Set([...document.getElementById("tasks").shadowRoot.querySelectorAll(".name")].map((name) => {
+			const range = new Range();
+			range.selectNodeContents(name);
+			return range.getBoundingClientRect().`+edge+` - name.closest("button").getBoundingClientRect().`+edge+`;
+		})).size`); places != 1 {
+			t.Errorf("from the %s they are in %d places", edge, places)
+		}
+	}
+}
+
 // TestWhatPeopleWriteTurnsNothingAround has names and titles that are written from right to left, or say that what follows is.
 func TestWhatPeopleWriteTurnsNothingAround(t *testing.T) {
 	t.Parallel()

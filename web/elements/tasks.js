@@ -33,9 +33,9 @@ export class HeadwayTasks extends HeadwayElement {
       .customer { display: block; inline-size: 100%; padding-block: 0.875rem; }
       .customer .line { align-items: baseline; display: flex; gap: 0.75rem; margin-block-end: 0.5rem; }
       .customer .name { flex: 1; font-weight: 500; }
-      .customer .name::before { block-size: 0.4em; border: solid var(--quiet); border-width: 0 0.125em 0.125em 0; content: ""; display: inline-block; inline-size: 0.4em; margin-inline-end: 0.75em; rotate: -45deg; transition: rotate 0.2s; vertical-align: 0.125em; }
-      .customer:dir(rtl) .name::before { rotate: 135deg; }
-      .customer[aria-expanded="true"] .name::before { rotate: 45deg; }
+      .customer .line::before { block-size: 0.4em; border: solid var(--quiet); border-width: 0 0.125em 0.125em 0; content: ""; flex: none; inline-size: 0.4em; inset-block-end: 0.125em; position: relative; rotate: -45deg; transition: rotate 0.2s; }
+      .customer:dir(rtl) .line::before { rotate: 135deg; }
+      .customer[aria-expanded="true"] .line::before { rotate: 45deg; }
       .customer:hover .name { color: var(--accent); }
       .figures { font-variant-numeric: tabular-nums; }
       .panel { margin-inline-start: 1.125em; padding-block: 0.5rem 1.25rem; }
