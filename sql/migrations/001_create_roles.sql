@@ -20,8 +20,14 @@ $$;
 grant select, update on public.headway_schema_version to headway_owner;
 
 -- It has no key. Without this, no version could be written where a publication is for all tables. It stays when headway is
--- removed, which writes a 0.
-alter table public.headway_schema_version replica identity full;
+-- removed, which writes a 0, and the next to migrate may not own the table.
+do $$
+begin
+  if (select c.relreplident <> 'f' from pg_class c where c.oid = 'public.headway_schema_version'::regclass) then
+    alter table public.headway_schema_version replica identity full;
+  end if;
+end
+$$;
 
 ---- create above / drop below ----
 
