@@ -11,9 +11,9 @@ export function useHeadway(user) {
   /** @type {import("vue").ShallowRef<import("headway").Project[]>} */
   const projects = shallowRef([]);
 
-  watch(user, (_, __, onCleanup) => {
+  watch(user, (id, _, onCleanup) => {
     const life = new AbortController();
-    const headway = new Headway({ token: () => token(user.value) });
+    const headway = new Headway({ token: () => token(id) });
     const on = (type, act) => headway.addEventListener(type, act, { signal: life.signal });
     const read = () => (projects.value = [...headway.projects.values()].map((project) => ({ ...project })));
     on("state", () => (state.value = headway.state));
