@@ -43,12 +43,14 @@ func To(ctx context.Context, conn *pgx.Conn, channel string) error {
 	return nil
 }
 
-// Keep keeps the server from ending a connection that hears nothing for long. It must be known to have a server session of
-// its own.
+// Keep keeps the server from ending a connection that hears nothing for long, and from waiting for one that takes nothing
+// for long, as that of a program that was suspended: meanwhile it would keep whatever anybody notifies. The connection
+// must be known to have a server session of its own.
 func Keep(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if _, err := conn.Exec(ctx, "set idle_session_timeout = 0"); err != nil {
+	_, err := conn.PgConn().Exec(ctx, "set idle_session_timeout = 0; set tcp_user_timeout = '15s'").ReadAll()
+	if err != nil {
 		return fmt.Errorf("keep the listening connection: %w", err)
 	}
 	return nil
