@@ -180,11 +180,12 @@ func TestTheSameDatabaseByTwoAddresses(t *testing.T) {
 
 func TestTheWorkersRowFollowsIt(t *testing.T) {
 	t.Parallel()
-	d := setup(t)
+	rarely := func(w *worker.Worker) { w.HeartbeatInterval = time.Hour } // who leads is told at once
+	d := setup(t, rarely)
 	row := "select count(*) from headway.worker where id = $1 and leader and version = 'test' and pid > 0 and host <> ''"
 
 	pgtest.Eventually(t, soon, func() bool { return value[int](t, d.bystander, row, d.ID()) == 1 }, "its row is not there")
-	standby := start(t, d.configured)
+	standby := start(t, d.configured, rarely)
 	standby.await(worker.StandingBy)
 	pgtest.Eventually(t, soon, func() bool {
 		return value[int](t, d.bystander, "select workers from headway.status") == 2

@@ -303,6 +303,22 @@ func TestServerSentEventsByTicket(t *testing.T) {
 	}
 }
 
+// TestAStreamIsForAPageThatMayConnect has another page use a ticket, which it does not use up.
+func TestAStreamIsForAPageThatMayConnect(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ticket := b.ticket(t, 2)
+	r := httptest.NewRequest(http.MethodGet, "/api/events?ticket="+ticket, nil)
+	r.Header.Set("Origin", "https://elsewhere.example.com")
+	answer := httptest.NewRecorder()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if b.Handler().ServeHTTP(answer, r.WithContext(ctx)); answer.Code != http.StatusForbidden {
+		t.Errorf("answered with %d", answer.Code)
+	}
+	b.listen(t, ticket, "").want("snapshot")
+}
+
 func TestAStreamThatNobodyReadsIsLetGo(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(g *Gateway) { g.MaxWaiting, g.PingInterval = 64<<10, time.Hour }) // no beat ends it before
