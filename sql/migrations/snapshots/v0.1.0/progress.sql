@@ -161,8 +161,8 @@ stable
 rows 1
 set jit = off
 -- When thousands of people join, one call follows another, in reads as in folds: to plan each takes longer than to run it,
--- and so does to start parallel workers, which among many tasks the plan would have for the part that all share. It is not
--- read here.
+-- and so does to start parallel workers, which before PostgreSQL 17 the plan has, where there are many tasks, for the part
+-- that all share, though it is not read here.
 set plan_cache_mode = force_generic_plan
 set max_parallel_workers_per_gather = 0
 as $$
