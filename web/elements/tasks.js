@@ -31,9 +31,9 @@ export class HeadwayTasks extends HeadwayElement {
       .late { color: var(--warning); }
       .customers > li + li { border-block-start: 1px solid var(--line); }
       .customer { display: block; inline-size: 100%; padding-block: 0.875rem; }
-      .customer .line { align-items: baseline; display: flex; gap: 0.75rem; margin-block-end: 0.5rem; }
-      .customer .name { flex: 1; font-weight: 500; }
-      .customer .line::before { block-size: 0.4em; border: solid var(--quiet); border-width: 0 0.125em 0.125em 0; content: ""; flex: none; inline-size: 0.4em; inset-block-end: 0.125em; position: relative; rotate: -45deg; transition: rotate 0.2s; }
+      .customer .line { align-items: baseline; column-gap: 0.75rem; display: flex; flex-wrap: wrap; margin-block-end: 0.5rem; padding-inline-start: 1.25em; position: relative; }
+      .customer .name { flex: 1 1 auto; font-weight: 500; }
+      .customer .line::before { block-size: 0.4em; border: solid var(--quiet); border-width: 0 0.125em 0.125em 0; content: ""; inline-size: 0.4em; inset-block-start: 0.45em; inset-inline-start: 0; position: absolute; rotate: -45deg; transition: rotate 0.2s; }
       .customer:dir(rtl) .line::before { rotate: 135deg; }
       .customer[aria-expanded="true"] .line::before { rotate: 45deg; }
       .customer:hover .name { color: var(--accent); }
