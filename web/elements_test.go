@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
+
 	"headway/internal/gatewaytest"
 	"headway/internal/pgtest"
 	"headway/internal/webtest"
@@ -473,6 +475,19 @@ func TestABarIsPrinted(t *testing.T) {
 			t.Errorf("the colour of %s is left out: %s", part, got)
 		}
 	}
+}
+
+func TestAConversationIsPrintedWhole(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pgtest.Execute(t, s.conn, "select headway.post(1, 'project_1', 'No. ' || n) from generate_series(1, 40) n")
+	v := s.made(t, webtest.Chromium(t), `<headway-chat id="chat" channel="project_1"></headway-chat>`, "")
+	v.Shows("chat", "No. 40")
+	log := webtest.In("chat", ".log")
+	hidden := log + ".scrollHeight - " + log + ".clientHeight"
+	v.until("it has no end", hidden+" > 0")
+	webtest.Call(v.Tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
+	v.until("some of it is left out", hidden+" === 0")
 }
 
 // TestCustomersBeginInOneLine has one whose name is written from right to left, and one whose name is one long word.

@@ -47,6 +47,11 @@ export class HeadwayChat extends HeadwayElement {
       .own .by { display: none; }
       .text { background: var(--raised); border-radius: var(--radius); max-inline-size: min(85%, 36rem); overflow: clip; padding: 0.5rem 0.8125rem; white-space: pre-wrap; }
       .own .text { background: var(--accent); color: var(--on-accent); }
+      @media print {
+        :host { block-size: auto; }
+        .log { flex: none; }
+        .log.below { mask-image: none; }
+      }
       @media (forced-colors: active) { .entry:not(.activity) .text { border: 1px solid; } }
       .activity { align-items: center; color: var(--quiet); font-size: 0.875em; text-align: center; }
       .activity .text { background: none; max-inline-size: 100%; padding-block: 0; }
