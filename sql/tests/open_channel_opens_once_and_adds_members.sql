@@ -1,4 +1,5 @@
--- Again with more people it adds them; of another project or one that is not there, or with strangers, it is refused.
+-- Again with more people it adds them; of another project or one that is not there, with strangers, or by a name that is
+-- none or reserved, it is refused.
 begin;
 insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob'), (3, 'Charlie');
 insert into headway.project (id, name) values (1, 'Website'), (2, 'Shop');
@@ -7,7 +8,17 @@ insert into headway.member (project_id, user_id, role) values (1, 1, 'customer')
 do $$
 declare
   v_hint text;
+  v_name text;
 begin
+  foreach v_name in array array[null, '', 'Design', 'project_1', 'headway_x'] loop
+    begin
+      perform headway.open_channel(v_name);
+      raise assert_failure using message = v_name;
+    exception when invalid_parameter_value then
+      get stacked diagnostics v_hint = pg_exception_hint;
+      assert strpos(sqlerrm, coalesce(v_name, '<NULL>')) > 0 and v_hint <> '', sqlerrm;
+    end;
+  end loop;
   assert headway.open_channel('design_review', 1, array[1]) = 'design_review';
   perform headway.post(1, 'design_review', 'First');
   perform headway.mark_read(1, 'design_review');

@@ -5,7 +5,7 @@ declare
   v_project_id bigint;
   v_stranger bigint;
 begin
-  if open_channel.name !~ '^[a-z][a-z0-9_]{0,62}$' then
+  if open_channel.name is null or open_channel.name !~ '^[a-z][a-z0-9_]{0,62}$' then
     raise exception 'a channel cannot be named "%"', open_channel.name using
       errcode = 'invalid_parameter_value',
       hint = 'Start with a letter, then lowercase letters, digits and underscores, 63 at most: LISTEN takes such a name without quotes.';
