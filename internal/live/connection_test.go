@@ -131,12 +131,16 @@ func TestAFailoverToWhatLagsBehind(t *testing.T) {
 	pgtest.Execute(t, other, `select headway.post(2, 'project_1', 'both have it')`)
 	pgtest.Execute(t, conn, `select headway.post(2, 'project_1', 'lost'), headway.post(2, 'project_1', 'lost, too')`)
 	f.awaitText("Bob: lost, too")
+	pgtest.Execute(t, conn, `select headway.open_channel('design', 1, array[2]), headway.post(2, 'design', 'lost with its channel')`)
+	f.awaitText("Bob: lost with its channel")
 
 	url.Store(&standby.URL)
 	pgtest.Execute(t, conn, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`)
 	f.await(Listening, 2)
 	pgtest.Execute(t, other, `select headway.post(2, 'project_1', 'after the failover')`)
 	f.awaitText("Bob: after the failover")
+	pgtest.Execute(t, other, `select headway.open_channel('design', 1, array[2]), headway.post(2, 'design', 'in a new channel of that name')`)
+	f.awaitText("Bob: in a new channel of that name")
 	f.toldOnce()
 }
 

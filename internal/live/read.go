@@ -75,9 +75,9 @@ order by m.id desc
 limit $1`
 
 	sqlLastSeqs = `
-select c.name, c.last_seq
-from headway.channel c
-where c.name = any ($1)`
+select n.name, coalesce(c.last_seq, 0)
+from unnest($1::text[]) n (name)
+left join headway.channel c on c.name = n.name`
 
 	// No row: the policies hide what every database has.
 	sqlLoud = `
@@ -141,7 +141,7 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 }
 
 // goBack forgets messages that the database does not have: it may be a standby that lagged behind before it was promoted,
-// and its next messages have their numbers.
+// and its next messages have their numbers. A channel that it does not have may be made there anew.
 func (f *Follower) goBack(ctx context.Context, conn *pgx.Conn) error {
 	return inSnapshot(ctx, conn, func(ctx context.Context, tx pgx.Tx) error {
 		var channel string
