@@ -234,10 +234,12 @@ from (
   union all
   select 0, false, case
     when a.rolname = session_user and a.is_member then format(
-      -- Since PostgreSQL 16, whether it does is decided by each grant.
-      case when current_setting('server_version_num')::int < 160000
-        then 'it does not inherit the rights of headway_worker: alter role %I inherit'
-        else 'it does not inherit the rights of headway_worker: grant headway_worker to %I with inherit true'
+      'it does not inherit the rights of headway_worker: ' || case
+        -- Since PostgreSQL 16, whether it does is decided by each grant.
+        when current_setting('server_version_num')::int >= 160000 then 'grant headway_worker to %I with inherit true'
+        -- A role between the two may be what does not inherit.
+        when a.rolinherit then 'grant headway_worker to %I'
+        else 'alter role %I inherit'
       end, a.rolname)
     when a.rolname = session_user then format('it is not a member of headway_worker: grant headway_worker to %I', a.rolname)
     -- What that role may do, others may who become it.

@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -153,20 +154,34 @@ func TestWhoTheLoginIsCannotBeHidden(t *testing.T) {
 	}
 }
 
-// TestALoginThatInheritsNothingIsToldSo has a login be a member of headway_worker without its rights.
+// TestALoginThatInheritsNothingIsToldSo has a login be a member of headway_worker without its rights, because of itself or of a
+// role between the two.
 func TestALoginThatInheritsNothingIsToldSo(t *testing.T) {
 	t.Parallel()
-	db := seeded(t)
-	role := login(t, db)
-	conn := db.Conn(t)
-	pgtest.Execute(t, conn, "alter role "+role+" noinherit; grant headway_worker to "+role)
-	text := refuses(t, config(t, as(db, role))).Error()
-	_, remedy, found := strings.Cut(text, "it does not inherit the rights of headway_worker: ")
-	if !found {
-		t.Fatalf("it says %s", text)
+	for _, grant := range []string{
+		"alter role %[1]s noinherit; grant headway_worker to %[1]s",
+		"create role %[1]s_team noinherit role %[1]s in role headway_worker",
+	} {
+		t.Run(grant, func(t *testing.T) {
+			t.Parallel()
+			db := seeded(t)
+			role := login(t, db)
+			conn := db.Conn(t)
+			pgtest.Execute(t, conn, fmt.Sprintf(grant, role))
+			t.Cleanup(func() {
+				if _, err := conn.Exec(context.Background(), "drop role if exists "+role+"_team"); err != nil {
+					t.Error(err)
+				}
+			})
+			text := refuses(t, config(t, as(db, role))).Error()
+			_, remedy, found := strings.Cut(text, "it does not inherit the rights of headway_worker: ")
+			if !found {
+				t.Fatalf("it says %s", text)
+			}
+			pgtest.Execute(t, conn, remedy)
+			fit(t, db, role)
+		})
 	}
-	pgtest.Execute(t, conn, remedy)
-	fit(t, db, role)
 }
 
 // TestALoginThatBecomesAnotherIsToldSo has the gateway's role be the one that a worker's login becomes. What that role may do,
