@@ -19,6 +19,8 @@ $$;
 -- The table belongs to whoever created it. Others who migrate have these rights through the owner.
 grant select, update on public.headway_schema_version to headway_owner;
 
+set local lock_timeout = '3s';
+
 -- It has no key. Without this, no version could be written where a publication is for all tables. It stays when headway is
 -- removed, which writes a 0, and the next to migrate may not own the table.
 do $$
