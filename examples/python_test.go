@@ -102,18 +102,25 @@ func TestAListenerShowsEachMessageOnce(t *testing.T) {
 	})
 }
 
+// website makes a project of four pages, of which person 2 is a customer.
+func website(t *testing.T) (db *pgtest.DB, conn *pgx.Conn) {
+	t.Helper()
+	db = pgtest.New(t)
+	conn = db.Conn(t)
+	execute(t, conn, "insert into headway.appuser (fullname) values ('Abe'), ('Bob')")
+	execute(t, conn, "insert into headway.project (name) values ('Website')")
+	execute(t, conn, "insert into headway.member (project_id, user_id, role) values (1, 1, 'staff'), (1, 2, 'customer')")
+	execute(t, conn, "insert into headway.task (project_id, title) select 1, 'Page ' || n from generate_series(1, 4) n")
+	execute(t, conn, "select headway.fold()")
+	return db, conn
+}
+
 // TestAListenerComesBackToWhatLaggedBehind has the database go back, as in a failover to a standby that has not received
 // the last message and the last fold.
 func TestAListenerComesBackToWhatLaggedBehind(t *testing.T) {
 	t.Parallel()
 	withDriver(t, func(t *testing.T, interpreter, driver string) {
-		db := pgtest.New(t)
-		conn := db.Conn(t)
-		execute(t, conn, "insert into headway.appuser (fullname) values ('Abe'), ('Bob')")
-		execute(t, conn, "insert into headway.project (name) values ('Website')")
-		execute(t, conn, "insert into headway.member (project_id, user_id, role) values (1, 1, 'staff'), (1, 2, 'customer')")
-		execute(t, conn, "insert into headway.task (project_id, title) select 1, 'Page ' || n from generate_series(1, 4) n")
-		execute(t, conn, "select headway.fold()")
+		db, conn := website(t)
 		l := start(t, db, interpreter, driver, "project_1")
 		l.expect("Waiting for notifications on project_1 ...")
 		do := func(task int, say string) {
@@ -143,13 +150,7 @@ func TestAListenerComesBackToWhatLaggedBehind(t *testing.T) {
 func TestAListenerShowsProgressThatIsNewerThanTheSnapshot(t *testing.T) {
 	t.Parallel()
 	withDriver(t, func(t *testing.T, interpreter, driver string) {
-		db := pgtest.New(t)
-		conn := db.Conn(t)
-		execute(t, conn, "insert into headway.appuser (fullname) values ('Abe'), ('Bob')")
-		execute(t, conn, "insert into headway.project (name) values ('Website')")
-		execute(t, conn, "insert into headway.member (project_id, user_id, role) values (1, 1, 'staff'), (1, 2, 'customer')")
-		execute(t, conn, "insert into headway.task (project_id, title) select 1, 'Page ' || n from generate_series(1, 4) n")
-		execute(t, conn, "select headway.fold()")
+		db, conn := website(t)
 		complete := func(task int) {
 			execute(t, conn, "select headway.complete_task($1, 2)", task)
 			execute(t, conn, "select headway.fold()")
