@@ -1,25 +1,30 @@
+-- In plpgsql, which keeps its plans: a function in SQL that contains a query is planned at each call.
 create function headway.is_for(task_id bigint, audience text, user_id bigint) returns boolean
-language sql
+language plpgsql
 stable
 as $$
-  select is_for.audience = 'everyone' or exists (
+begin
+  return is_for.audience = 'everyone' or exists (
     select from headway.assignment a where a.task_id = is_for.task_id and a.user_id = is_for.user_id
-  )
+  );
+end
 $$;
 comment on function headway.is_for(bigint, text, bigint) is 'Whether a task with this audience is for this customer of its project.';
 
 create function headway.is_complete(task_id bigint, shared boolean, user_id bigint) returns boolean
-language sql
+language plpgsql
 stable
 as $$
-  select coalesce(case
+begin
+  return coalesce(case
     when is_complete.shared then (
       select true from headway.completion c where c.task_id = is_complete.task_id order by c.user_id limit 1
     )
     else (
       select true from headway.completion c where c.task_id = is_complete.task_id and c.user_id = is_complete.user_id
     )
-  end, false)
+  end, false);
+end
 $$;
 comment on function headway.is_complete(bigint, boolean, bigint) is 'Whether a task, shared or not, is complete for this customer.';
 

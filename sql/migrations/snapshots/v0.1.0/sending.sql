@@ -249,10 +249,11 @@ $$;
 comment on function headway.digests_to_send() is 'How many digests headway.claim_digest() could hand out now.';
 
 create function headway.still_told(digest headway.digest) returns boolean
-language sql
+language plpgsql
 stable
 as $$
-  select not exists (
+begin
+  return not exists (
     select from unnest((still_told.digest).channels) a (channel)
     where not exists (
       select from headway.subscription s
@@ -264,7 +265,8 @@ as $$
       select from headway.member b
       where b.project_id = p.id and b.user_id = (still_told.digest).user_id
     )
-  )
+  );
+end
 $$;
 comment on function headway.still_told(headway.digest) is
   'Whether its recipient is still subscribed to every channel whose messages the digest''s mail includes, has muted none of them, and is a member of every project that it reports on.';

@@ -1,8 +1,10 @@
 create function headway.setting(name text) returns text
-language sql
+language plpgsql
 stable
 as $$
-  select s.value from headway.setting s where s.name = setting.name
+begin
+  return (select s.value from headway.setting s where s.name = setting.name);
+end
 $$;
 comment on function headway.setting(text) is 'The value of a setting; null if no setting has that name.';
 
