@@ -340,6 +340,24 @@ func TestADigestReadsEachOfItsRangesOnce(t *testing.T) {
 	}
 }
 
+// TestADigestReadsNoChannelsButItsOwn has digests of many channels each, and not so many channels that the planner would
+// see for itself that reading all of them takes longer than to look up these.
+func TestADigestReadsNoChannelsButItsOwn(t *testing.T) {
+	t.Parallel()
+	conn := unattended(t).Conn(t)
+	pgtest.Execute(t, conn, `
+		insert into headway.appuser (fullname, email) select 'Bob', 'bob' || i || '@example.com' from generate_series(1, 500) i;
+		insert into headway.project (name) select 'Project' from generate_series(1, 50);
+		insert into headway.member (project_id, user_id, role) select p, u, 'customer' from generate_series(1, 50) p, generate_series(1, 10) u;
+		insert into headway.message (sender, channel, content) select 1, 'project_' || p, 'Hello' from generate_series(1, 50) p;
+		select headway.reserve(array(select i from generate_series(2, 10) i))`)
+	pgtest.Execute(t, conn, "vacuum analyze")
+	plan := strings.Join(column(t, conn, "explain select * from headway.digest_message m where m.digest_id = 1"), "\n")
+	if !strings.Contains(plan, "Index Cond: (name = i.channel)") {
+		t.Errorf("all channels are read for those of a digest:\n%s", plan)
+	}
+}
+
 // TestADigestForStaffAsksForFewMembers has a project in which a thousand customers completed everything long ago, and one of
 // them something today; beside a project by which every task seems to have been completed by few.
 func TestADigestForStaffAsksForFewMembers(t *testing.T) {

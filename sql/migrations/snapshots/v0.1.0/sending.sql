@@ -3,9 +3,11 @@ select d.id as digest_id, d.user_id, m.id, m.sender, m.channel, m.seq, m.kind, m
   p.project_id
 from headway.digest d
 join headway.digest_item i on i.digest_id = d.id
-join headway.channel c on c.name = i.channel
--- First the one subscription to each channel, whatever row estimate the planner has: otherwise each range may be read
--- once for all of the person's subscriptions.
+-- First the one channel and the one subscription of each item, whatever row estimate the planner has: otherwise all
+-- channels may be read for a few, and each range once for all of the person's subscriptions.
+cross join lateral (
+  select c.project_id from headway.channel c where c.name = i.channel offset 0
+) c
 cross join lateral (
   select s.*
   from headway.subscription s
