@@ -200,7 +200,7 @@ func TestThePrivilegeTableTellsWhateverIsGranted(t *testing.T) {
 		"grant references on headway.task to headway_app",
 		"grant trigger on headway.task to headway_app",
 		"grant update on headway.message to headway_app",
-		"grant insert (last_seq) on headway.channel to headway_app",
+		"grant update (last_seq) on headway.channel to headway_app",
 		"grant select (mail) on headway.digest to headway_app",
 		"grant select (email) on headway.appuser to headway_user",
 		"revoke select (fullname) on headway.appuser from headway_user",

@@ -214,16 +214,19 @@ create policy shared_own_and_staffed on headway.pending_fact for select to headw
     )
   );
 
--- Channels: id, seq and sent_at of a message are filled in, and activity is posted by the fold. A backend may still
--- name these columns, since most ORMs name every column with its default.
-grant select, insert (name, project_id), delete on headway.channel to headway_app;
-grant select, insert, update (read_seq, mailed_seq, muted), delete on headway.subscription to headway_app;
+-- Channels: id, seq and sent_at of a message are filled in, activity is posted by the fold, and a channel starts at 0. A
+-- backend may still name these columns, since most ORMs name every column with its default. Many also set the key to
+-- itself when they insert or update: a trigger keeps a subscription from moving.
+grant select, insert, delete on headway.channel to headway_app;
+grant select, insert, update, delete on headway.subscription to headway_app;
 grant select, insert on headway.message to headway_app;
 grant select, insert, delete on headway.seen to headway_app;
 grant select on headway.channel, headway.subscription, headway.message to headway_user;
 grant update (read_seq, muted) on headway.subscription to headway_user;
 grant insert (sender, channel, content) on headway.message to headway_user;
 grant select, insert, delete on headway.seen to headway_user;
+create policy opened on headway.channel as restrictive for insert to headway_app
+  with check (last_seq = 0);
 create policy posted on headway.message as restrictive for insert to headway_app
   with check (headway.is_posted(id, kind));
 create policy own on headway.subscription for select to headway_user

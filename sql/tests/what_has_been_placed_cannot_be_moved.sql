@@ -1,4 +1,4 @@
--- A task stays in its project, a completion with its task and person.
+-- A task stays in its project, a completion with its task and person, a subscription with its channel and person.
 begin;
 insert into headway.appuser (id, fullname) values (1, 'Abe'), (2, 'Bob');
 insert into headway.project (id, name) values (1, 'Website'), (2, 'Shop');
@@ -16,7 +16,10 @@ begin
     'update headway.task set project_id = 3 - project_id where id in (2, 3)',
     'update headway.task set id = 20 where id = 2',
     'update headway.completion set user_id = 2',
-    'update headway.completion set task_id = 2'
+    'update headway.completion set task_id = 2',
+    'update headway.subscription set user_id = 3 - user_id where channel = ''project_1''',
+    'update headway.subscription set user_id = 1, read_seq = 0 where channel = ''user_2''',
+    'update headway.subscription set channel = ''project_2'' where channel = ''project_1'''
   ] loop
     begin
       execute v_statement;

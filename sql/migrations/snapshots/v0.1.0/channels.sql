@@ -353,7 +353,12 @@ as $$
 declare
   v_last_seq bigint;
 begin
-  if tg_op = 'INSERT' or new.read_seq >= old.read_seq and new.mailed_seq >= old.mailed_seq then
+  if tg_op = 'UPDATE' and (new.user_id <> old.user_id or new.channel <> old.channel) then
+    raise exception 'the subscription of person % to channel "%" cannot become that of person % to channel "%"', old.user_id,
+      old.channel, new.user_id, new.channel using
+      errcode = 'feature_not_supported',
+      hint = 'Delete it and insert the other one. An ORM that takes the first column for the key updates those of others.';
+  elsif tg_op = 'INSERT' or new.read_seq >= old.read_seq and new.mailed_seq >= old.mailed_seq then
     select c.last_seq into v_last_seq from headway.channel c where c.name = new.channel;
     if greatest(new.read_seq, new.mailed_seq) > v_last_seq then
       raise exception 'the cursor of person % in channel "%" cannot be at %: the last message is %', new.user_id, new.channel,
@@ -372,14 +377,17 @@ begin
     hint = 'Nothing is mailed twice; headway.retry_digest(id) sends a digest again that failed or is held.';
 end
 $$;
-comment on function headway.subscription_before_write() is 'Keeps a person''s two cursors from moving back and from passing the last message.';
+comment on function headway.subscription_before_write() is
+  'Keeps a person''s two cursors from moving back and from passing the last message, and a subscription that of its person to its channel.';
 
 create trigger subscription_before_insert before insert on headway.subscription
 for each row when (new.read_seq > 0 or new.mailed_seq > 0)
 execute function headway.subscription_before_write();
 
 create trigger subscription_before_update before update on headway.subscription
-for each row when (new.read_seq <> old.read_seq or new.mailed_seq <> old.mailed_seq)
+for each row when (
+  new.read_seq <> old.read_seq or new.mailed_seq <> old.mailed_seq or new.user_id <> old.user_id or new.channel <> old.channel
+)
 execute function headway.subscription_before_write();
 
 create function headway.mute(user_id bigint, channel text, muted boolean default true) returns boolean
