@@ -31,6 +31,11 @@ func TestTheCatalogKeepsTheConventions(t *testing.T) {
 			from pg_proc p cross join lateral regexp_matches(p.prosrc, 'raise exception\M.*?;\n', 'g') m (raised)
 			where p.pronamespace = 'headway'::regnamespace
 			  and (m.raised[1] !~ '\merrcode = ''[a-z_]+''' or m.raised[1] !~ '\mhint = ')`,
+		// Of select headway.post(...) a driver sees one column, and (headway.post(...)).* calls it once for each.
+		"every function that returns a row is called in from": `
+			select p.oid::regprocedure::text from pg_proc p join pg_type t on t.oid = p.prorettype
+			where p.pronamespace = 'headway'::regnamespace and t.typtype = 'c' and not p.proretset
+			  and obj_description(p.oid, 'pg_proc') !~ ('select \* from headway\.' || p.proname || '\(')`,
 		"every type has a comment": `
 			select t.typname from pg_type t
 			where t.typnamespace = 'headway'::regnamespace and t.typtype in ('e', 'd') and obj_description(t.oid, 'pg_type') is null`,

@@ -343,7 +343,7 @@ as $$
   returning *
 $$;
 comment on function headway.post(bigint, text, text) is
-  'Posts to a channel and returns the message: select headway.post(1, ''project_1'', ''Where is the logo?''). Errors: foreign_key_violation, insufficient_privilege.';
+  'Posts to a channel and returns the message: select * from headway.post(1, ''project_1'', ''Where is the logo?''). With select (headway.post(...)).* PostgreSQL would call it, and post, once for each column. Errors: foreign_key_violation, insufficient_privilege.';
 
 create function headway.subscription_before_write() returns trigger
 language plpgsql
