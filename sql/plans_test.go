@@ -385,6 +385,28 @@ func TestADigestForStaffAsksForFewMembers(t *testing.T) {
 	}
 }
 
+// TestTheNewestUnreadMessagesAreFoundInTheirChannels asks for those of somebody who has read everything, where much is said to
+// everybody: by the statistics, each has much unread.
+func TestTheNewestUnreadMessagesAreFoundInTheirChannels(t *testing.T) {
+	t.Parallel()
+	conn := unattended(t).Conn(t)
+	pgtest.Execute(t, conn, `
+		insert into headway.appuser (fullname) select 'Bob' from generate_series(1, 200);
+		insert into headway.project (name) select 'Project' from generate_series(1, 100);
+		insert into headway.member (project_id, user_id, role) select 1 + id / 2, id, 'customer' from headway.appuser where id < 200;
+		insert into headway.message (sender, channel, content)
+		select 1, 'broadcast', 'Hello' from generate_series(1, 10000)
+		union all
+		select 2 * p - 1, 'project_' || p, 'Hello' from generate_series(1, 100) p, generate_series(1, 100);
+		select headway.mark_read(2, 'broadcast'), headway.mark_read(2, 'project_2')`)
+	pgtest.Execute(t, conn, "vacuum analyze")
+	messages := value[float64](t, conn, "select pg_relation_size('headway.message') / 8192")
+	const newest = "select * from headway.unread_message u where u.user_id = 2 order by u.id desc limit 50"
+	if read := pages(t, conn, newest); read > messages/4 {
+		t.Errorf("%.0f pages for nothing, all messages have %.0f:\n%s", read, messages, strings.Join(column(t, conn, "explain "+newest), "\n"))
+	}
+}
+
 // TestTheItemsOfADigestAreFoundByIt asks as an end user who has one among thousands.
 func TestTheItemsOfADigestAreFoundByIt(t *testing.T) {
 	t.Parallel()
