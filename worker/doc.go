@@ -19,7 +19,8 @@
 // Nobody ever waits for KEY: both sides only try. The worker's loop, with L the listening connection:
 //
 //	┌─► forget that it rang, then FOLD what there is
-//	│   TRY KEY ── refused: a silent writer has not ended yet; pause 1 to 20 ms ──────────────────► again
+//	│   TRY KEY ── refused: a silent writer has not ended yet; pause 1 to 20 ms,
+//	│    │         or for as long as the fold took, up to a second ───────────────────────────────► again
 //	│    │ granted
 //	│   LOOK whether the queue is empty ── it is not: release KEY ────────────────────────────────► again
 //	│    │ empty

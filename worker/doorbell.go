@@ -63,6 +63,7 @@ func (d *doorbell) round(ctx context.Context) error {
 	d.rung = false // whoever has rung so far has committed: the fold sees it
 	began := time.Now()
 	folded, err := d.w.fold(ctx, d)
+	took := time.Since(began)
 	if err != nil {
 		if d.lost(err) {
 			return err
@@ -77,7 +78,7 @@ func (d *doorbell) round(ctx context.Context) error {
 		d.deferred.Reset()
 	}
 	if folded >= busy {
-		d.gather(ctx, folded, time.Since(began))
+		d.gather(ctx, folded, took)
 		return nil
 	}
 	d.throttle(ctx, folded)
@@ -95,12 +96,16 @@ func (d *doorbell) round(ctx context.Context) error {
 	case folded > 0:
 		// When something has just arrived, more is likely to follow.
 	case state == Refused:
-		pause.For(ctx, d.refused.Next())
+		pause.For(ctx, max(d.refused.Next(), min(took, maxRest)))
 	case state == Deferred:
-		pause.For(ctx, d.deferred.Next())
+		pause.For(ctx, max(d.deferred.Next(), min(took, maxRest)))
 	}
 	return nil
 }
+
+// maxRest bounds the pause after a fold that found nothing. It is as long as the fold, so that at most half the time is
+// spent looking: whoever loads much in one transaction has each fold step over all facts that are not committed yet.
+const maxRest = time.Second
 
 const (
 	// busy is how many facts in one fold suggest that more are coming.

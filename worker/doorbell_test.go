@@ -180,6 +180,33 @@ func TestAWriterWhoRollsBackLeavesTheWorkerInPeace(t *testing.T) {
 	d.finish()
 }
 
+// TestAFoldThatTakesLongToFindNothingIsNotRepeatedAtOnce: beside whoever loads much in one transaction, it steps over
+// all that is not committed yet.
+func TestAFoldThatTakesLongToFindNothingIsNotRepeatedAtOnce(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+
+	pgtest.Execute(t, d.bystander, `
+		create schema moved;
+		alter function headway.fold set schema moved;
+		create function headway.fold(max_facts integer default 1000) returns integer language plpgsql security definer as $$
+		begin
+			perform pg_sleep(0.2);
+			return moved.fold(max_facts);
+		end $$;
+		grant execute on function headway.fold to public`)
+	release := d.awake()
+	pgtest.Execute(t, d.writer, "begin; "+complete(1)) // silent
+	release()
+	d.await(worker.Refused)
+	if took := d.took(5, worker.Refused); took < 1800*time.Millisecond { // five folds, and as long without
+		t.Errorf("the worker looked five times, 200 ms each, within %v", took)
+	}
+	pgtest.Execute(t, d.writer, "commit")
+	d.await(worker.Folded, worker.Asleep)
+	d.finish()
+}
+
 func TestAnOpenSilentTransactionKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
