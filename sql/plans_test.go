@@ -407,6 +407,25 @@ func TestTheNewestUnreadMessagesAreFoundInTheirChannels(t *testing.T) {
 	}
 }
 
+// TestMessagesAreReadOnceForAllWhoAreDeleted: at commit, while no fold can begin.
+func TestMessagesAreReadOnceForAllWhoAreDeleted(t *testing.T) {
+	t.Parallel()
+	conn := unattended(t).Conn(t)
+	pgtest.Execute(t, conn, `
+		insert into headway.appuser (id, fullname) select i, 'Bob' from generate_series(1, 100) i;
+		insert into headway.message (sender, channel, content) values (1, 'broadcast', 'Hello')`)
+	read := func() int {
+		return value[int](t, conn, "select seq_scan from pg_stat_xact_user_tables where relid = 'headway.message'::regclass")
+	}
+	pgtest.Execute(t, conn, "begin; delete from headway.appuser where id between 2 and 50; delete from headway.appuser where id > 50")
+	before := read()
+	pgtest.Execute(t, conn, "set constraints all immediate")
+	if n := read() - before; n != 1 {
+		t.Errorf("read %d times", n)
+	}
+	pgtest.Execute(t, conn, "commit")
+}
+
 // TestTheItemsOfADigestAreFoundByIt asks as an end user who has one among thousands.
 func TestTheItemsOfADigestAreFoundByIt(t *testing.T) {
 	t.Parallel()

@@ -149,11 +149,13 @@ func TestWhoIsToldOfStays(t *testing.T) {
 	t.Parallel()
 	const (
 		remove = "delete from headway.appuser where id = 6"
+		others = "insert into headway.appuser (id, fullname) values (60, 'Eve'); delete from headway.appuser where id = 60"
 		fold   = "select headway.fold()"
 	)
 	for name, order := range map[string]struct{ deleted, folded []string }{
-		"folded first":  {deleted: []string{remove}, folded: []string{"begin", fold}},
-		"deleted first": {deleted: []string{"begin", remove, "commit"}, folded: []string{fold}},
+		"folded first":                         {deleted: []string{remove}, folded: []string{"begin", fold}},
+		"deleted first":                        {deleted: []string{"begin", remove, "commit"}, folded: []string{fold}},
+		"deleted first, and others after them": {deleted: []string{"begin", remove, others, "savepoint s; " + others + "; rollback to s", "commit"}, folded: []string{fold}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -122,6 +122,11 @@ begin
       errcode = 'foreign_key_violation',
       hint = format('Erase their name and address instead: select headway.forget_user(%s).', v_sender);
   end if;
+  perform set_config(
+    'headway.deleted_people',
+    concat_ws(',', nullif(current_setting('headway.deleted_people', true), ''), (select string_agg(o.id::text, ',') from old_rows o)),
+    true
+  );
   return null;
 end
 $$;
@@ -136,13 +141,24 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_deleted text := current_setting('headway.deleted_people', true);
+  v_sender bigint;
 begin
   -- A fold in progress posts what they did; the next one starts when they are gone.
   perform pg_advisory_xact_lock(headway.lock_key('fold'));
-  if exists (select from headway.message m where m.sender = old.id) then
-    raise exception 'a message from person % was posted after they were deleted', old.id using
-      errcode = 'foreign_key_violation',
-      hint = format('Messages are kept; erase their name and address instead: select headway.forget_user(%s).', old.id);
+  -- Once for all whom the transaction has deleted: every message is read, and no fold can begin meanwhile.
+  if v_deleted <> '' then
+    select m.sender into v_sender
+    from headway.message m
+    where m.sender in (select d.id::bigint from string_to_table(v_deleted, ',') d (id))
+    limit 1;
+    if found then
+      raise exception 'a message from person % was posted after they were deleted', v_sender using
+        errcode = 'foreign_key_violation',
+        hint = format('Messages are kept; erase their name and address instead: select headway.forget_user(%s).', v_sender);
+    end if;
+    perform set_config('headway.deleted_people', '', true);
   end if;
   return null;
 end
