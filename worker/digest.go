@@ -29,8 +29,11 @@ const (
 	// ledgerTimeout bounds a statement on the ledger. Reserving, or deleting old digests, may take a while.
 	ledgerTimeout = 5 * time.Minute
 
-	// reserveBatch bounds one reservation, which is a single transaction.
+	// reserveBatch bounds the first reservation, which is a single transaction, and mostly the only one. As each one finds
+	// out anew who is due, those that follow are larger, up to maxReserve: whoever is in one cannot mark anything read
+	// before it is committed.
 	reserveBatch = 1000
+	maxReserve   = 8 * reserveBatch
 )
 
 // Mailer reserves digests and sends what is reserved. Any number of them, in any number of processes, may do so at
@@ -67,9 +70,9 @@ const sqlReserve = `select headway.reserve_digests($1)`
 
 // Reserve reserves digests for everyone who is due now and returns how many.
 func (m *Mailer) Reserve(ctx context.Context) (reserved int, err error) {
-	for {
+	for most := reserveBatch; ; most = min(2*most, maxReserve) {
 		var batch int
-		if err := m.ask(ctx, &batch, durably, sqlReserve, reserveBatch); err != nil {
+		if err := m.ask(ctx, &batch, durably, sqlReserve, most); err != nil {
 			return reserved, fmt.Errorf("reserve digests: %w", err)
 		}
 		reserved += batch

@@ -87,6 +87,26 @@ func TestManyAreSentAtATimeAndEachOnce(t *testing.T) {
 }
 
 // TestMoreConnectionsAreUsedWhereMoreIsReserved has one digest wait at first, and three more while that one is sent.
+// TestWhereManyAreDueTheyAreSoughtFewTimes, as after an announcement to everybody: each search goes through all of them.
+func TestWhereManyAreDueTheyAreSoughtFewTimes(t *testing.T) {
+	t.Parallel()
+	p := unread(t, 7000, smtptest.Options{})
+	pgtest.Execute(t, p.conn, `
+		create schema moved;
+		alter function headway.reserve_digests set schema moved;
+		create sequence headway.searches;
+		create function headway.reserve_digests(max_digests integer) returns integer language sql as $$
+			select nextval('headway.searches');
+			select moved.reserve_digests(max_digests);
+		$$`)
+	if reserved, err := p.Reserve(t.Context()); err != nil || reserved != 7000 {
+		t.Errorf("%d are reserved: %v", reserved, err)
+	}
+	if n := value[int](t, p.conn, "select last_value from headway.searches"); n != 4 { // 1,000, 2,000, 4,000, none
+		t.Errorf("they were sought %d times", n)
+	}
+}
+
 func TestMoreConnectionsAreUsedWhereMoreIsReserved(t *testing.T) {
 	t.Parallel()
 	p := unread(t, 4, smtptest.Options{})
