@@ -86,7 +86,6 @@ func TestManyAreSentAtATimeAndEachOnce(t *testing.T) {
 	}
 }
 
-// TestMoreConnectionsAreUsedWhereMoreIsReserved has one digest wait at first, and three more while that one is sent.
 // TestWhereManyAreDueTheyAreSoughtFewTimes, as after an announcement to everybody: each search goes through all of them.
 func TestWhereManyAreDueTheyAreSoughtFewTimes(t *testing.T) {
 	t.Parallel()
@@ -107,6 +106,7 @@ func TestWhereManyAreDueTheyAreSoughtFewTimes(t *testing.T) {
 	}
 }
 
+// TestMoreConnectionsAreUsedWhereMoreIsReserved has one digest wait at first, and three more while that one is sent.
 func TestMoreConnectionsAreUsedWhereMoreIsReserved(t *testing.T) {
 	t.Parallel()
 	p := unread(t, 4, smtptest.Options{})
