@@ -358,6 +358,23 @@ func TestADigestReadsNoChannelsButItsOwn(t *testing.T) {
 	}
 }
 
+// TestADigestCountsTheBarsThatItShows is for somebody who looks after more projects than fit into a mail.
+func TestADigestCountsTheBarsThatItShows(t *testing.T) {
+	t.Parallel()
+	conn := unattended(t).Conn(t)
+	pgtest.Execute(t, conn, `
+		insert into headway.appuser (fullname, email) values ('Abe', null), ('Bob', 'bob@example.com');
+		insert into headway.project (name) select 'Project' from generate_series(1, 20);
+		insert into headway.member (project_id, user_id, role) select p.id, u.id, 'staff' from headway.project p, headway.appuser u;
+		insert into headway.message (sender, channel, content) select 1, 'project_' || p, 'Hello' from generate_series(1, 20) p;
+		select headway.set_setting('digest_max_items', '5'), headway.reserve_digest(2)`)
+	pgtest.Execute(t, conn, "set track_functions = pl; begin; select headway.digest_content(1)")
+	if n := value[int](t, conn, "select calls from pg_stat_xact_user_functions where funcname = 'bar_since'"); n != 5 {
+		t.Errorf("the progress of %d projects was counted, for the 5 that are shown", n)
+	}
+	pgtest.Execute(t, conn, "commit")
+}
+
 // TestADigestForStaffAsksForFewMembers has a project in which a thousand customers completed everything long ago, and one of
 // them something today; beside a project by which every task seems to have been completed by few.
 func TestADigestForStaffAsksForFewMembers(t *testing.T) {

@@ -174,8 +174,8 @@ begin
       ),
       project as (
         select p.id, p.name, b.role, g.done, g.total, g.done_before
-        from (select distinct s.project_id from said s) s
-        join headway.project p on p.id = s.project_id
+        from (select distinct w.project_id from shown w) w
+        join headway.project p on p.id = w.project_id
         cross join digest d
         join headway.member b on b.project_id = p.id and b.user_id = d.user_id
         cross join since a
