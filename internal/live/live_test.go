@@ -131,19 +131,22 @@ select name, done, total from headway.project_progress`)
 	pgtest.Eventually(f.t, soon, func() bool { return reflect.DeepEqual(f.bars(), truth) }, "the bars are not %v", truth)
 }
 
-// awaitMoves waits until each bar has been told to have moved to where it stands.
+// awaitMoves waits until each bar has been told to have moved to where it stands, each time from where it was told to be.
 func (f *followed) awaitMoves() {
 	f.t.Helper()
 	bars := f.bars()
-	told := map[string]Part{}
+	told, next := map[string]Part{}, 0
 	pgtest.Eventually(f.t, soon, func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		for _, e := range f.events {
-			for _, m := range e.Moves {
+		for ; next < len(f.events); next++ {
+			for _, m := range f.events[next].Moves {
 				name := m.Project.Name
 				if m.Customer != nil {
 					name += "/" + m.Customer.Name
+				}
+				if was, known := told[name]; known && was != m.Before || m.Before == m.After {
+					f.t.Errorf("%s was told to have moved from %v to %v, and to be at %v before", name, m.Before, m.After, was)
 				}
 				told[name] = m.After
 			}
@@ -554,6 +557,23 @@ func TestOnlyNewerNotificationsAreApplied(t *testing.T) {
 	p.Customers = p.Customers[:1]
 	if _, again := p.apply(&progress{1, 6, &Part{4, 9}, customers()}); !again {
 		t.Error("a stranger is not looked up")
+	}
+}
+
+// TestWhatIsNotifiedIsShownWithoutReading notifies what is not so, which a look at the tables would put right.
+func TestWhatIsNotifiedIsShownWithoutReading(t *testing.T) {
+	t.Parallel()
+	db, conn := seeded(t)
+	f := follow(t, db, func(f *Follower) { f.ReadInterval = time.Hour })
+	f.await(Listening, 1)
+	pgtest.Execute(t, conn, `
+select pg_notify('headway_events', json_build_object(
+  'kind', 'progress', 'project_id', 2, 'version', s.version + 1, 'shared', json_build_object('done', 7, 'total', 9), 'customers', '[]'::json)::text)
+from headway.shared_progress s where s.project_id = 2;
+select headway.post(2, 'project_1', 'after it')`)
+	f.awaitText("Bob: after it")
+	if bar := f.bars()["Brand guide/Abe"]; bar != (Part{7, 9}) || f.count(Read) > 1 {
+		t.Errorf("the bar is %v; everything was read %d times", bar, f.count(Read))
 	}
 }
 
