@@ -102,10 +102,7 @@ func (f *Follower) read(ctx context.Context, conn *pgx.Conn) (loud bool, err err
 		if f.Project != 0 {
 			query, args = sqlRecentOfProject, append(args, f.Project)
 		}
-		rows, err := tx.Query(ctx, query, args...)
-		if err != nil {
-			return fmt.Errorf("read messages: %w", err)
-		}
+		rows, _ := tx.Query(ctx, query, args...) // CollectRows returns its error
 		if recent, err = pgx.CollectRows(rows, scanMessage); err != nil {
 			return fmt.Errorf("read messages: %w", err)
 		}
@@ -146,13 +143,11 @@ func (f *Follower) goBack(ctx context.Context, conn *pgx.Conn) error {
 	return inSnapshot(ctx, conn, func(ctx context.Context, tx pgx.Tx) error {
 		var channel string
 		var last int64
-		rows, err := tx.Query(ctx, sqlLastSeqs, slices.Collect(maps.Keys(f.lastSeq)))
-		if err == nil {
-			_, err = pgx.ForEachRow(rows, []any{&channel, &last}, func() error {
-				f.lastSeq[channel] = min(f.lastSeq[channel], last)
-				return nil
-			})
-		}
+		rows, _ := tx.Query(ctx, sqlLastSeqs, slices.Collect(maps.Keys(f.lastSeq))) // ForEachRow returns its error
+		_, err := pgx.ForEachRow(rows, []any{&channel, &last}, func() error {
+			f.lastSeq[channel] = min(f.lastSeq[channel], last)
+			return nil
+		})
 		if err != nil {
 			return fmt.Errorf("read channels: %w", err)
 		}
@@ -221,10 +216,7 @@ func (f *Follower) readProject(ctx context.Context, conn *pgx.Conn, id int64) er
 
 // readProjects reads projects, by default all. An archived project is followed only if it is the one asked for.
 func (f *Follower) readProjects(ctx context.Context, tx pgx.Tx, only []int64) ([]*Project, error) {
-	rows, err := tx.Query(ctx, sqlProjects, only, f.Project != 0)
-	if err != nil {
-		return nil, fmt.Errorf("read projects: %w", err)
-	}
+	rows, _ := tx.Query(ctx, sqlProjects, only, f.Project != 0) // what reads the rows returns the error, also below
 	projects, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Project, error) {
 		p := &Project{}
 		return p, row.Scan(&p.ID, &p.Name, &p.Version)
@@ -240,31 +232,27 @@ func (f *Follower) readProjects(ctx context.Context, tx pgx.Tx, only []int64) ([
 
 	var project, user int64
 	var name string
-	rows, err = tx.Query(ctx, sqlCustomers, ids)
-	if err == nil {
-		_, err = pgx.ForEachRow(rows, []any{&project, &user, &name}, func() error {
-			p := board.Project(project)
-			p.Customers = append(p.Customers, &Customer{UserID: user, Name: name})
-			return nil
-		})
-	}
+	rows, _ = tx.Query(ctx, sqlCustomers, ids)
+	_, err = pgx.ForEachRow(rows, []any{&project, &user, &name}, func() error {
+		p := board.Project(project)
+		p.Customers = append(p.Customers, &Customer{UserID: user, Name: name})
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read customers: %w", err)
 	}
 
 	var part Part
-	rows, err = tx.Query(ctx, sqlProgress, ids)
-	if err == nil {
-		_, err = pgx.ForEachRow(rows, []any{&project, &user, &part.Done, &part.Total}, func() error {
-			p := board.Project(project)
-			if user == 0 {
-				p.Shared = part
-			} else if c := p.Customer(user); c != nil { // not of people who left
-				c.Own = part
-			}
-			return nil
-		})
-	}
+	rows, _ = tx.Query(ctx, sqlProgress, ids)
+	_, err = pgx.ForEachRow(rows, []any{&project, &user, &part.Done, &part.Total}, func() error {
+		p := board.Project(project)
+		if user == 0 {
+			p.Shared = part
+		} else if c := p.Customer(user); c != nil { // not of people who left
+			c.Own = part
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read progress: %w", err)
 	}
