@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -92,8 +91,6 @@ func (f *Follower) hearMessage(ctx context.Context, conn *pgx.Conn, m Message) e
 // channelName matches a valid name of a channel.
 var channelName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
-var projectChannel = regexp.MustCompile(`^project_([0-9]+)(_staff)?$`)
-
 // say adds a message to the board, if it is for us, and emits it.
 func (f *Follower) say(ctx context.Context, conn *pgx.Conn, m Message) error {
 	var err error
@@ -123,9 +120,6 @@ func personal(channel string) bool { return personalChannel.MatchString(channel)
 
 // home returns the project that a channel belongs to; 0 if it belongs to none.
 func (f *Follower) home(ctx context.Context, conn *pgx.Conn, channel string) (id int64, err error) {
-	if match := projectChannel.FindStringSubmatch(channel); match != nil {
-		return strconv.ParseInt(match[1], 10, 64)
-	}
 	id, known := f.homes[channel]
 	if known || channel == "broadcast" || personal(channel) {
 		return id, nil
