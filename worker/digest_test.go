@@ -41,6 +41,9 @@ func TestADigestIsSentOnceAndRecorded(t *testing.T) {
 	if fmt.Sprint(outcomes) != "[1 sent <nil> 2 sent <nil> 3 sent <nil>]" {
 		t.Errorf("%q", outcomes)
 	}
+	if !p.log.has("a digest was sent[digest=3]") {
+		t.Error("the log does not say which")
+	}
 }
 
 func TestAMessageIDLeadsToItsDigest(t *testing.T) {

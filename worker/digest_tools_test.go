@@ -23,7 +23,8 @@ import (
 // logbook is a log that a test can read, and whose lines it can wait for.
 type logbook struct {
 	slog.Handler
-	said func(message string) // nil: nothing happens
+	said  func(message string) // nil: nothing happens
+	attrs []slog.Attr
 
 	mu       *sync.Mutex
 	messages *[]string
@@ -36,7 +37,7 @@ func newLogbook(t *testing.T, said func(message string)) *logbook {
 
 func (l *logbook) Handle(ctx context.Context, record slog.Record) error {
 	l.mu.Lock()
-	*l.messages = append(*l.messages, record.Message)
+	*l.messages = append(*l.messages, record.Message, fmt.Sprint(record.Message, l.attrs))
 	l.mu.Unlock()
 	err := l.Handler.Handle(ctx, record)
 	if l.said != nil {
@@ -47,11 +48,11 @@ func (l *logbook) Handle(ctx context.Context, record slog.Record) error {
 
 func (l *logbook) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *l
-	with.Handler = l.Handler.WithAttrs(attrs)
+	with.Handler, with.attrs = l.Handler.WithAttrs(attrs), slices.Concat(l.attrs, attrs)
 	return &with
 }
 
-// has reports whether a message was logged.
+// has reports whether a message was logged. It may say what its logger says with each, as in "message[name=value]".
 func (l *logbook) has(message string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -294,8 +294,8 @@ func TestAHalfOpenConnectionInTheMiddleOfAFold(t *testing.T) {
 
 // TestTheListeningAddressIsDown
 //
-// Promised: where only DATABASE_URL can be reached, the worker polls.
-// Provoked: the proxy that HEADWAY_LISTEN_URL leads through closes everything and takes nothing new.
+// Promised: where only DATABASE_URL can be reached, the worker polls, and says so if that fails, too.
+// Provoked: the proxy that HEADWAY_LISTEN_URL leads through closes everything and takes nothing new; folds fail for a while.
 // Left: everything is folded.
 func TestTheListeningAddressIsDown(t *testing.T) {
 	t.Parallel()
@@ -303,7 +303,9 @@ func TestTheListeningAddressIsDown(t *testing.T) {
 	conn := db.Conn(t)
 
 	w := polling(t, db)
-	pgtest.Execute(t, conn, complete(1))
+	pgtest.Execute(t, conn, "alter function headway.fold rename to gone")
+	pgtest.Eventually(t, soon, func() bool { return w.logbook.has("the fold failed, retrying") }, "nobody hears of it")
+	pgtest.Execute(t, conn, "alter function headway.gone rename to fold; "+complete(1))
 	w.await(worker.Folded)
 	eventuallyFolded(t, conn)
 }

@@ -52,14 +52,16 @@ func config(t *testing.T, databaseURL string, more ...string) worker.Config {
 type running struct {
 	*worker.Worker
 	*watcher
-	stop func()
+	logbook *logbook // unless change has set another
+	stop    func()
 }
 
 // start runs a worker that never probes nor pings by the clock, unless change says otherwise.
 func start(t *testing.T, config worker.Config, change ...func(*worker.Worker)) *running {
 	t.Helper()
 	watcher := &watcher{t: t, changed: make(chan struct{}), holds: map[worker.Event]*hold{}}
-	w := worker.New(config, slog.New(slog.NewTextHandler(t.Output(), nil)), "test")
+	log := newLogbook(t, nil)
+	w := worker.New(config, slog.New(log), "test")
 	w.ProbeInterval, w.PingInterval = time.Hour, time.Hour
 	w.StandbyInterval = 20 * time.Millisecond
 	w.Observe = watcher.observe
@@ -83,7 +85,7 @@ func start(t *testing.T, config worker.Config, change ...func(*worker.Worker)) *
 		}
 	})
 	t.Cleanup(stop)
-	return &running{Worker: w, watcher: watcher, stop: stop}
+	return &running{Worker: w, watcher: watcher, logbook: log, stop: stop}
 }
 
 // watcher remembers what a worker did, and can hold it at a step.
