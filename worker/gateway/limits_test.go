@@ -34,6 +34,25 @@ func TestASlowReaderIsToldToResync(t *testing.T) {
 	}
 }
 
+// TestWhatCameBeforeTheSnapshotCountsOnce has some of it be in the snapshot.
+func TestWhatCameBeforeTheSnapshotCountsOnce(t *testing.T) {
+	t.Parallel()
+	c := newConn(nowhere{}, limits{waiting: 200, now: time.Now})
+	c.passing = true // by this test
+	come := func(from, to int64) {
+		for seq := from; seq <= to; seq++ {
+			c.offer(&event{channel: "project_1", seq: seq, json: []byte(strings.Repeat("x", 20))})
+		}
+	}
+	come(1, 4)
+	c.restart()
+	come(5, 8)
+	c.begin(positions{Channels: map[string]int64{"project_1": 6}}, nil)
+	if len(c.queue) != 2 || c.size != 2*c.queue[0].size() {
+		t.Errorf("%d events wait with %d bytes", len(c.queue), c.size)
+	}
+}
+
 func TestWhatComesAtOnceIsNoFaultOfTheReader(t *testing.T) {
 	t.Parallel()
 	c := newConn(nowhere{}, limits{waiting: 200, now: time.Now})
