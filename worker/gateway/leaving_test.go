@@ -50,18 +50,20 @@ func TestWhoLeavesAgainAtOnceIsNotLetIn(t *testing.T) {
 }
 
 // TestWhoLeavesWhileTheyEnterMayComeBack takes Bob out of the project after the gateway has read that he is in it and before it
-// has noted that, and back in later.
+// has noted that, and back in later, or before he has entered.
 func TestWhoLeavesWhileTheyEnterMayComeBack(t *testing.T) {
 	t.Parallel()
 	for name, has := range map[string]*positions{
 		"anew":    nil,
+		"at once": nil,
 		"resumed": {Channels: map[string]int64{"broadcast": 0, "user_2": 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var b *bench
 			var other *pgx.Conn
-			var armed, visited atomic.Bool
+			var armed, visited, back atomic.Bool
+			const comeBack = "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')"
 			b = setup(t, func(g *Gateway) {
 				g.LookInterval = time.Hour
 				g.hub.reached = func(step string) {
@@ -71,6 +73,12 @@ func TestWhoLeavesWhileTheyEnterMayComeBack(t *testing.T) {
 					case step == "subscriptions read" && armed.CompareAndSwap(true, false):
 						pgtest.Execute(t, other, "delete from headway.member where user_id = 2")
 						pgtest.Eventually(t, 20*time.Second, visited.Load, "that he leaves is not heard")
+						b.rests(t)
+						back.Store(name == "at once")
+					case step == "snapshot read" && back.CompareAndSwap(true, false):
+						visited.Store(false)
+						pgtest.Execute(t, other, comeBack)
+						pgtest.Eventually(t, 20*time.Second, visited.Load, "that he is back is not heard")
 						b.rests(t)
 					}
 				}
@@ -83,8 +91,10 @@ func TestWhoLeavesWhileTheyEnterMayComeBack(t *testing.T) {
 			if e, err := bob.next(); err != nil || (e.Type == "resumed") != (has != nil) {
 				t.Fatalf("told %+v, %v", e, err)
 			}
-			b.rests(t)
-			pgtest.Execute(t, b.conn, "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')")
+			if name != "at once" {
+				b.rests(t)
+				pgtest.Execute(t, b.conn, comeBack)
+			}
 			if e := bob.want("joined"); e.Channel != "project_1" {
 				t.Errorf("told %+v", e)
 			}
@@ -93,6 +103,38 @@ func TestWhoLeavesWhileTheyEnterMayComeBack(t *testing.T) {
 				t.Errorf("told %+v", e)
 			}
 		})
+	}
+}
+
+// TestWhatIsSaidWhileSomebodyIsLetInReachesThem has it be said after the gateway has read that Bob is in the project, where
+// nobody else listens, and before it lets him in.
+func TestWhatIsSaidWhileSomebodyIsLetInReachesThem(t *testing.T) {
+	t.Parallel()
+	var b *bench
+	var eve *client
+	var other *pgx.Conn
+	var armed atomic.Bool
+	b = setup(t, func(g *Gateway) {
+		g.LookInterval = time.Hour
+		g.hub.reached = func(step string) {
+			if step == "visited" && armed.CompareAndSwap(true, false) {
+				pgtest.Execute(t, other, "select headway.post(1, 'project_1', 'meanwhile'); select headway.post(1, 'broadcast', 'after it')")
+				eve.want("message") // so the gateway has heard of both
+			}
+		}
+	})
+	pgtest.Execute(t, b.conn, "delete from headway.member where user_id = 2")
+	b.hasLooked(t)
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	eve = b.dial(t, 5, nil)
+	eve.want("snapshot")
+	b.rests(t)
+	other = b.db.Conn(t)
+	armed.Store(true)
+	pgtest.Execute(t, b.conn, "insert into headway.member (project_id, user_id, role) values (1, 2, 'customer')")
+	bob.want("joined")
+	for bob.want("message").Content != "meanwhile" {
 	}
 }
 
