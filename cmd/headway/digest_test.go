@@ -146,8 +146,8 @@ func TestAPreviewThatCannotBeSaysWhy(t *testing.T) {
 		t.Errorf("without a schema: %v", err)
 	}
 	for _, args := range [][]string{{}, {"nonsense"}, {"preview"}, {"preview", "1", "2"}, {"preview", "--html"}, {"preview", "1", "--nonsense"}, {"run", "now"}} {
-		if stdout, _, err := digestCommand(t, nil, args...); !errors.As(err, new(*usageError)) || stdout != "" {
-			t.Errorf("%q: %v, %q", args, err, stdout)
+		if stdout, stderr, err := digestCommand(t, nil, args...); !errors.As(err, new(*usageError)) || stdout != "" || len(args) == 0 && !strings.HasPrefix(stderr, "usage: ") {
+			t.Errorf("%q: %v, %q, %q", args, err, stdout, stderr)
 		}
 	}
 	for _, args := range [][]string{{"preview", "-help"}, {"preview", "1", "-help"}, {"run", "-help"}} {

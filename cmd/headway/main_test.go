@@ -79,6 +79,9 @@ func TestAMistakeOnTheCommandLineIsAUsageError(t *testing.T) {
 			t.Errorf("%q: %v, %q", args, err, stdout)
 		}
 	}
+	if _, _, err := headway(t, "", "migrate", "--nonsense", "4"); !strings.Contains(err.Error(), "nonsense") {
+		t.Errorf("the first of two mistakes is said to be %v", err)
+	}
 }
 
 // TestAScriptTellsAMistakeFromAFailure by the exit code.

@@ -29,8 +29,8 @@ func TestALongProjectNameLeavesRoomForWhatIsSaid(t *testing.T) {
 		},
 	}
 	v := &view{}
-	for _, line := range v.feed(board, 80, 2) {
-		if !strings.HasSuffix(line, "Bob: The logo is ready") || bar.Width(line) > 80 {
+	for i, line := range v.feed(board, 80, 2) {
+		if place := []string{"  Website", "  review"}[i]; !strings.HasSuffix(line, "Bob: The logo is ready") || !strings.Contains(line, place) || bar.Width(line) > 80 {
 			t.Errorf("%q", line)
 		}
 	}
@@ -153,6 +153,11 @@ func TestManyBarsAreCountedRatherThanPrinted(t *testing.T) {
 	v.plain(&live.Board{}, live.Event{Kind: live.Moved, Moves: moves})
 	if text := missing(out.String(), "Shop  Customer 20  0% -> 50%  1/2\n", "Shop  all customers  0% -> 50%  25/50\n", "and 5 more bars moved\n"); text != "" || strings.Contains(out.String(), "Customer 21") {
 		t.Errorf("%q is missing, or there is more:\n%s", text, &out)
+	}
+	out.Reset()
+	v.plain(&live.Board{}, live.Event{Kind: live.Moved, Moves: moves[:20]})
+	if strings.Contains(out.String(), "more") {
+		t.Errorf("all are printed, and it says:\n%s", &out)
 	}
 	out.Reset()
 	v.plainBoard(&live.Board{Projects: []*live.Project{p}})

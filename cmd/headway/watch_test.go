@@ -37,6 +37,9 @@ func TestWatchPrintsALinePerChange(t *testing.T) {
 	db, conn := watched(t)
 	p := start(t, []string{"DATABASE_URL=" + db.URL}, "watch", "--project", "1")
 	p.await("Website relaunch  Bob  0%  0/3\n", "Website relaunch  all customers  0%  0/9\n", "  listening\n")
+	pgtest.Eventually(t, patience, func() bool {
+		return count(t, conn, `pg_stat_activity where datname = current_database() and application_name = 'headway'`) == 1
+	}, "it keeps more connections than one")
 
 	pgtest.Execute(t, conn, `select headway.complete_task(1, 3); select headway.fold()`)
 	p.await(
