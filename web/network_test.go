@@ -197,6 +197,34 @@ func TestWhoIsOneTooManyComesBackLater(t *testing.T) {
 	}
 }
 
+// TestWhatWentWrongBeforeIsForgotten has ten connections work, and each end with a token that is refused.
+func TestWhatWentWrongBeforeIsForgotten(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	got := clientTold(s.open(t, webtest.Chromium(t), ""), `
+		const later = setTimeout, pauses = [], snapshot = { user_id: 2, fullname: "Bob", channels: [], projects: [] };
+		let opened = 0, closing = false;
+		const client = new Headway({ token: async () => "token" });
+		await new Promise((resolve) => {
+			globalThis.setTimeout = (act, delay) => (closing && pauses.push(delay), later(act, closing ? 0 : delay));
+			globalThis.WebSocket = class {
+				constructor() { queueMicrotask(() => this.onopen()); }
+				close() {}
+				send() {
+					this.onmessage({ data: JSON.stringify({ type: "snapshot", snapshot }) });
+					if (++opened === 10) return resolve();
+					queueMicrotask(() => { closing = true; this.onclose({ code: 4401 }); closing = false; });
+				}
+			};
+			client.addEventListener("state", ({ detail }) => detail === "unauthorized" && resolve());
+			client.connect();
+		}).finally(() => { globalThis.setTimeout = later; client.close(); });
+		return [opened, Math.max(...pauses) < 1_000];`)
+	if got != "[10,true]" {
+		t.Errorf("how many work, and whether the pauses are short: %s", got)
+	}
+}
+
 // TestAClockThatIsAheadAsksForFewTokens has each seem to have expired.
 func TestAClockThatIsAheadAsksForFewTokens(t *testing.T) {
 	t.Parallel()
