@@ -174,6 +174,24 @@ func TestATokenIsUsedForAsLongAsItIsGood(t *testing.T) {
 	s.does(t, bob, "it is not sent", "exists (select from headway.message where content = 'important')")
 }
 
+// TestWhoHasSignedOutSendsNothing has nobody be signed in any more when the next token is due: the one before is good for most of
+// an hour.
+func TestWhoHasSignedOutSendsNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bob := s.made(t, webtest.Chromium(t), "", `
+		const later = setTimeout;
+		window.setTimeout = (act, delay, ...more) => later(act, delay > 600_000 ? 1_000 : delay, ...more);
+		window.client = new Headway({ token: async () => window.left ? null : tokens[2] });`, "401")
+	webtest.Evaluate[any](bob.Tab, `window.left = true`)
+	bob.until("it is not told", `client.state === "unauthorized"`)
+	webtest.Evaluate[any](bob.Tab, `void client.post("project_1", "Hello").then(() => { window.answer = "sent"; }, (error) => { window.answer = String(error.status); })`)
+	bob.until("there is no answer", `"answer" in window`)
+	if answer := webtest.Evaluate[string](bob.Tab, "answer"); answer != "401" {
+		t.Errorf("what is posted then is %s", answer)
+	}
+}
+
 // TestWhoIsOneTooManyComesBackLater has connections end for several reasons, and looks at the pause.
 func TestWhoIsOneTooManyComesBackLater(t *testing.T) {
 	t.Parallel()
