@@ -243,6 +243,42 @@ func TestWhatWentWrongBeforeIsForgotten(t *testing.T) {
 	}
 }
 
+// TestAPositionIsPutIntoAURLUnlessItIsLong has no WebSocket come through any more, where somebody has few channels or many.
+func TestAPositionIsPutIntoAURLUnlessItIsLong(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	got := clientTold(s.open(t, webtest.Chromium(t), ""), `
+		const later = setTimeout;
+		const opened = (channels) => new Promise((resolve) => {
+			const snapshot = { user_id: 2, fullname: "Bob", projects: [],
+				channels: Array.from({ length: channels }, (_, i) => ({ channel: "project_" + (i + 1), last_seq: 7, read_seq: 7, unread: 0, muted: false })) };
+			let first = true;
+			globalThis.setTimeout = (act, delay) => later(act, delay < 5_000 ? 0 : delay);
+			globalThis.fetch = async () => new Response('{"ticket": "one"}');
+			globalThis.WebSocket = class {
+				constructor() {
+					queueMicrotask(() => {
+						if (first) this.onmessage({ data: JSON.stringify({ type: "snapshot", snapshot }) });
+						first = false;
+						this.onclose({ code: 1006 });
+					});
+				}
+				close() {}
+			};
+			globalThis.EventSource = class {
+				constructor(address) { resolve(address); }
+				close() {}
+			};
+			const client = new Headway({ token: async () => "token" });
+			client.connect();
+		}).finally(() => { globalThis.setTimeout = later; });
+		const few = await opened(1), many = await opened(1_000);
+		return [few.searchParams.get("position"), few.searchParams.get("ticket"), many.searchParams.get("position"), many.searchParams.get("ticket")];`)
+	if want := `["{\"channels\":{\"project_1\":7},\"projects\":{}}","one",null,"one"]`; got != want {
+		t.Errorf("the addresses have %.300s", got)
+	}
+}
+
 // TestAClockThatIsAheadAsksForFewTokens has each seem to have expired.
 func TestAClockThatIsAheadAsksForFewTokens(t *testing.T) {
 	t.Parallel()
