@@ -267,6 +267,29 @@ func TestAClientThatIsClosedByWhomItTellsStaysClosed(t *testing.T) {
 	}
 }
 
+// TestAClientThatIsClosedMeanwhileStaysClosed has it be closed while a ticket is on its way.
+func TestAClientThatIsClosedMeanwhileStaysClosed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	got := clientTold(s.open(t, webtest.Chromium(t), ""), `
+		const client = new Headway({ token: async () => "x" });
+		const asked = new Promise((resolve) => {
+			globalThis.fetch = async () => {
+				client.close();
+				resolve();
+				return { ok: true, json: async () => ({ ticket: "one" }) };
+			};
+		});
+		globalThis.WebSocket = class { constructor() { queueMicrotask(() => this.onclose({ code: 1006 })); } close() {} };
+		client.connect();
+		await asked;
+		for (let i = 0; i < 100; i++) await null;
+		return client.state;`)
+	if got != `"closed"` {
+		t.Errorf("it is %s", got)
+	}
+}
+
 // TestACursorThatIsAheadAsksOnce has the client count one's own activity as read, which the database does not.
 func TestACursorThatIsAheadAsksOnce(t *testing.T) {
 	t.Parallel()
