@@ -371,3 +371,23 @@ func TestWhoLeavesBeforeTheyAreInLeavesNothing(t *testing.T) {
 		return len(b.hub.conns) == 0 && len(b.hub.people) == 0 && len(b.hub.topics) == 0
 	}, "something is left of the connection")
 }
+
+// TestWhoDoesNotWaitForTheAnswerIsNotWaitedFor sends a frame with the handshake.
+func TestWhoDoesNotWaitForTheAnswerIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(g *Gateway) { g.HelloTimeout = time.Hour })
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", b.server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_, err = io.WriteString(conn, "GET /api/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81\x80abcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("it is, after %q", said)
+	}
+}
