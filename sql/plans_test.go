@@ -134,6 +134,34 @@ func TestABarOfAQuietProjectIsReadPastALongQueue(t *testing.T) {
 	}
 }
 
+// TestAnAssignmentReadsNothingOfOtherProjects makes many at once while much waits elsewhere, as in an import without a
+// worker, by a plan that was made while nothing did.
+func TestAnAssignmentReadsNothingOfOtherProjects(t *testing.T) {
+	t.Parallel()
+	conn := unattended(t).Conn(t)
+	pgtest.Execute(t, conn, `
+		insert into headway.appuser (fullname) values ('Abe');
+		insert into headway.project (name) values ('Website'), ('Shop');
+		insert into headway.member (project_id, user_id, role) select id, 1, 'customer' from headway.project;
+		insert into headway.task (project_id, title, audience) select 1, 'Task', 'assigned' from generate_series(1, 1000);
+		select headway.fold();
+		create function public.assign(first integer) returns void language plpgsql as $$ begin
+			insert into headway.assignment (task_id, user_id) select n, 1 from generate_series(first, first + 100) n;
+		end $$`)
+	assign := func(first int) float64 { return pages(t, conn, fmt.Sprintf("select public.assign(%d)", first)) }
+	assign(1) // so that everything is planned
+	pgtest.Execute(t, conn, "select headway.fold()")
+	alone := assign(201)
+	pgtest.Execute(t, conn, `
+		select headway.fold();
+		insert into headway.pending_fact (kind, project_id, task_id, user_id) select 'assigned', 2, n, n from generate_series(1, 100000) n`)
+	beside := assign(401)
+	t.Logf("%.0f pages to assign a hundred tasks, %.0f while 100,000 assignments wait in another project", alone, beside)
+	if beside > 1.5*alone {
+		t.Errorf("%.0f pages to assign a hundred tasks, %.0f while 100,000 assignments wait in another project", alone, beside)
+	}
+}
+
 // TestARecountReadsItsProjectAlone counts a project anew right after much has been loaded into all of them, of which
 // nothing is in the statistics yet.
 func TestARecountReadsItsProjectAlone(t *testing.T) {

@@ -31,26 +31,33 @@ $$;
 comment on function headway.ring() is
   'Wakes the worker at commit if it is asleep. Called by every trigger that queues a fact, after the fact is written.';
 
-create function headway.recompute_together(facts bigint) returns void
+create function headway.recompute_together(projects bigint[]) returns void
 language plpgsql
 volatile
+-- A plan made while the queue was empty would read all of it for each project.
+set enable_seqscan = off
 as $$
 begin
-  if recompute_together.facts > 100 then
+  if cardinality(recompute_together.projects) > 100 then
     insert into headway.pending_fact (kind, project_id)
-    select 'recompute', g.project_id
+    select 'recompute', p.id
     from (
-      select w.project_id, count(w.user_id) as people, count(*) as waiting from headway.pending_recompute w group by w.project_id
-    ) g
-    -- Not if a recount of the project is already queued. Members are counted only up to the number that decides.
-    where g.people = g.waiting and g.people > 100 and g.people * 10 > (
-      select count(*) from (select from headway.member m where m.project_id = g.project_id limit g.people * 10) m
+      select distinct d.id from unnest(recompute_together.projects) d (id)
+      -- Not if a recount of the project is already queued.
+      except
+      select w.project_id from headway.pending_recompute w where w.project_id = any (recompute_together.projects) and w.user_id is null
+    ) p
+    -- Only what waits in these projects is read: elsewhere it may be much.
+    cross join lateral (select count(*) as people from headway.pending_recompute w where w.project_id = p.id) g
+    -- Members are counted only up to the number that decides.
+    where g.people > 100 and g.people * 10 > (
+      select count(*) from (select from headway.member m where m.project_id = p.id limit g.people * 10) m
     );
   end if;
 end
 $$;
-comment on function headway.recompute_together(bigint) is
-  'After a statement that queued this many facts: in each project where more than 100 people, and more than a tenth of its members, wait to be recounted, queues a recount of the whole project, which is less work than recounting them one by one.';
+comment on function headway.recompute_together(bigint[]) is
+  'After a statement that queued more than 100 facts, given the project of each: in those where more than 100 people, and more than a tenth of the members, wait to be recounted, queues a recount of the whole project, which is less work than recounting them one by one.';
 
 create function headway.recompute_everything() returns trigger
 language plpgsql

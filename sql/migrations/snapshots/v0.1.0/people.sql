@@ -362,7 +362,7 @@ begin
   select distinct 'recompute'::headway.fact_kind, d.project_id, d.user_id
   from unnest(v_projects, v_users) d (project_id, user_id)
   join headway.project p on p.id = d.project_id;
-  perform headway.recompute_together(cardinality(v_users));
+  perform headway.recompute_together(v_projects);
   perform headway.ring();
   return null;
 end

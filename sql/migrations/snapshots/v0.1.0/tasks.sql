@@ -94,33 +94,44 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_facts bigint;
+  v_projects bigint[]; -- one element per queued fact
 begin
   case tg_op
     when 'INSERT' then
-      insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
-      select 'assigned', t.project_id, t.id, n.user_id, headway.actor()
-      from new_rows n
-      join headway.task t on t.id = n.task_id;
+      with queued as (
+        insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
+        select 'assigned', t.project_id, t.id, n.user_id, headway.actor()
+        from new_rows n
+        join headway.task t on t.id = n.task_id
+        returning project_id
+      )
+      select array_agg(q.project_id) into v_projects from queued q;
     when 'UPDATE' then
-      insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
-      select 'assigned'::headway.fact_kind, t.project_id, t.id, n.user_id, headway.actor()
-      from (select * from new_rows except select * from old_rows) n
-      join headway.task t on t.id = n.task_id
-      union
-      select 'recompute', t.project_id, t.id, o.user_id, null
-      from (select * from old_rows except select * from new_rows) o
-      join headway.task t on t.id = o.task_id;
+      with queued as (
+        insert into headway.pending_fact (kind, project_id, task_id, user_id, actor_id)
+        select 'assigned'::headway.fact_kind, t.project_id, t.id, n.user_id, headway.actor()
+        from (select * from new_rows except select * from old_rows) n
+        join headway.task t on t.id = n.task_id
+        union
+        select 'recompute', t.project_id, t.id, o.user_id, null
+        from (select * from old_rows except select * from new_rows) o
+        join headway.task t on t.id = o.task_id
+        returning project_id
+      )
+      select array_agg(q.project_id) into v_projects from queued q;
     when 'DELETE' then
       -- A deleted task takes its assignments with it and queues the recount of its project itself.
-      insert into headway.pending_fact (kind, project_id, task_id, user_id)
-      select 'recompute', t.project_id, t.id, o.user_id
-      from old_rows o
-      join headway.task t on t.id = o.task_id;
+      with queued as (
+        insert into headway.pending_fact (kind, project_id, task_id, user_id)
+        select 'recompute', t.project_id, t.id, o.user_id
+        from old_rows o
+        join headway.task t on t.id = o.task_id
+        returning project_id
+      )
+      select array_agg(q.project_id) into v_projects from queued q;
   end case;
-  get diagnostics v_facts = row_count;
-  if v_facts > 0 then
-    perform headway.recompute_together(v_facts);
+  if v_projects is not null then
+    perform headway.recompute_together(v_projects);
     perform headway.ring();
   end if;
   return null;
