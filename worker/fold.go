@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -59,14 +60,17 @@ func (w *Worker) fold(ctx context.Context, on folder) (folded int, err error) {
 	defer cancel()
 
 	began := time.Now()
-	most := w.MaxFacts * w.stretch
-	w.stretch = 1
+	most := cmp.Or(w.most, w.MaxFacts)
 	if folded, err = on.fold(ctx, most); err != nil {
 		w.metrics.foldErrors.Inc()
+		// Of each project to be recounted, a fold takes all that waits, which may be more than it has the time or the
+		// memory for: the next one takes fewer projects.
+		w.most = max(min(most, w.MaxFacts)/4, 1)
 		return 0, fmt.Errorf("fold: %w", err)
 	}
+	w.most = w.MaxFacts
 	if folded >= most {
-		w.stretch = min(2*most/w.MaxFacts, maxStretch)
+		w.most = min(2*most, maxStretch*w.MaxFacts)
 	}
 	w.metrics.foldSeconds.Observe(time.Since(began).Seconds())
 	w.metrics.facts.Add(float64(folded))

@@ -24,7 +24,8 @@ type Worker struct {
 	Log     *slog.Logger
 	Version string // shown in headway.worker and the metrics
 
-	// MaxFacts bounds a fold. A worker that is behind folds up to 16 times as many. Default: 1000.
+	// MaxFacts bounds a fold. A worker that is behind folds up to 16 times as many; after a fold that failed, fewer.
+	// Default: 1000.
 	MaxFacts int
 
 	// HeartbeatInterval is how often the worker's row is refreshed. Default: 5s. At a minute or more it would count as
@@ -72,7 +73,7 @@ type Worker struct {
 	gateway    *gateway.Gateway // nil: none
 	metrics    *metrics
 	status     *status
-	stretch    int            // how many times MaxFacts the next fold may take
+	most       int            // how many facts the next fold may take; 0: MaxFacts
 	background sync.WaitGroup // other users of the pool than the loops
 }
 
@@ -97,7 +98,6 @@ func New(config Config, log *slog.Logger, version string) *Worker {
 		id:                id,
 		metrics:           newMetrics(registry, version, status),
 		status:            status,
-		stretch:           1,
 	}
 }
 
