@@ -162,6 +162,21 @@ func TestAnAssignmentReadsNothingOfOtherProjects(t *testing.T) {
 	}
 }
 
+// TestTheStatusReadsTheQueueOnce does so where, by the statistics, all of the queue has been vacuumed, and all that is there
+// came later.
+func TestTheStatusReadsTheQueueOnce(t *testing.T) {
+	t.Parallel()
+	conn := unattended(t).Conn(t)
+	const fill = "insert into headway.pending_fact (kind, project_id, task_id) select 'task_added', n, n from generate_series(1, 30000) n"
+	pgtest.Execute(t, conn, "alter table headway.pending_fact set (autovacuum_enabled = off); "+fill)
+	pgtest.Execute(t, conn, "vacuum analyze headway.pending_fact")
+	pgtest.Execute(t, conn, "update headway.pending_fact set project_id = project_id")
+	queue := value[float64](t, conn, "select pg_relation_size('headway.pending_fact') / 8192")
+	if read := pages(t, conn, "select * from headway.status"); read > 2*queue {
+		t.Errorf("%.0f pages, the queue has %.0f", read, queue)
+	}
+}
+
 // TestARecountReadsItsProjectAlone counts a project anew right after much has been loaded into all of them, of which
 // nothing is in the statistics yet.
 func TestARecountReadsItsProjectAlone(t *testing.T) {

@@ -24,8 +24,8 @@ comment on function headway.retire(uuid) is 'Records that a worker has stopped.'
 
 create view headway.status with (security_invoker) as
 select
-  (select count(*) from headway.pending_fact) as pending_facts,
-  (select now() - min(f.at) from headway.pending_fact f) as oldest_fact_age,
+  q.facts as pending_facts,
+  now() - q.oldest as oldest_fact_age,
   w.workers,
   w.leader,
   round(100 * pg_catalog.pg_notification_queue_usage()::numeric, 1) as notification_queue_percent,
@@ -42,7 +42,10 @@ from (
     (array_agg(w.host || ' pid ' || w.pid order by w.last_seen_at desc) filter (where w.leader))[1] as leader
   from headway.worker w
   where w.last_seen_at > now() - interval '1 minute'
-) w;
+) w
+-- Read once, and in its own order: the queue changes faster than it is vacuumed, and a plan that only counts may go by an
+-- index, from each entry to its row.
+cross join (select count(*) as facts, min(f.at) as oldest from headway.pending_fact f) q;
 comment on view headway.status is 'How headway is doing, in one row.';
 comment on column headway.status.pending_facts is 'Facts waiting to be folded; reads already take them into account.';
 comment on column headway.status.oldest_fact_age is 'How long the oldest of them has waited; null: none is waiting.';
