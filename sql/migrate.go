@@ -24,7 +24,8 @@ import (
 // migrateLock is the key of the advisory lock that allows one migration at a time: "headway" followed by a 4.
 const migrateLock int64 = 0x6865616477617904
 
-// lockAttempts is how often to try a migration that could not get a table lock within its lock_timeout.
+// lockAttempts is how often to try a migration that could not get a table lock within its lock_timeout, or was in a
+// deadlock with a transaction of an application.
 const lockAttempts = 6
 
 //go:embed migrations
@@ -96,8 +97,8 @@ func (e *VersionError) Error() string {
 // Whoever migrates becomes a member of headway_owner, and creates headway's roles where they are missing. If they may
 // not, the error is a [*RolesError].
 //
-// A migration that cannot get a table lock within its lock_timeout is retried a few times. One that fails leaves the
-// schema at the previous version, and the error is a [*StatementError].
+// A migration that cannot get a table lock within its lock_timeout, or only by a deadlock, is retried a few times. One
+// that fails leaves the schema at the previous version, and the error is a [*StatementError].
 func Migrate(ctx context.Context, conn *pgx.Conn, target int32, onStart func(version int32, file, direction string)) error {
 	version, schema, err := installed(ctx, conn)
 	if err == nil && version > 1 && !schema { // the first migration makes only roles; migrateTo reports errors
@@ -157,8 +158,10 @@ func migrateTo(
 	again := pause.Backoff{First: 250 * time.Millisecond, Max: 4 * time.Second}
 	for attempt := 1; ; attempt++ {
 		err := migrator.MigrateTo(ctx, target)
+		// A deadlock is found after one second, by default, and so before a lock_timeout of three.
+		code := sqlstate.Of(err)
 		switch {
-		case sqlstate.Of(err) != sqlstate.LockNotAvailable:
+		case code != sqlstate.LockNotAvailable && code != sqlstate.DeadlockDetected:
 			return forWantOfRoles(ctx, conn, explain(err, migrations))
 		case attempt == lockAttempts:
 			return fmt.Errorf("%w\nsomebody holds a lock that it needs, at each of %d attempts: docs/operations.md lists the oldest transactions; "+

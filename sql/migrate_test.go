@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
@@ -258,6 +259,33 @@ func TestALockTimeoutIsTriedAgain(t *testing.T) {
 		}
 	})
 	if err != nil || tries != 2 || version(t, conn) != 2 {
+		t.Errorf("after %d tries at version %d: %v", tries, version(t, conn), err)
+	}
+}
+
+// TestADeadlockIsTriedAgain is an application that writes to two tables in the other order.
+func TestADeadlockIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Empty(t)
+	application, observer, conn := db.Conn(t), db.Conn(t), db.Conn(t)
+	migrations := files(
+		"1_create_notes.sql", "create table public.one (); create table public.two ();",
+		"2_alter_notes.sql", "alter table public.one add n int;\nalter table public.two add n int;",
+	)
+	if err := sql.MigrateFS(t.Context(), conn, migrations, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Execute(t, application, "set deadlock_timeout = '1min'; begin; lock table public.two in row exclusive mode")
+	tries := 0
+	var group errgroup.Group
+	group.Go(func() error {
+		return sql.MigrateFS(t.Context(), conn, migrations, 2, func(int32, string, string) { tries++ })
+	})
+	pgtest.Eventually(t, time.Minute, func() bool {
+		return value[bool](t, observer, "select exists (select from pg_locks where not granted and relation = 'public.two'::regclass)")
+	}, "the migration waits for nothing")
+	pgtest.Execute(t, application, "lock table public.one in row exclusive mode; commit")
+	if err := group.Wait(); err != nil || tries != 2 || version(t, conn) != 2 {
 		t.Errorf("after %d tries at version %d: %v", tries, version(t, conn), err)
 	}
 }
