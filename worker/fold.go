@@ -61,8 +61,10 @@ func (w *Worker) fold(ctx context.Context, on folder) (folded int, err error) {
 
 	began := time.Now()
 	most := cmp.Or(w.most, w.MaxFacts)
+	w.status.update(func(c *condition) { c.folding = !c.failing })
 	if folded, err = on.fold(ctx, most); err != nil {
 		w.metrics.foldErrors.Inc()
+		w.status.update(func(c *condition) { c.folding, c.failing = false, true })
 		// Of each project to be recounted, a fold takes all that waits, which may be more than it has the time or the
 		// memory for: the next one takes fewer projects.
 		w.most = max(min(most, w.MaxFacts)/4, 1)
@@ -74,7 +76,7 @@ func (w *Worker) fold(ctx context.Context, on folder) (folded int, err error) {
 	}
 	w.metrics.foldSeconds.Observe(time.Since(began).Seconds())
 	w.metrics.facts.Add(float64(folded))
-	w.status.update(func(c *condition) { c.lastFold = time.Now() })
+	w.status.update(func(c *condition) { c.folding, c.failing, c.lastFold = false, false, time.Now() })
 	if folded > 0 {
 		w.observe(Folded)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"headway/internal/pause"
+	"headway/internal/sqlstate"
 )
 
 const sqlTryLead = `select pg_try_advisory_lock(headway.lock_key('leader'))`
@@ -56,6 +57,9 @@ func (w *Worker) standBy(ctx context.Context, s *session) (leads bool, err error
 					return false, err
 				}
 				w.complain(err)
+				if sqlstate.Of(err) == sqlstate.LockNotAvailable { // the leader is in the middle of a fold
+					w.status.update(func(c *condition) { c.lastFold = time.Now() })
+				}
 			}
 			poll = time.Now().Add(w.Config.PollInterval)
 		}

@@ -13,6 +13,8 @@ type condition struct {
 	leader    bool // it folds as the leader, or polls
 	listening bool
 	schema    error     // nil: the schema is this binary's
+	folding   bool      // a fold is in hand, and the one before did not fail
+	failing   bool      // the last fold failed
 	lastFold  time.Time // that succeeded, even if there was nothing to fold
 	lastBeat  time.Time
 	queue     queue
@@ -53,7 +55,7 @@ func (s *status) update(change func(*condition)) (before condition) {
 func (s *status) read() condition { return s.update(func(*condition) {}) }
 
 // unready says why a worker should not be relied on; nil if it should. A fold or a heartbeat older than the limit is
-// too old.
+// too old. While it folds, no fold is: a large backlog takes minutes, and the gateway works all the while.
 func (c condition) unready(limit time.Duration) error {
 	var problems []error
 	if c.schema != nil {
@@ -63,6 +65,9 @@ func (c condition) unready(limit time.Duration) error {
 		what string
 		last time.Time
 	}{{"fold", c.lastFold}, {"heartbeat", c.lastBeat}} {
+		if did.what == "fold" && c.folding {
+			continue
+		}
 		if did.last.IsZero() {
 			problems = append(problems, fmt.Errorf("no %s yet", did.what))
 		} else if age := time.Since(did.last); age > limit {

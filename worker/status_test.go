@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -31,6 +32,37 @@ func TestWhoHasLongDoneNothingIsNotReady(t *testing.T) {
 		}
 	}
 }
+
+// TestALongFoldIsNoReasonNotToBeReady: it takes as long as it takes, unless the one before failed.
+func TestALongFoldIsNoReasonNotToBeReady(t *testing.T) {
+	t.Parallel()
+	w := New(Config{}, slog.New(slog.DiscardHandler), "test")
+	w.status.update(func(c *condition) { c.lastBeat = time.Now() })
+	for i, c := range []struct {
+		err               error
+		readyIn, readyNow bool
+	}{{errors.New("no"), true, false}, {errors.New("no"), false, false}, {nil, false, true}, {errors.New("no"), true, false}} {
+		_, _ = w.fold(t.Context(), folderFunc(func() error {
+			if ready := w.status.read().unready(time.Minute) == nil; ready != c.readyIn {
+				t.Errorf("fold %d, in it: ready is %v", i, ready)
+			}
+			return c.err
+		}))
+		w.status.update(func(now *condition) { // time passes
+			if now.lastFold = time.Now().Add(-time.Hour); c.err == nil {
+				now.lastFold = time.Now()
+			}
+		})
+		if ready := w.status.read().unready(time.Minute) == nil; ready != c.readyNow {
+			t.Errorf("fold %d, after it: ready is %v", i, ready)
+		}
+		w.status.update(func(now *condition) { now.lastFold = time.Now().Add(-time.Hour) })
+	}
+}
+
+type folderFunc func() error
+
+func (f folderFunc) fold(context.Context, int) (int, error) { return 0, f() }
 
 // TestWhoSleepsAsLongAsItMayIsReady: a fold is as old as the interval between safety polls.
 func TestWhoSleepsAsLongAsItMayIsReady(t *testing.T) {
