@@ -153,9 +153,10 @@ func TestWhoIsToldOfStays(t *testing.T) {
 		fold   = "select headway.fold()"
 	)
 	for name, order := range map[string]struct{ deleted, folded []string }{
-		"folded first":                         {deleted: []string{remove}, folded: []string{"begin", fold}},
-		"deleted first":                        {deleted: []string{"begin", remove, "commit"}, folded: []string{fold}},
-		"deleted first, and others after them": {deleted: []string{"begin", remove, others, "savepoint s; " + others + "; rollback to s", "commit"}, folded: []string{fold}},
+		"folded first":                          {deleted: []string{remove}, folded: []string{"begin", fold}},
+		"deleted first":                         {deleted: []string{"begin", remove, "commit"}, folded: []string{fold}},
+		"deleted first, and others after them":  {deleted: []string{"begin", remove, others, "savepoint s; " + others + "; rollback to s", "commit"}, folded: []string{fold}},
+		"deleted first, and all settings reset": {deleted: []string{"begin", remove, "reset all", "commit"}, folded: []string{fold}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
