@@ -243,7 +243,10 @@ begin
         ) order by p.id), '[]')
         from headway.member m
         join headway.project p on p.id = m.project_id
-        join headway.current_shared_progress s on s.project_id = m.project_id
+        -- Looked up for each: a join would count what waits in all projects.
+        cross join lateral (
+          select * from headway.current_shared_progress c where c.project_id = m.project_id offset 0
+        ) s
         where m.user_id = u.id
       ),
       'channels', (
