@@ -6,8 +6,6 @@ set search_path = pg_catalog, pg_temp
 -- was made when the tables were small.
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
--- Hardly anything is looked up twice in a fold: to remember each answer takes longer than to find some again.
-set enable_memoize = off
 set jit = off
 as $$
 declare
