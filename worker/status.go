@@ -15,7 +15,7 @@ type condition struct {
 	schema    error     // nil: the schema is this binary's
 	folding   bool      // a fold is in hand, and the one before did not fail
 	failing   bool      // the last fold failed
-	lastFold  time.Time // that succeeded, even if there was nothing to fold
+	lastFold  time.Time // that succeeded, even if there was nothing to fold, or met that of another worker
 	lastBeat  time.Time
 	queue     queue
 }
@@ -55,7 +55,8 @@ func (s *status) update(change func(*condition)) (before condition) {
 func (s *status) read() condition { return s.update(func(*condition) {}) }
 
 // unready says why a worker should not be relied on; nil if it should. A fold or a heartbeat older than the limit is
-// too old. While it folds, no fold is: a large backlog takes minutes, and the gateway works all the while.
+// too old; not the last fold while the next one is in hand, as a large backlog takes minutes, and the gateway works all
+// the while.
 func (c condition) unready(limit time.Duration) error {
 	var problems []error
 	if c.schema != nil {
