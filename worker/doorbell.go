@@ -88,6 +88,7 @@ func (d *doorbell) round(ctx context.Context) error {
 		return err
 	}
 	d.w.observe(state)
+	rest := min(took, maxRest)
 	switch {
 	case state == Asleep:
 		return d.sleep(ctx)
@@ -96,9 +97,9 @@ func (d *doorbell) round(ctx context.Context) error {
 	case folded > 0:
 		// When something has just arrived, more is likely to follow.
 	case state == Refused:
-		pause.For(ctx, max(d.refused.Next(), min(took, maxRest)))
+		pause.For(ctx, max(d.refused.Next(), rest))
 	case state == Deferred:
-		pause.For(ctx, max(d.deferred.Next(), min(took, maxRest)))
+		pause.For(ctx, max(d.deferred.Next(), rest))
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func (w *Worker) fold(ctx context.Context, on folder) (folded int, err error) {
 
 	began := time.Now()
 	most := cmp.Or(w.most, w.MaxFacts)
-	w.status.update(func(c *condition) { c.folding = !c.failing })
+	w.status.update(func(c *condition) { c.folding = true })
 	if folded, err = on.fold(ctx, most); err != nil {
 		w.metrics.foldErrors.Inc()
 		w.status.update(func(c *condition) { c.folding, c.failing = false, true })

@@ -13,8 +13,8 @@ type condition struct {
 	leader    bool // it folds as the leader, or polls
 	listening bool
 	schema    error     // nil: the schema is this binary's
-	folding   bool      // a fold is in hand, and the one before did not fail
-	failing   bool      // the last fold failed
+	folding   bool      // a fold is in hand
+	failing   bool      // the last one that ended failed
 	lastFold  time.Time // that succeeded, even if there was nothing to fold, or met that of another worker
 	lastBeat  time.Time
 	queue     queue
@@ -55,8 +55,8 @@ func (s *status) update(change func(*condition)) (before condition) {
 func (s *status) read() condition { return s.update(func(*condition) {}) }
 
 // unready says why a worker should not be relied on; nil if it should. A fold or a heartbeat older than the limit is
-// too old; not the last fold while the next one is in hand, as a large backlog takes minutes, and the gateway works all
-// the while.
+// too old; not the last fold, unless it failed, while the next one is in hand: a large backlog takes minutes, and the
+// gateway works all the while.
 func (c condition) unready(limit time.Duration) error {
 	var problems []error
 	if c.schema != nil {
@@ -66,7 +66,7 @@ func (c condition) unready(limit time.Duration) error {
 		what string
 		last time.Time
 	}{{"fold", c.lastFold}, {"heartbeat", c.lastBeat}} {
-		if did.what == "fold" && c.folding {
+		if did.what == "fold" && c.folding && !c.failing {
 			continue
 		}
 		if did.last.IsZero() {

@@ -42,7 +42,7 @@ begin
     insert into headway.pending_fact (kind, project_id)
     select 'recompute', p.id
     from (
-      select distinct d.id from unnest(recompute_together.projects) d (id)
+      select d.id from unnest(recompute_together.projects) d (id)
       -- Not if a recount of the project is already queued.
       except
       select w.project_id from headway.pending_recompute w where w.project_id = any (recompute_together.projects) and w.user_id is null
