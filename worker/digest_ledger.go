@@ -42,7 +42,7 @@ func (m *Mailer) prepare(ctx, going context.Context) (*claim, error) {
 	for going.Err() == nil {
 		claimant := m.claimant()
 		var content []byte
-		if err := m.ask(ctx, &content, lazily, sqlClaim, claimant, sendLease); err != nil {
+		if err := m.ask(ctx, &content, claiming, sqlClaim, claimant, sendLease); err != nil {
 			return nil, fmt.Errorf("claim a digest: %w", err)
 		}
 		if content == nil {
@@ -120,7 +120,7 @@ const (
 
 // insist runs a statement on the ledger until it succeeds or ctx is done. It does not insist where there is no attempt for
 // the outcome to be of: the database has gone back to before it, as in a failover to a standby that lagged behind.
-func (m *Mailer) insist(ctx context.Context, how durability, query string, args ...any) error {
+func (m *Mailer) insist(ctx context.Context, how manner, query string, args ...any) error {
 	trouble := pause.Backoff{First: 100 * time.Millisecond, Max: 5 * time.Second}
 	for {
 		var answer any // the ledger has what it says
@@ -141,14 +141,14 @@ func (m *Mailer) insist(ctx context.Context, how durability, query string, args 
 
 // ask runs a statement on the ledger that returns one value. If it fails, the pool closes the connection, which is in
 // the middle of the transaction.
-func (m *Mailer) ask(ctx context.Context, into any, how durability, query string, args ...any) error {
+func (m *Mailer) ask(ctx context.Context, into any, how manner, query string, args ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
 	defer cancel()
 	return m.Pool.SendBatch(ctx, transaction(into, how, query, args...)).Close()
 }
 
 // quickly is [Mailer.ask] for quick statements: it does not wait long for a peer that is gone.
-func (m *Mailer) quickly(ctx context.Context, into any, how durability, query string, args ...any) error {
+func (m *Mailer) quickly(ctx context.Context, into any, how manner, query string, args ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	return m.ask(ctx, into, how, query, args...)

@@ -211,6 +211,20 @@ func TestADigestThatCannotBeComposedDelaysNoOther(t *testing.T) {
 	}
 }
 
+// TestAClaimEndsBeforeItsLease: the server gives up first, and postpones what takes too long, rather than go on for nobody.
+func TestAClaimEndsBeforeItsLease(t *testing.T) {
+	t.Parallel()
+	p := correspond(t, 1, smtptest.Options{})
+	pgtest.Execute(t, p.conn, `
+		create or replace function headway.digest_content(digest_id bigint) returns json language plpgsql as $$
+		begin
+		  raise '%', current_setting('statement_timeout');
+		end
+		$$`)
+	p.send(0)
+	p.ledger(1, `d.state = 'failed' and d.error::interval between '1 minute' and '4 minutes'`) // of the lease's five
+}
+
 func TestAPanicOfTheComposerEndsTheDigest(t *testing.T) {
 	t.Parallel()
 	p := correspond(t, 3, smtptest.Options{})

@@ -35,12 +35,14 @@ begin
     assert (select bool_and(d.state = 'reserved' and d.lease_until is null) from headway.digest d), v_code;
   end loop;
 
-  -- What a digest takes too much of, others may have enough of.
-  foreach v_code in array array['53100', '53200', '53400'] loop -- disk_full, out_of_memory, configuration_limit_exceeded
+  -- What a digest takes too much of, others may have enough of: disk_full, out_of_memory, configuration_limit_exceeded,
+  -- query_canceled.
+  foreach v_code in array array['53100', '53200', '53400', '57014'] loop
     perform set_config('pg_temp.trouble', v_code, true);
     assert (headway.claim_digest(v_worker) ->> 'user_id')::bigint = 3, v_code;
     assert (
-      select d.state = 'reserved' and d.attempts = 0 and d.lease_until is null and d.error = 'trouble' and d.next_attempt_at = now() + interval '1 minute'
+      select d.state = 'reserved' and d.attempts = 0 and d.lease_until is null and d.error = 'trouble'
+        and d.next_attempt_at = now() + case v_code when '57014' then interval '1 hour' else interval '1 minute' end
       from headway.digest d
       where d.user_id = 2
     ), v_code;

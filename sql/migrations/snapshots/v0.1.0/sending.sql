@@ -384,6 +384,9 @@ begin
       -- The last of it was read between the check above and this one.
       perform headway.close_digest(try_claim.digest.id, 'read_before_sending', null);
     exception
+      when query_canceled then
+        -- It took longer than its worker waits, and will again: the others go first, and it is on record what holds it up.
+        update headway.digest d set next_attempt_at = now() + interval '1 hour', error = sqlerrm where d.id = try_claim.digest.id;
       when transaction_rollback or lock_not_available or operator_intervention or system_error then
         raise; -- it is retried, and nothing is wrong with the digest
       when insufficient_resources then
