@@ -324,7 +324,8 @@ from (
   group by p.project_id, p.user_id
 ) p
 where p.version is not null; -- a customer, not a former one
-comment on view headway.progress is 'Every customer''s bar, exact at any moment: select * from headway.progress where project_id = 1 and user_id = 2.';
+comment on view headway.progress is
+  'Every customer''s bar, exact at any moment: select * from headway.progress where project_id = 1 and user_id = 2. By the person alone, what waits in all projects would be counted; one by one, only in theirs: select m.project_id, b.* from headway.member m cross join lateral headway.current_bar(m.project_id, m.user_id) b where m.user_id = 2.';
 comment on column headway.progress.done is 'Sum of the weights of the tasks that are for this customer and complete for them.';
 comment on column headway.progress.total is 'Sum of the weights of the tasks that are for this customer.';
 comment on column headway.progress.percent is 'floor(100 * done / total), so 100 means that everything is done; 0 if there is nothing to do.';
