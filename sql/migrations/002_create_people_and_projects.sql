@@ -63,7 +63,7 @@ create table headway.appuser (
   -- A suspension comes with a reason.
   constraint appuser_suspension_explained check ((mail_suspended_at is null) = (mail_suspended_reason is null))
 );
-comment on table headway.appuser is 'The people: staff and customers. Map your own users to these ids, or let this be the table. Whoever has completed or said something stays: select headway.forget_user(2) erases their name and address. Deleting anyone else looks through all tasks, completions and messages, once for each person.';
+comment on table headway.appuser is 'The people: staff and customers. Map your own users to these ids, or let this be the table. Whoever has completed or said something cannot be deleted: select headway.forget_user(2) erases their name and address. Deleting anyone else is slow: for each person, all tasks, completions and messages are searched.';
 comment on column headway.appuser.email is 'Where digests go: one plain address such as bob@example.com, of at most 254 bytes; null: this person gets no mail.';
 comment on column headway.appuser.digest_after is 'How long something stays unread before it is mailed, more than zero and at most 100 years; null: the setting digest_after.';
 comment on column headway.appuser.time_zone is 'IANA name with letters only, for example Europe/Lisbon, or Etc/GMT-2: the zone for times in mail and for quiet hours.';
@@ -99,7 +99,7 @@ create table headway.member (
 create index member_user_id_idx on headway.member (user_id, project_id) include (role);
 -- Finds the staff of a project without reading all its customers.
 create index member_staff_idx on headway.member (project_id) where role = 'staff';
-comment on table headway.member is 'Who belongs to which project. Joining subscribes to its channels, leaving unsubscribes, even if the person is inserted again in the same transaction; completions remain.';
+comment on table headway.member is 'Who belongs to which project. Joining subscribes the person to the project''s channels, from the next message on; leaving unsubscribes them. Whoever comes back starts with the next message again, even within one transaction. Completions remain.';
 comment on column headway.member.role is 'staff (sees everybody''s progress, gets the staff channel) or customer (has tasks and a progress bar).';
 
 ---- create above / drop below ----

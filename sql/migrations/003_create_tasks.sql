@@ -58,7 +58,7 @@ create table headway.completion (
   constraint completion_pkey primary key (task_id, user_id)
 );
 comment on table headway.completion is
-  'Who completed what: insert to complete, delete to reopen. A shared task is complete as soon as one customer has a row, and as long as one has. Inserted rows are news to the staff, whatever completed_at says: after an import, once it is folded, update headway.subscription s set read_seq = c.last_seq, mailed_seq = c.last_seq from headway.channel c where c.name = s.channel lets everyone start with what comes next.';
+  'Who completed what: insert to complete, delete to reopen. A shared task is complete while at least one customer has a row. Every inserted row is news to the staff, however old its completed_at is. If an import should be news to nobody, wait until it is folded, then mark everything read and mailed: update headway.subscription s set read_seq = c.last_seq, mailed_seq = c.last_seq from headway.channel c where c.name = s.channel.';
 comment on column headway.completion.user_id is 'The customer whose task it is.';
 comment on column headway.completion.completed_by is 'Who ticked it off, for example a staff member on a customer''s behalf; null: the customer.';
 

@@ -90,7 +90,7 @@ begin
 end
 $$;
 comment on function headway.is_posted(bigint, text) is
-  'Whether a message is chat, under an id that was generated. Errors: invalid_parameter_value.';
+  'For the policy on what headway_app inserts: true for a chat message whose id was drawn from the sequence, an error for any other. Errors: invalid_parameter_value.';
 
 -- Trusted roles see every row; what they may do with it is decided by grants. The worker and the monitor see the rows
 -- that they count. Policies and grants add up: a login that is also headway_user reads, of each such row, whatever

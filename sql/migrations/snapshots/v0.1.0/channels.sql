@@ -149,7 +149,7 @@ begin
 end
 $$;
 comment on function headway.channel_before_change() is
-  'Keeps a channel, and with it its messages, from being deleted while what it belongs to exists, and from being renamed or renumbered.';
+  'Refuses to delete a channel, and with it its messages, while the person or project that it belongs to exists; also to rename it, to move it to another project and to lower its last_seq. A channel that somebody opened may be deleted while it has no messages.';
 
 create trigger channel_before_update before update on headway.channel
 for each row when (
@@ -378,7 +378,7 @@ begin
 end
 $$;
 comment on function headway.subscription_before_write() is
-  'Keeps a person''s two cursors from moving back and from passing the last message, and a subscription that of its person to its channel.';
+  'Refuses a cursor that would move back or pass the last message, and a subscription that would become another person''s or another channel''s.';
 
 create trigger subscription_before_insert before insert on headway.subscription
 for each row when (new.read_seq > 0 or new.mailed_seq > 0)

@@ -141,7 +141,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.completion_after_change() is 'Queues the effect of a reopening on the bars.';
+comment on function headway.completion_after_change() is 'Queues the effect of a reopening on the bars; refuses a reason that is too long, and a completion that would become another task''s or person''s.';
 
 create trigger completion_after_update after update on headway.completion
 referencing old table as old_rows new table as new_rows

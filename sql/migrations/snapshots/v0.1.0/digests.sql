@@ -172,7 +172,7 @@ as $$
     and not exists (select from headway.digest d where d.user_id = u.id and d.state in ('reserved', 'sending'))
 $$;
 comment on function headway.due_digests(timestamptz) is
-  'Who would get a digest at a given moment, by what is unread now; due_at is when the delay has passed, not counting the minimum gap and quiet hours, which headway.explain_digest() takes into account: select * from headway.due_digests(); select * from headway.due_digests(now() + interval ''3 hours'').';
+  'Who would get a digest at a given moment, if nothing were read or said until then: select * from headway.due_digests(); select * from headway.due_digests(now() + interval ''3 hours''). due_at is when the delay has passed; headway.explain_digest() also says what the minimum gap and quiet hours add to it.';
 
 create function headway.reserve(user_ids bigint[], by_hand boolean default false) returns integer
 language sql

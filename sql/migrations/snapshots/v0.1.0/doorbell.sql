@@ -57,7 +57,7 @@ begin
 end
 $$;
 comment on function headway.recompute_together(bigint[]) is
-  'After a statement that queued more than 100 facts, given the project of each: in those where more than 100 people, and more than a tenth of the members, wait to be recounted, queues a recount of the whole project, which is less work than recounting them one by one.';
+  'Called after a statement that queued facts, with the project of each; if there are at most 100, it does nothing. In every project where more than 100 people, and more than a tenth of the members, now wait to be recounted, it queues a recount of the whole project, which is less work than recounting them one by one.';
 
 create function headway.recompute_everything() returns trigger
 language plpgsql

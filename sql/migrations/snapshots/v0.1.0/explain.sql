@@ -27,7 +27,7 @@ as $$
   end
 $$;
 comment on function headway.next_run(timestamptz, text) is
-  'Says in words that something happens with the next run of a worker and, if none is running, or it could have happened long ago, that as well; times are in this time zone.';
+  'The words for something that happens with the next run of a worker; they add that no worker is running, or since when it has waited if a run should have come long ago. Times are in this time zone.';
 
 create function headway.describe_digest(digest headway.digest, person headway.appuser) returns text
 language sql

@@ -61,7 +61,7 @@ cross join lateral (
 ) m
 group by p.project_id, p.user_id;
 comment on view headway.recount is
-  'The truth, counted from the tables: per project the part that all customers share (user_id null) and per customer the rest. Slow; for checking.';
+  'The truth, counted from the tables: per project the part that all customers share (user_id null) and per customer the rest. Slow: to read progress, use the view headway.progress.';
 
 create view headway.pending_effect with (security_invoker) as
 select f.project_id, f.task_id, e.user_id, e.done, e.total, f.wavered
@@ -112,7 +112,7 @@ cross join lateral (
 comment on view headway.pending_effect is
   'What the facts still in the queue are worth, per project, task and customer (user_id null: to all of them), according to the tables as they are now.';
 comment on column headway.pending_effect.wavered is
-  'The task was completed and reopened: in between it may have counted otherwise than before and now.';
+  'Whether the task was both completed and reopened since the last fold: somebody may have read another bar in between, even if these facts add up to nothing.';
 
 create view headway.pending_recompute with (security_invoker) as
 select distinct f.project_id, f.user_id
@@ -241,7 +241,7 @@ begin
 end
 $$;
 comment on function headway.recount_difference(bigint[]) is
-  'How everything queued in these projects, some of whose rows are to be recounted, changes the materialized rows; to be summed by project and person. Stable, so that it counts in the snapshot of the statement that consumes the facts.';
+  'By how much everything queued in these projects changes their materialized rows, including rows that have to be recounted; the caller sums it by project and person. Stable, so that it counts in the snapshot of the statement that consumes the facts.';
 
 -- What progress will be once everything queued has been folded. Each view scans the queue as few times as it can: every
 -- scan brings an end user's policies with it, and a plan costs more to start than to run, since the queue is mostly
@@ -325,7 +325,7 @@ from (
 ) p
 where p.version is not null; -- a customer, not a former one
 comment on view headway.progress is
-  'Every customer''s bar, exact at any moment: select * from headway.progress where project_id = 1 and user_id = 2. By the person alone, what waits in all projects would be counted; one by one, only in theirs: select m.project_id, b.* from headway.member m cross join lateral headway.current_bar(m.project_id, m.user_id) b where m.user_id = 2.';
+  'Every customer''s bar, exact at any moment: select * from headway.progress where project_id = 1 and user_id = 2. With a condition on user_id alone, it also computes what is queued in everybody else''s projects; this reads all bars of one person without that: select m.project_id, b.* from headway.member m cross join lateral headway.current_bar(m.project_id, m.user_id) b where m.user_id = 2.';
 comment on column headway.progress.done is 'Sum of the weights of the tasks that are for this customer and complete for them.';
 comment on column headway.progress.total is 'Sum of the weights of the tasks that are for this customer.';
 comment on column headway.progress.percent is 'floor(100 * done / total), so 100 means that everything is done; 0 if there is nothing to do.';
@@ -405,7 +405,7 @@ begin
 end
 $$;
 comment on function headway.my_progress(bigint) is
-  'What headway.progress shows headway.uid() of a project, without evaluating the policies, whose plans take longer to start than a bar takes to read: their own bar or, for staff, everybody''s. No rows: they are not in it, or no end user was named.';
+  'What headway.uid() may see of headway.progress in one project: their own bar or, for staff, everybody''s. For an end user this is much faster than the view, since it evaluates no policies. No rows: they are not in the project, or no end user was named.';
 
 create view headway.project_progress with (security_invoker) as
 select p.id as project_id, p.name, g.customers, g.done, g.total, headway.percent(g.done, g.total) as percent

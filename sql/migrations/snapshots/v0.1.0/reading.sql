@@ -11,7 +11,7 @@ where coalesce(m.sender <> s.user_id, true)
   and not exists (
     select from headway.seen e where e.channel = s.channel and e.user_id = s.user_id and e.seq = m.seq
   );
-comment on view headway.unread_message is 'Every message that a person (user_id) has not read; their own are never unread. To page through a long channel, use headway.messages_since() from read_seq on. Look one up by channel and seq: by id, or in its order, all that the person has not read is read.';
+comment on view headway.unread_message is 'Every message that a person (user_id) has not read; their own are never unread. To page through a long channel, use headway.messages_since() from read_seq on. To find one message, give its channel and seq: a condition on id, or an order by it, reads everything that the person has not read.';
 
 -- In windows of 1000 numbers, none of which a channel skips, until 1000 are found. If a channel is read from the cursor
 -- to its end, the planner may find it cheaper to sort the few messages that it expects, and then sort a million.

@@ -271,7 +271,7 @@ begin
 end
 $$;
 comment on function headway.still_told(headway.digest) is
-  'Whether its recipient is still subscribed to every channel whose messages the digest''s mail includes, has muted none of them, and is a member of every project that it reports on.';
+  'Whether a digest''s mail, as it was rendered, may still be sent to its recipient: they are subscribed to every channel whose messages it includes, have muted none of these, and are a member of every project that it reports on.';
 
 create function headway.claim_digest(worker_id uuid, lease interval default '5 minutes') returns json
 language plpgsql
@@ -320,7 +320,7 @@ begin
 end
 $$;
 comment on function headway.claim_digest(uuid, interval) is
-  'Gives one digest to a worker for the length of the lease: its content as headway.digest_content() to render and freeze or, with "mail" (base64), the bytes frozen before; these are dropped if no server has taken them and the address has changed or the person has left or muted a channel, or left a project. No attempt is begun yet: headway.freeze_digest() does that, and headway.release_digest() gives the digest back. What was read since it was reserved is left out, and the digest dropped if nothing remains. Null: there is nothing to send now. Errors: invalid_parameter_value.';
+  'Gives one digest to a worker for the length of the lease, and returns its content, as from headway.digest_content(), to be rendered and frozen. What was read since it was reserved is left out; a digest of which nothing remains is dropped. If its mail was frozen before, the result has the address and, as "mail", the same bytes in base64; but if no server can have taken them, and the address has changed or the person has left or muted a channel, or left a project, that the mail covers, it is rendered again. No attempt is begun yet: headway.freeze_digest() does that, and headway.release_digest() gives the digest back. Null: there is nothing to send now. Errors: invalid_parameter_value.';
 
 create function headway.try_claim(digest headway.digest, worker_id uuid, lease interval) returns json
 language plpgsql

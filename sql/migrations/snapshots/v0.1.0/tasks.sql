@@ -52,7 +52,7 @@ begin
   return null;
 end
 $$;
-comment on function headway.task_after_write() is 'Queues the effect of a change of tasks on the bars.';
+comment on function headway.task_after_write() is 'Queues the effect of a change of tasks on the bars; refuses to move a task to another project and to change its id.';
 
 create trigger task_after_insert after insert on headway.task
 referencing new table as new_rows
