@@ -75,7 +75,7 @@ as $$
 declare
   v_name text;
 begin
-  -- Somebody who is added later could not be given it.
+  -- The person who gets that id later could not be given their channel.
   select n.name into v_name
   from new_rows n
   where n.name ~ '^user_' and not exists (
@@ -93,7 +93,8 @@ begin
       constraint = 'channel_name_not_reserved',
       hint = 'A person''s channel comes and goes with their row in headway.appuser.';
   end if;
-  -- Not as a check: which words are reserved depends on PostgreSQL's version, and a dump must be restored by the next.
+  -- Not in a check constraint: which words are reserved depends on the version of PostgreSQL, and the next version has to
+  -- restore a dump.
   select n.name into v_name
   from new_rows n
   where n.name !~ '^(project|user)_' and n.name in (select k.word from pg_get_keywords() k where k.catcode in ('R', 'T'))
@@ -197,8 +198,9 @@ begin
       errcode = 'insufficient_privilege',
       hint = 'Where headway.user_id is set, that end user is the sender of what they post.';
   end if;
-  -- Whoever is leaving or being deleted is gone, or waits and then sees this message. Before the channel: whoever waits
-  -- here keeps nobody else from posting.
+  -- If the sender is being unsubscribed or deleted at this moment, either this waits and finds no subscription, or the
+  -- other transaction waits and then sees this message. Locked before the channel, so that whoever waits here keeps nobody
+  -- else from posting.
   perform from headway.subscription s where s.channel = new.channel and s.user_id = new.sender for key share;
   v_subscribed := found;
   -- This row lock is held until commit: whoever reads seq n can read everything below it. Messages above last_seq

@@ -152,8 +152,8 @@ as $$
         offset 0 -- or the planner would not remember what it has looked up
       ) m
       join headway.appuser w on w.id = m.user_id
-      -- Nobody has a shorter delay than this; nine tenths of it, since months differ in length. A condition of its own,
-      -- checked before anyone's own delay is looked up.
+      -- First compared with the shortest delay that anybody has, before anyone's own delay is looked up. It is taken as
+      -- nine tenths, since months differ in length.
       where (
           m.sender = m.user_id or m.sent_at > now()
           or m.sent_at <= (

@@ -39,7 +39,7 @@ begin
     from (
       select f.project_id, f.task_id
       from headway.pending_fact f
-      -- Not in, which hashes them: there may be thousands.
+      -- "not in" hashes them, of which there may be thousands.
       where f.project_id not in (select b.id from unnest(v_busy) b (id))
       limit fold.max_facts
     ) f;
@@ -68,8 +68,8 @@ begin
       v_busy := v_busy || v_seen;
       continue;
     end if;
-    -- Where something must be recounted, all of the project's facts are consumed with it; of the other facts, all those
-    -- of a task or none: what they are worth depends on every change since the last fold.
+    -- Where something must be recounted, all facts of the project are consumed. Elsewhere, it is all facts of a task or
+    -- none of them: what they are worth depends on every change since the last fold.
     select coalesce(array_agg(distinct w.project_id), '{}'), count(*)
     into v_recount, v_recounts
     from headway.pending_recompute w
@@ -106,7 +106,7 @@ begin
         order by c.name
         for no key update skip locked
       )
-    -- Not in: with a plan made for an empty queue, not exists may compare each row with every other.
+    -- With "not exists", a plan made for an empty queue may compare each row with every other.
     select array_agg(distinct t.project_id)
     into v_held
     from told t
@@ -218,9 +218,9 @@ begin
       returning p.project_id, p.user_id, p.done, p.total
     ),
     customers as (
-      -- More than 200 do not fit into a notification, which then goes out without them: they are cut off before each
-      -- one is rendered. Only a customer has a personal part above zero; anyone with none may have left, which is
-      -- checked for each of them, and for nobody else, by a subquery that cannot be evaluated for all members at once.
+      -- A notification with more than 200 customers is too long and goes out without them, so no more than that are
+      -- rendered. Whoever has a personal part above zero is a customer. Anyone else may have left, which is looked up
+      -- for each of them; offset 0 keeps the planner from reading all members instead.
       select n.project_id, array_to_json(array_agg(g order by n.user_id)) as customers
       from (
         select p.project_id, p.user_id, p.done, p.total,
@@ -302,9 +302,9 @@ begin
       where p.kind = 'completed' and p.task_id = any (array(select f.task_id from unnest(post_activity.facts) f))
     ),
     done as materialized (
-      -- By shared task, the fact of the completion that counts: the first one of those that stand, or 0 if one stood
-      -- before all of these facts. Null while none stands but what is still in the queue. Once for each task: a look at
-      -- its completions for each fact would compare each with every other.
+      -- For each shared task, the id of the fact whose completion counts: the first whose completion is still there, or 0
+      -- if there is one from before all of these facts. Null if there is none but those whose facts are still in the
+      -- queue. Computed once for each task: for each fact, it would compare every completion with every other.
       select coalesce(jsonb_object_agg(t.id, case
           when exists (
             select from headway.completion c

@@ -8,8 +8,8 @@ begin
   select p.id into v_missing
   from unnest(check_people.ids) with ordinality p (id, n)
   where not case
-      -- To an end user, the policy shows a person by listing everyone in all of their projects; whom they see as a member
-      -- takes one look.
+      -- For an end user, the policy on appuser lists everyone in all of their projects, which takes long. Whether they see
+      -- the person as a member of any project is a single lookup.
       when headway.uid() is not null and exists (select from headway.member m where m.user_id = p.id) then true
       else exists (select from headway.appuser u where u.id = p.id)
     end

@@ -73,8 +73,8 @@ from (
     count(*) filter (where p.kind = 'task_added') as added,
     bool_or(p.kind = 'completed') and bool_or(p.kind = 'reopened') as wavered
   from headway.pending_fact p
-  -- Plus 0: by the project, either the queue or the tasks are found, not both. Where few tasks were expected, a plan would
-  -- read all of the project's queue for each of them.
+  -- Plus 0, so that a condition on the project finds facts or tasks by an index, but not both. Otherwise, a plan that
+  -- expects few tasks would read all of the project's queue for each of them.
   join headway.task t on t.id = p.task_id and t.project_id = p.project_id + 0
   where p.kind in ('completed', 'reopened', 'task_added')
   group by p.project_id, p.task_id, t.weight, t.shared, t.audience, case when not t.shared then p.user_id end
@@ -95,7 +95,8 @@ cross join lateral (
     cross join lateral (
       select from headway.member m where m.project_id = f.project_id and m.user_id = a.user_id and m.role = 'customer' offset 0
     ) m
-    -- Between, rather than equal: where most assignments are of one task, the planner may read all of them for every task.
+    -- "between" means the same as "=" here, but if most assignments are of one task, the planner may answer "=" by reading
+    -- all assignments for every task.
     where f.audience = 'assigned' and a.task_id between f.task_id and f.task_id
   ) b
   where f.shared
@@ -127,8 +128,8 @@ union all
 select p.project_id, p.user_id, p.done, p.total from headway.personal_progress p;
 comment on view headway.folded_progress is 'The materialized parts of progress, shared by a project''s customers (user_id null) and personal, as one relation.';
 
--- A recount is seldom needed and its plan is large. With functions, the queries that might need one are planned without
--- it: with a cost in the millions, every read of a bar would be JIT-compiled first.
+-- A recount is seldom needed, and its plan is large. It is in functions so that queries that might need one are planned
+-- without it: its estimated cost, in the millions, would have every read of a bar JIT-compiled first.
 create function headway.recount_project(project_id bigint)
 returns table (user_id bigint, done bigint, total bigint)
 language plpgsql
@@ -160,9 +161,9 @@ language plpgsql
 stable
 rows 1
 set jit = off
--- When thousands of people join, one call follows another, in reads as in folds: to plan each takes longer than to run it,
--- and so does to start parallel workers, which before PostgreSQL 17 the plan has, where there are many tasks, for the part
--- that all share, though it is not read here.
+-- When thousands of people join, reads and folds call this thousands of times, and planning a call takes longer than
+-- running it. So does starting parallel workers. Where there are many tasks, the plan has them for the shared part of the
+-- view, which is not read here; only PostgreSQL 17 and newer leave that part out.
 set plan_cache_mode = force_generic_plan
 set max_parallel_workers_per_gather = 0
 as $$
@@ -245,8 +246,8 @@ comment on function headway.recount_difference(bigint[]) is
 
 -- What progress will be once everything queued has been folded. Each view scans the queue as few times as it can: every
 -- scan brings an end user's policies with it, and a plan costs more to start than to run, since the queue is mostly
--- empty. Not in, and joins with what was summed first: a plan made while the queue was empty would scan it for every
--- row.
+-- empty. The views use "not in" rather than "not exists", and sum before they join: otherwise, a plan made while the queue
+-- was empty would scan it for every row.
 
 create view headway.current_shared_progress with (security_invoker) as
 select s.project_id,
@@ -315,8 +316,8 @@ from (
     select m.project_id, m.user_id, s.done, s.total, s.version
     from headway.member m
     join headway.current_shared_progress s on s.project_id = m.project_id
-    -- Before the first statistics, of one role out of two the planner would expect almost nobody, and compare each customer
-    -- with each project for which something is queued.
+    -- Rather than role = 'customer': before the first statistics, the planner would expect that of almost nobody, and
+    -- compare each customer with each project for which something is queued.
     where m.role <> 'staff'
     union all
     select o.project_id, o.user_id, o.done, o.total, null as version from headway.current_personal_progress o

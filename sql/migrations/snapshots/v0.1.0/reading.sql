@@ -1,8 +1,8 @@
 -- A person's own messages are excluded by coalesce(... <> ..., true). With "is distinct from", where one person wrote
 -- most of them, the planner expects almost nothing to pass and prepares for a million messages that are never read.
 
--- Plus 0: in the order of id, a plan for the first few would read the messages of all channels until it has found that
--- many, and for somebody who has read everything to the end.
+-- Plus 0, so that no plan goes by the index on id. For order by id with a limit, it would read the messages of all
+-- channels until it has found enough, which for somebody who has read everything means all of them.
 create view headway.unread_message with (security_invoker) as
 select s.user_id, m.id + 0 as id, m.sender, m.channel, m.content, m.seq, m.kind, m.task_id, m.data, m.sent_at
 from headway.subscription s
@@ -13,8 +13,9 @@ where coalesce(m.sender <> s.user_id, true)
   );
 comment on view headway.unread_message is 'Every message that a person (user_id) has not read; their own are never unread. To page through a long channel, use headway.messages_since() from read_seq on. To find one message, give its channel and seq: a condition on id, or an order by it, reads everything that the person has not read.';
 
--- In windows of 1000 numbers, none of which a channel skips, until 1000 are found. If a channel is read from the cursor
--- to its end, the planner may find it cheaper to sort the few messages that it expects, and then sort a million.
+-- Counts in windows of 1000 numbers, none of which a channel skips, until 1000 unread messages are found. If the channel
+-- were read from the cursor to its end at once, the planner might choose to sort the few messages that it expects, and
+-- then have to sort a million.
 create view headway.unread with (security_invoker) as
 select s.user_id, s.channel, u.messages, u.oldest_at
 from headway.subscription s

@@ -74,7 +74,7 @@ begin
     from headway.task t
     cross join lateral (
       select case
-        -- The moment before the customer: of the thousands who completed it, few did so since.
+        -- First the time, then whether they are a customer: thousands may have completed it, but few since then.
         when not t.shared then (
           select count(*)
           from (
