@@ -94,15 +94,11 @@ func CheckRoles(ctx context.Context, conn *pgx.Conn) error {
 // forWantOfRoles returns what [CheckRoles] finds for a failed migration or, if it has nothing to do with roles, the
 // failure itself.
 func forWantOfRoles(ctx context.Context, conn *pgx.Conn, failure error) error {
-	var access *AccessError
-	switch {
-	case sqlstate.Of(failure) == sqlstate.InsufficientPrivilege:
-	case errors.As(failure, &access) && access.Granted:
-	default:
+	access, is := errors.AsType[*AccessError](failure)
+	if sqlstate.Of(failure) != sqlstate.InsufficientPrivilege && !(is && access.Granted) {
 		return failure
 	}
-	var lacking *RolesError
-	if errors.As(CheckRoles(ctx, conn), &lacking) {
+	if lacking, is := errors.AsType[*RolesError](CheckRoles(ctx, conn)); is {
 		return lacking
 	}
 	return failure

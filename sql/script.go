@@ -28,8 +28,7 @@ func reportStatements(m *migrate.Migration) {
 				return fmt.Errorf("lift timeouts: %w", err)
 			}
 			completed, err := execScript(ctx, conn, script)
-			var pgErr *pgconn.PgError
-			if errors.As(err, &pgErr) {
+			if pgErr, is := errors.AsType[*pgconn.PgError](err); is {
 				return &scriptError{name: m.Name, script: script, completed: completed, err: pgErr}
 			}
 			return err

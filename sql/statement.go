@@ -51,16 +51,16 @@ func (e *StatementError) Unwrap() error { return e.Err }
 
 // explain turns a failed statement into a StatementError and wraps any other error.
 func explain(err error, migrations fs.FS) error {
-	var failed *scriptError
-	var single migrate.MigrationPgError // from a migration outside a transaction
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &failed):
-	case errors.As(err, &single):
+	}
+	failed, is := errors.AsType[*scriptError](err)
+	if !is {
+		single, is := errors.AsType[migrate.MigrationPgError](err) // from a migration outside a transaction
+		if !is {
+			return fmt.Errorf("migrate: %w", err)
+		}
 		failed = &scriptError{name: single.MigrationName, script: single.Sql, err: single.PgError}
-	default:
-		return fmt.Errorf("migrate: %w", err)
 	}
 
 	offset := statementStart(failed.script, failed.completed)

@@ -139,14 +139,14 @@ func (v *variables) Lookup(name string) (string, bool) {
 
 // want says in words what is wanted, where Go's own packages report what they did not get.
 func want(err error) string {
-	var number *strconv.NumError
-	var notURL *url.Error
+	number, isNumber := errors.AsType[*strconv.NumError](err)
+	notURL, isURL := errors.AsType[*url.Error](err)
 	switch {
-	case errors.As(err, &number) && number.Func == "ParseBool":
+	case isNumber && number.Func == "ParseBool":
 		return "want true or false"
-	case errors.As(err, &number):
+	case isNumber:
 		return "want a whole number"
-	case errors.As(err, &notURL):
+	case isURL:
 		return "want a URL: " + notURL.Err.Error()
 	case strings.Contains(err.Error(), "time: "):
 		return "want a duration such as 5s or 1m30s"

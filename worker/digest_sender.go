@@ -90,7 +90,7 @@ func (s *sender) attempt(ctx context.Context, conn *smtp.Conn) (ok bool, err err
 		return true, record(sqlSent, c.DigestID)
 	}
 	outcome := smtp.Unknown // unless the error says otherwise
-	if failure := new(smtp.Error); errors.As(err, &failure) {
+	if failure, is := errors.AsType[*smtp.Error](err); is {
 		outcome = failure.Outcome
 	}
 	log.Warn("a digest was not sent", slog.String("outcome", string(outcome)), slog.Any("error", err))

@@ -3,7 +3,6 @@ package worker
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"headway/internal/listen"
+	"headway/internal/sqlstate"
 )
 
 const (
@@ -146,8 +146,7 @@ func (s *session) ping(ctx context.Context) error {
 
 // lost reports whether an error ends the connection, rather than just one query.
 func (s *session) lost(err error) bool {
-	var pgErr *pgconn.PgError
-	return s.conn.IsClosed() || !errors.As(err, &pgErr)
+	return s.conn.IsClosed() || sqlstate.Of(err) == ""
 }
 
 // close ends the server session and releases everything it holds.

@@ -10,8 +10,8 @@ import (
 // unreadable says on one line why pgx could not parse a connection string, without the string: pgx omits a password
 // only where it recognizes one.
 func unreadable(err error) error {
-	var unparsed *pgconn.ParseConfigError
-	if !errors.As(err, &unparsed) {
+	unparsed, is := errors.AsType[*pgconn.ParseConfigError](err)
+	if !is {
 		return errors.New("it cannot be read")
 	}
 	hidden := *unparsed

@@ -116,12 +116,10 @@ var codeAlone = regexp.MustCompile(`^short response: "?([2-5]\d\d)"?$`)
 // answer returns the server's reply; nil if an error is not one. A code may come without text (RFC 5321, section 4.2),
 // which net/textproto treats as a protocol error.
 func answer(err error) *smtp.SMTPError {
-	var reply *smtp.SMTPError
-	if errors.As(err, &reply) {
+	if reply, is := errors.AsType[*smtp.SMTPError](err); is {
 		return reply
 	}
-	var protocol textproto.ProtocolError
-	if errors.As(err, &protocol) {
+	if protocol, is := errors.AsType[textproto.ProtocolError](err); is {
 		if found := codeAlone.FindStringSubmatch(string(protocol)); found != nil {
 			code, _ := strconv.Atoi(found[1])
 			return &smtp.SMTPError{Code: code, EnhancedCode: smtp.NoEnhancedCode}

@@ -148,11 +148,9 @@ const (
 func (p *Pool) doubt(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var e *Error
-	switch {
-	case err == nil:
+	if err == nil {
 		p.denied = 0
-	case errors.As(err, &e) && e.presumed:
+	} else if e, is := errors.AsType[*Error](err); is && e.presumed {
 		if p.denied++; p.denied > maxDenied {
 			e.Outcome = Retry
 		}
@@ -163,11 +161,11 @@ func (p *Pool) doubt(err error) {
 func (p *Pool) note(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var e *Error
+	e, is := errors.AsType[*Error](err)
 	switch {
 	case err == nil:
 		p.shut = 0
-	case !errors.As(err, &e):
+	case !is:
 	case e.Code == 421:
 		if until := time.Now().Add(p.Pause); until.After(p.resume) {
 			p.resume = until
@@ -243,8 +241,7 @@ func (c *Conn) Send(ctx context.Context, from, to string, mail []byte) error {
 
 	reused := c.session != nil && c.session.idle != nil
 	err := c.try(ctx, from, to, mail)
-	var e *Error
-	if reused && c.session == nil && ctx.Err() == nil && errors.As(err, &e) && e.Step == stepMail {
+	if e, is := errors.AsType[*Error](err); is && e.Step == stepMail && reused && c.session == nil && ctx.Err() == nil {
 		// The server closed the connection while it was idle, or accepts no more mail on it, and has seen nothing of
 		// this mail.
 		err = c.try(ctx, from, to, mail)
@@ -262,8 +259,8 @@ func (c *Conn) try(ctx context.Context, from, to string, mail []byte) error {
 		}
 	}
 	err := c.session.send(ctx, from, to, mail)
-	var e *Error
-	if !errors.As(err, &e) || e.Step == stepCheck {
+	e, is := errors.AsType[*Error](err)
+	if !is || e.Step == stepCheck {
 		return err
 	}
 	// A reply leaves the connection usable for another mail, once this one is dropped (RSET); but 421 announces its
