@@ -81,7 +81,7 @@ left join headway.channel c on c.name = n.name`
 
 	// No row: the policies hide what every database has.
 	sqlLoud = `
-select headway.setting('notify_payload') <> 'off' and pg_notification_queue_usage() < 0.5::float8
+select headway.notify_mode() <> 'off'
 from headway.channel c
 where c.name = 'broadcast'`
 )

@@ -40,7 +40,8 @@ grant execute on function
   headway.is_complete(bigint, boolean, bigint),
   headway.is_blocked_by(bigint, boolean, text, bigint),
   headway.check_people(bigint[]),
-  headway.setting(text)
+  headway.setting(text),
+  headway.notify_mode()
 to headway_app, headway_user, headway_admin;
 
 grant execute on function
