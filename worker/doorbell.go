@@ -62,7 +62,7 @@ func (w *Worker) lead(ctx context.Context, s *session) error {
 func (d *doorbell) round(ctx context.Context) error {
 	d.rung = false // whoever has rung so far has committed: the fold sees it
 	began := time.Now()
-	folded, err := d.w.fold(ctx, d)
+	folded, err := d.w.fold(ctx, d.fold)
 	took := time.Since(began)
 	if err != nil {
 		if d.lost(err) {

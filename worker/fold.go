@@ -14,16 +14,10 @@ import (
 
 const sqlFold = `select headway.fold($1)`
 
-// folder is a session, which also holds leadership, or the pool.
-type folder interface {
-	fold(ctx context.Context, maxFacts int) (folded int, err error)
-}
-
-// pooled folds through a pool. Since its sessions cannot be settled, each fold sets what it needs.
-type pooled struct{ *pgxpool.Pool }
-
-func (p pooled) fold(ctx context.Context, maxFacts int) (folded int, err error) {
-	conn, err := p.acquire(ctx)
+// foldThroughPool is what [session.fold] is without a session. Since a pool's sessions cannot be settled, each fold sets
+// what it needs.
+func (w *Worker) foldThroughPool(ctx context.Context, maxFacts int) (folded int, err error) {
+	conn, err := w.acquire(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -35,10 +29,10 @@ func (p pooled) fold(ctx context.Context, maxFacts int) (folded int, err error) 
 }
 
 // acquire takes a connection that answers: a fold may take a long time, so a dead connection is detected here, quickly.
-func (p pooled) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+func (w *Worker) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	ctx, cancel := quick(ctx)
 	defer cancel()
-	conn, err := p.Acquire(ctx)
+	conn, err := w.pool.Acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -53,16 +47,16 @@ func (p pooled) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 // and notification are written once per batch, so facts in larger batches cost less, and the worker catches up.
 const maxStretch = 16
 
-// fold folds one batch and returns how many facts it consumed. A fold that has begun is finished even if ctx ends,
-// within reason. Errors are counted.
-func (w *Worker) fold(ctx context.Context, on folder) (folded int, err error) {
+// fold folds one batch by calling do, with the most facts to take, and returns how many facts it consumed. A fold that
+// has begun is finished even if ctx ends, within foldGrace. Errors are counted.
+func (w *Worker) fold(ctx context.Context, do func(ctx context.Context, maxFacts int) (int, error)) (folded int, err error) {
 	ctx, cancel := linger(ctx, foldTimeout, foldGrace)
 	defer cancel()
 
 	began := time.Now()
 	most := cmp.Or(w.most, w.MaxFacts)
 	w.status.update(func(c *condition) { c.folding = true })
-	if folded, err = on.fold(ctx, most); err != nil {
+	if folded, err = do(ctx, most); err != nil {
 		w.metrics.foldErrors.Inc()
 		w.status.update(func(c *condition) { c.folding, c.failing = false, true })
 		// Of each project to be recounted, a fold takes all that waits, which may be more than it has the time or the

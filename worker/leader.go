@@ -52,7 +52,7 @@ func (w *Worker) standBy(ctx context.Context, s *session) (leads bool, err error
 		}
 		if !time.Now().Before(poll) {
 			w.metrics.polls.Inc()
-			if _, err := w.fold(ctx, s); err != nil {
+			if _, err := w.fold(ctx, s.fold); err != nil {
 				if s.lost(err) {
 					return false, err
 				}

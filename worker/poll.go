@@ -19,7 +19,7 @@ func (w *Worker) poll(ctx, until context.Context, trouble *pause.Backoff) {
 	for until.Err() == nil {
 		w.metrics.polls.Inc()
 		w.observe(Polled)
-		folded, err := w.fold(ctx, pooled{w.pool})
+		folded, err := w.fold(ctx, w.foldThroughPool)
 		// To people, it is the leader while it folds, even if others are too.
 		w.status.update(func(c *condition) { c.leader = err == nil })
 		if err != nil {
