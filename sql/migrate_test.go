@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -127,6 +128,44 @@ func TestAnOldSettingForStringsChangesNothing(t *testing.T) {
 	for name, db := range map[string]*pgtest.DB{"headway's": ours, "tern's": terns} {
 		pgtest.Execute(t, db.Conn(t), "alter database "+db.Name+" reset standard_conforming_strings") // by which sources are shown
 		same(t, name+" schema and the usual one", describe(t, db.Conn(t)), usual)
+	}
+}
+
+// TestTheNextSnapshotIsInstalledAsContributingSays makes one that is the current one, by another name.
+func TestTheNextSnapshotIsInstalledAsContributingSays(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, recipe, _ := strings.Cut(string(text), "\n  ```\n")
+	recipe, _, _ = strings.Cut(recipe, "\n  ```\n")
+	snapshots, err := fs.Glob(sql.Migrations(), "snapshots/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest := path.Base(snapshots[len(snapshots)-1])
+	migration := strings.NewReplacer("\n  ", "\n", "v0.1.0", newest, "v0.2.0", "next").Replace(recipe)
+	migrations := files(fmt.Sprintf("%03d_install_next.sql", sql.Latest()+1), migration)
+	if err := fs.WalkDir(sql.Migrations(), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(sql.Migrations(), name)
+		migrations[name] = &fstest.MapFile{Data: content}
+		migrations[strings.Replace(name, newest, "next", 1)] = migrations[name]
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+
+	conn := pgtest.New(t).Conn(t)
+	current := describe(t, conn)
+	for _, target := range []int32{sql.Latest() + 1, sql.Latest()} {
+		if err := sql.MigrateFS(t.Context(), conn, migrations, target, nil); err != nil {
+			t.Fatal(err)
+		}
+		same(t, fmt.Sprintf("version %d and the current one", target), describe(t, conn), current)
 	}
 }
 
