@@ -208,6 +208,13 @@ func (c *Config) check(refused map[string]bool) (problems []error) {
 	if n := len(c.TokenSecret); n > 0 && n < gateway.MinSecret {
 		report("HEADWAY_TOKEN_SECRET", "", fmt.Sprintf("it has %d bytes: want %d or more, as `openssl rand -hex 32` makes", n, gateway.MinSecret))
 	}
+	// The text of a file ends in a line break, and docker run --env-file keeps quotes: no token would be valid, and nothing
+	// would say why.
+	for name, value := range map[string]string{"HEADWAY_TOKEN_SECRET": string(c.TokenSecret), "HEADWAY_TOKEN_AUDIENCE": c.TokenAudience} {
+		if value != strings.Trim(value, "\r\n\t \"'") {
+			report(name, value, "leave out the line break, space or quote at its beginning or end, as it would count")
+		}
+	}
 	if len(c.TokenSecret) > 0 && c.HTTPAddr == "" {
 		report("HEADWAY_HTTP_ADDR", "", "HEADWAY_TOKEN_SECRET turns on the gateway: set the address it listens on, such as :8080")
 	}

@@ -158,6 +158,29 @@ func TestWhatIsWantedIsTaken(t *testing.T) {
 	}
 }
 
+// TestTheTextOfAFileIsTaken has values end as files do, and be quoted as in a file for docker run --env-file.
+func TestTheTextOfAFileIsTaken(t *testing.T) {
+	t.Parallel()
+	pool, err := worker.ParseDatabaseURL("postgres://me:secret@db/app\r\n", "")
+	if err != nil || pool.ConnConfig.Database != "app" {
+		t.Errorf("%v, %v", pool, err)
+	}
+	if _, err := load("HEADWAY_SMTP_URL", "smtp://mail.example.com\n", "HEADWAY_MAIL_FROM", "headway@example.com"); err != nil {
+		t.Error(err)
+	}
+	key := strings.Repeat("k", 32)
+	for _, name := range []string{"HEADWAY_TOKEN_SECRET", "HEADWAY_TOKEN_AUDIENCE"} { // of which every character counts
+		for _, value := range []string{key + "\n", key + "\r", `"` + key + `"`, "'" + key + "'"} {
+			_, err := load("HEADWAY_HTTP_ADDR", ":8080", name, value)
+			if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "leave out the line break, space or quote") {
+				t.Errorf("%s is %q: got %v", name, value, err)
+			} else if name == "HEADWAY_TOKEN_SECRET" && strings.Contains(err.Error(), key) {
+				t.Errorf("the error tells: %v", err)
+			}
+		}
+	}
+}
+
 func TestAKeySetNeedsAnAddress(t *testing.T) {
 	t.Parallel()
 	if _, err := load("HEADWAY_TOKEN_JWKS", "/nowhere.json"); err == nil || !strings.Contains(err.Error(), "HEADWAY_HTTP_ADDR") {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -71,7 +72,7 @@ func check(ctx context.Context, pool *pgxpool.Pool) error {
 // know. Text and times arrive as Go expects them, whatever the database's encoding and DateStyle. The error says what
 // would be right, and shows no password.
 func ParseDatabaseURL(url, application string) (*pgxpool.Config, error) {
-	config, err := pgxpool.ParseConfig(url)
+	config, err := pgxpool.ParseConfig(strings.TrimSpace(url)) // the text of a file ends in a line break
 	if err != nil {
 		return nil, fmt.Errorf("want postgres://user:password@host:5432/database: %w", unreadable(err))
 	}

@@ -60,7 +60,7 @@ const want = "want smtp://user:password@host:587 or smtps://host:465, or for a m
 //
 // The error says what would be right and contains nothing of the URL.
 func ParseURL(s string) (Server, error) {
-	u, err := url.Parse(s)
+	u, err := url.Parse(strings.TrimSpace(s)) // the text of a file ends in a line break
 	if err != nil {
 		return Server{}, errors.New(want + "; special characters in user and password are written as %XX")
 	}
