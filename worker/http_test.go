@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,7 @@ func TestHealthReadinessAndMetricsAreServed(t *testing.T) {
 		"headway_pending_facts 0\n",
 		`headway_digest_attempts_total{outcome="refused"} 0` + "\n",
 		"headway_mail_errors_total 0\n",
+		"headway_mailing 0\n",
 		"headway_oldest_digest_age_seconds 0\n",
 		"# HELP headway_oldest_fact_age_seconds How long the oldest fact ",
 		`headway_info{version="test"} 1` + "\n",
@@ -116,15 +118,31 @@ func TestHealthReadinessAndMetricsAreServed(t *testing.T) {
 func TestMetricsTellThatNoMailGoesOut(t *testing.T) {
 	t.Parallel()
 	p := correspond(t, 1, smtptest.Options{})
-	w := start(t, p.config("HEADWAY_SMTP_URL", "smtp://127.0.0.1:1?tls=none"), func(w *worker.Worker) {
+	addr := pgtest.FreeAddr(t)
+	w := start(t, p.config("HEADWAY_HTTP_ADDR", addr, "HEADWAY_SMTP_URL", "smtp://127.0.0.1:1?tls=none"), func(w *worker.Worker) {
 		w.HeartbeatInterval, w.SweepInterval = 100*time.Millisecond, 100*time.Millisecond
 	})
 	for _, name := range []string{"headway_mail_errors_total", "headway_oldest_digest_age_seconds"} {
 		pgtest.Eventually(t, soon, func() bool { return metric(t, w.Worker, name) > 0 }, "%s stays 0", name)
 	}
-	if n := metric(t, w.Worker, "headway_digests"); n != 1 {
-		t.Errorf("%v digests wait", n)
+	if metric(t, w.Worker, "headway_mailing") != 1 {
+		t.Error("it says that it has no mail server")
 	}
+	// What appears with its first digest, rather than at 0, is no increase to an alert.
+	states := value[[]string](t, p.conn, `
+		select array_agg(m.state[1])
+		from pg_constraint c
+		cross join lateral regexp_matches(pg_get_constraintdef(c.oid), $$'(\w+)'$$, 'g') m (state)
+		where c.conname = 'digest_state_known' and c.connamespace = 'headway'::regnamespace`)
+	var want strings.Builder
+	slices.Sort(states)
+	for _, state := range states {
+		fmt.Fprintf(&want, "headway_digests{state=%q} %d\n", state, map[bool]int{true: 1}[state == "reserved"])
+	}
+	pgtest.Eventually(t, soon, func() bool {
+		_, body := get(t, addr, "/metrics")
+		return strings.Contains(body, want.String())
+	}, "/metrics lacks\n%s", want.String())
 }
 
 func TestAWorkerThatCannotBeginSaysWhy(t *testing.T) {

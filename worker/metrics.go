@@ -22,6 +22,7 @@ type metrics struct {
 	mailErrors    prometheus.Counter
 	attempts      *prometheus.CounterVec
 	digests       *prometheus.GaugeVec
+	mailing       prometheus.Gauge
 }
 
 func newMetrics(registry *prometheus.Registry, version string, status *status) *metrics {
@@ -65,6 +66,9 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 			Name: "headway_digests",
 			Help: "Digests in the ledger by state, at the last heartbeat.",
 		}, []string{"state"}),
+		mailing: registered.NewGauge(prometheus.GaugeOpts{
+			Name: "headway_mailing", Help: "1 if this worker has a mail server to send digests with.",
+		}),
 		mailErrors: counter("headway_mail_errors_total", "How often digests could not be reserved or sent because the mail server or the ledger was not available."),
 		facts:      counter("headway_facts_folded_total", "Facts that were folded."),
 		foldErrors: counter("headway_fold_errors_total", "Folds that failed and were retried."),
@@ -81,11 +85,10 @@ func newMetrics(registry *prometheus.Registry, version string, status *status) *
 	}
 }
 
-// ledger records how many digests are in each state.
+// ledger records how many digests are in each state, also 0, so that the first of each counts as an increase.
 func (m *metrics) ledger(digests map[string]float64) {
-	m.digests.Reset()
-	for state, n := range digests {
-		m.digests.WithLabelValues(state).Set(n)
+	for _, state := range []string{"reserved", "sending", "sent", "read_before_sending", "failed", "held", "cancelled"} {
+		m.digests.WithLabelValues(state).Set(digests[state])
 	}
 }
 

@@ -148,6 +148,7 @@ func (w *Worker) begin(ctx context.Context) (first *session, listener net.Listen
 	if w.Config.SMTP == nil {
 		w.Log.Warn("no digests are reserved or sent: HEADWAY_SMTP_URL is not set")
 	} else {
+		w.metrics.mailing.Set(1)
 		w.mailer = NewMailer(w.Config, w.pool, w.id, w.Log)
 		w.mailer.Observe = func(_ int64, outcome string, _ error) { w.metrics.attempts.WithLabelValues(outcome).Inc() }
 	}
