@@ -172,6 +172,11 @@ func (d *doctor) listen(ctx context.Context) finding {
 	return found(ok, "a notification came back through %s in %v", variable, time.Since(began).Round(100*time.Microsecond))
 }
 
+// sqlNotifyPayload returns no row if the login may see none, and null if there is none.
+const sqlNotifyPayload = `
+select (select s.value from headway.setting s where s.name = 'notify_payload')
+where exists (select from headway.setting) or not row_security_active('headway.setting') or pg_has_role('headway_worker', 'usage')`
+
 func (d *doctor) notifications(ctx context.Context) finding {
 	var usage float64
 	if err := ask(ctx, d.conn, `select pg_notification_queue_usage()`, &usage); err != nil {
@@ -185,11 +190,14 @@ func (d *doctor) notifications(ctx context.Context) finding {
 		return found(warning, "the server's queue is %.0f%% full; %s", 100*usage, advice)
 	}
 	if d.schema {
-		var mode string
-		if err := ask(ctx, d.conn, `select s.value from headway.setting s where s.name = 'notify_payload'`, &mode); err != nil {
+		var mode *string
+		switch err := ask(ctx, d.conn, sqlNotifyPayload, &mode); {
+		case err != nil:
 			return d.hidden(err)
+		case mode == nil:
+			return found(failed, "there are no settings, as in a copy without rows, and without them no worker works: docs/backup.md brings them")
 		}
-		if mode == "off" {
+		if *mode == "off" {
 			return found(warning, "the setting notify_payload is off, so nothing is pushed and clients must poll: `select headway.set_setting('notify_payload', 'row')`")
 		}
 	}

@@ -377,6 +377,41 @@ reset session_replication_role`)
 	expect(t, findings, map[string]string{"queue": "ok: 1 fact waiting to be folded, none longer than "})
 }
 
+// TestDoctorFindsWhatARestoreOfSomeTablesLeaves has one without channels, one with channels that are older than messages, and
+// one without any rows.
+func TestDoctorFindsWhatARestoreOfSomeTablesLeaves(t *testing.T) {
+	t.Parallel()
+	db, conn := watched(t)
+	variables := map[string]string{"DATABASE_URL": db.URL}
+	for _, c := range []struct{ restored, finding string }{
+		{"delete from headway.channel where name in ('project_1', 'project_1_staff', 'user_1', 'broadcast')", "failed: 4 channels are missing or behind"},
+		{"update headway.channel set last_seq = 0 where name = 'project_1'", "failed: 1 channel is missing or behind"},
+	} {
+		pgtest.Execute(t, conn, `
+select headway.post(1, 'project_1', 'Hello');
+set session_replication_role = replica;
+`+c.restored+`;
+reset session_replication_role`)
+		findings, err := examine(t, variables)
+		if err == nil {
+			t.Errorf("%s: nothing is wrong", c.restored)
+		}
+		expect(t, findings, map[string]string{"numbers": c.finding})
+		pgtest.Execute(t, conn, "select headway.repair(); select headway.post(1, 'project_1', 'Hello'), headway.post(1, 'broadcast', 'Hello')")
+		findings, _ = examine(t, variables)
+		expect(t, findings, map[string]string{"numbers": "ok: "})
+	}
+	pgtest.Execute(t, conn, `
+set session_replication_role = replica;
+delete from headway.setting;
+reset session_replication_role`)
+	findings, err := examine(t, variables)
+	if err == nil {
+		t.Error("nothing is wrong without settings")
+	}
+	expect(t, findings, map[string]string{"notifications": "failed: there are no settings"})
+}
+
 // TestDoctorReadsTheClockAndTheQueueOfTheServer has something else answer for them: they cannot be set.
 func TestDoctorReadsTheClockAndTheQueueOfTheServer(t *testing.T) {
 	t.Parallel()

@@ -127,11 +127,33 @@ func (d *doctor) queue(ctx context.Context) finding {
 // verifyTimeout is how long a full recount may take.
 const verifyTimeout = time.Minute
 
+// sqlLacking counts the channels that a restore of some tables lacks, or brought from an earlier moment than the messages.
+const sqlLacking = `
+select
+  (
+    select count(*)
+    from (
+      select 'project_' || p.id || s.suffix from headway.project p cross join (values (''), ('_staff')) s (suffix)
+      union all
+      select 'user_' || u.id from headway.appuser u
+      union all
+      select 'broadcast'
+    ) n (name)
+    where not exists (select from headway.channel c where c.name = n.name)
+  ) + (
+    select count(*)
+    from headway.channel c
+    where exists (select from headway.message m where m.channel = c.name and m.seq > c.last_seq)
+  )`
+
 func (d *doctor) numbers(ctx context.Context) finding {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
-	var differences, projects int
+	var differences, projects, channels int
 	err := ask(ctx, d.conn, `select count(*), count(distinct project_id) from headway.verify()`, &differences, &projects)
+	if err == nil {
+		err = ask(ctx, d.conn, sqlLacking, &channels)
+	}
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return found(warning, "a full recount takes longer than %v here: run `select * from headway.verify()` when there is time", verifyTimeout)
@@ -139,6 +161,9 @@ func (d *doctor) numbers(ctx context.Context) finding {
 		return found(skipped, "%s may not call headway.verify(): members of headway_admin may", d.conn.Config().User)
 	case err != nil:
 		return found(failed, "%v", err)
+	case channels > 0:
+		return found(failed, "%s missing or behind the messages in it, as after a restore of some tables, so not everything is posted or folded: "+
+			"`select headway.repair()`", plural(channels, "channel is", "channels are"))
 	case differences > 0:
 		return found(failed, "%s in %s differ from a recount: `select headway.repair()` fixes them, `select * from headway.verify()` shows them",
 			plural(differences, "number", "numbers"), plural(projects, "project", "projects"))

@@ -67,4 +67,18 @@ begin
   perform headway.post(5, 'project_5', 'Hello');
 end
 $$;
+
+-- A copy without rows, in which somebody was added.
+set local session_replication_role = replica;
+delete from headway.subscription s where s.channel = 'broadcast';
+delete from headway.channel c where c.name = 'broadcast';
+set local session_replication_role = origin;
+
+do $$
+begin
+  assert headway.repair() = 0;
+  assert (select count(*) from headway.subscription s where s.channel = 'broadcast') = (select count(*) from headway.appuser);
+  perform headway.post(5, 'broadcast', 'Hello');
+end
+$$;
 rollback;

@@ -53,6 +53,8 @@ begin
     select 'project_' || p.id || s.suffix, p.id from headway.project p cross join (values (''), ('_staff')) s (suffix)
     union all
     select 'user_' || u.id, null from headway.appuser u
+    union all
+    select 'broadcast', null
     on conflict do nothing
     returning name
   )
@@ -76,6 +78,8 @@ begin
     from unnest(v_opened) o (name)
     join headway.appuser u on 'user_' || u.id = o.name
     cross join lateral (values ('broadcast'), (o.name)) b (channel)
+    union all
+    select o.name, u.id from unnest(v_opened) o (name) cross join headway.appuser u where o.name = 'broadcast'
     union all
     select m.channel, m.user_id from missing m
   ) w
