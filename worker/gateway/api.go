@@ -447,8 +447,12 @@ func (g *Gateway) authenticate(w http.ResponseWriter, r *http.Request) (Identity
 	token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	identity, err := g.Verifier.Verify(token)
 	if !found || err != nil {
+		detail := "Send Authorization: Bearer with a token from the application's backend."
+		if found { // why, for whoever sets up the backend: nothing else tells (RFC 6750, section 3)
+			detail = err.Error()
+		}
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		refuse(w, http.StatusUnauthorized, "the token is not valid", "Send Authorization: Bearer with a token from the application's backend.")
+		refuse(w, http.StatusUnauthorized, "the token is not valid", detail)
 		return Identity{}, false
 	}
 	return identity, true

@@ -8,7 +8,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"io"
 	"math/big"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +69,34 @@ func TestATokenSaysWhoAndUntilWhen(t *testing.T) {
 			t.Errorf("%s: taken as %+v", what, identity)
 		} else if strings.Contains(err.Error(), text) {
 			t.Errorf("%s: the error has the token in it: %v", what, err)
+		}
+	}
+}
+
+// TestTheAPISaysWhyATokenIsNotValid has tokens as a backend makes them that is not set up like the gateway.
+func TestTheAPISaysWhyATokenIsNotValid(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	other := []byte(strings.Repeat("k", MinSecret))
+	for want, token := range map[string]string{
+		"signature is invalid": sign(t, jwt.SigningMethodHS256, other, claims()),
+		"invalid audience": sign(t, jwt.SigningMethodHS256, []byte(gatewaytest.Secret),
+			claims(func(c jwt.MapClaims) { c["aud"] = "another" })),
+		"expired": gatewaytest.Token(t, 2, time.Now().Add(-time.Hour)),
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.server.URL+"/api/snapshot", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil || response.StatusCode != http.StatusUnauthorized || !strings.Contains(string(answer), want) {
+			t.Errorf("%s, %s, %v: want %s", response.Status, answer, err, want)
 		}
 	}
 }
