@@ -253,30 +253,43 @@ func TestBusyEndsNoLongerPause(t *testing.T) {
 	}
 }
 
+// TestAMailAfterARefusedOneGoesOverTheSameConnection, which has carried one before. Each is refused once.
 func TestAMailAfterARefusedOneGoesOverTheSameConnection(t *testing.T) {
 	t.Parallel()
-	recipients := 0
-	server, address := play(t, func(l *line, before int) {
-		if before > 0 { // which would be heard as the same: the client says EHLO again after RSET
-			t.Error("it has made another connection")
-		}
-		l.serve(func(verb string) string {
-			if verb == "RCPT" {
-				if recipients++; recipients == 1 {
-					return "550 5.1.1 unknown"
-				}
+	for _, test := range []struct {
+		verb, reply, heard string
+		outcome            smtp.Outcome
+	}{
+		{"RCPT", "550 5.1.1 unknown", "MAIL RCPT", smtp.Refused},
+		{"RCPT", "452 4.2.2 mailbox full", "MAIL RCPT", smtp.Retry},
+		{"MAIL", "451 4.3.0 later", "MAIL", smtp.Retry},
+	} {
+		times := 0
+		server, address := play(t, func(l *line, before int) {
+			if before > 0 { // which would be heard as the same: the client says EHLO again after RSET
+				t.Error("it has made another connection")
 			}
-			return ""
+			l.serve(func(verb string) string {
+				if verb == test.verb {
+					if times++; times == 2 {
+						return test.reply
+					}
+				}
+				return ""
+			})
 		})
-	})
-	pool := newPool(t, address, 1)
-	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Refused, "RCPT")
-	if err := pool.Send(t.Context(), from, to, mail); err != nil {
-		t.Fatal(err)
-	}
-	pool.Close()
-	if got, want := server.verbs(), "EHLO MAIL RCPT RSET EHLO MAIL RCPT DATA QUIT"; got != want {
-		t.Errorf("it heard %s, want %s", got, want)
+		pool := newPool(t, address, 1)
+		if err := pool.Send(t.Context(), from, to, mail); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, pool.Send(t.Context(), from, to, mail), test.outcome, test.verb)
+		if err := pool.Send(t.Context(), from, to, mail); err != nil {
+			t.Fatal(err)
+		}
+		pool.Close()
+		if got, want := server.verbs(), "EHLO MAIL RCPT DATA "+test.heard+" RSET EHLO MAIL RCPT DATA QUIT"; got != want {
+			t.Errorf("%s: it heard %s, want %s", test.reply, got, want)
+		}
 	}
 }
 
@@ -312,7 +325,7 @@ func TestBusyBeginsAPause(t *testing.T) {
 	t.Parallel()
 	server := catch(t, smtptest.Options{})
 	server.Fail(func(smtptest.Step) error { return smtptest.Reply(421, "4.3.2", "busy") })
-	pool := newPool(t, server.URL(), 1)
+	pool := newPool(t, server.URL()+"&rate=1", 1) // whoever waits for the end of a pause takes nobody's turn
 	pool.Pause = time.Hour
 	wantError(t, pool.Send(t.Context(), from, to, mail), smtp.Retry, "MAIL")
 

@@ -249,7 +249,7 @@ func TestLoginNeedsTLSUnlessToldOtherwise(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, options := range map[string]smtptest.Options{
-		"PLAIN after STARTTLS":  {TLS: config, Mechanisms: []string{"PLAIN", "LOGIN"}},
+		"PLAIN after STARTTLS":  {TLS: config, Mechanisms: []string{"PLAIN"}},
 		"LOGIN after STARTTLS":  {TLS: config, Mechanisms: []string{"LOGIN"}},
 		"PLAIN in implicit TLS": {TLS: config, Implicit: true},
 		"LOGIN in implicit TLS": {TLS: config, Implicit: true, Mechanisms: []string{"X", "LOGIN"}},
@@ -333,6 +333,20 @@ func TestWithoutProperTLSNothingIsSent(t *testing.T) {
 				t.Errorf("it went on to %v", steps)
 			}
 		})
+	}
+}
+
+func TestWhereEncryptionFailsNobodyIsAdvisedToDoWithout(t *testing.T) {
+	t.Parallel()
+	_, address := play(t, func(l *line, _ int) {
+		l.serve(func(verb string) string {
+			return map[string]string{"EHLO": "250-hello\r\n250 STARTTLS", "STARTTLS": cut}[verb]
+		})
+	})
+	pool := newPool(t, strings.TrimSuffix(address, "?tls=none"), 1)
+	err := pool.Send(t.Context(), from, to, mail)
+	if wantError(t, err, smtp.Retry, "STARTTLS"); strings.Contains(err.Error(), "?tls=none") {
+		t.Error(err)
 	}
 }
 
@@ -431,6 +445,9 @@ func TestWhatNoServerShouldSeeIsNotSent(t *testing.T) {
 	}
 	if len(server.Steps()) != 0 {
 		t.Error(server.Steps())
+	}
+	if err := pool.Send(t.Context(), from, to, []byte(strings.Repeat("x", 998)+"\r\n")); err != nil {
+		t.Error("a line that just fits:", err)
 	}
 }
 
