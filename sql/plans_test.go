@@ -398,6 +398,27 @@ func TestAReopeningReadsItsCompletionAlone(t *testing.T) {
 	}
 }
 
+// TestAReservationReadsEachSubscriptionByItself is for somebody with thousands of channels among people with a few, by whom
+// the plan goes.
+func TestAReservationReadsEachSubscriptionByItself(t *testing.T) {
+	t.Parallel()
+	conn := unattended(t).Conn(t)
+	pgtest.Execute(t, conn, `
+		insert into headway.appuser (fullname, email) select 'Bob', 'bob' || i || '@example.com' from generate_series(1, 4000) i;
+		insert into headway.project (name) select 'Website' from generate_series(1, 400);
+		insert into headway.member (project_id, user_id, role) select 1 + id / 10, id, 'customer' from headway.appuser where id between 2 and 3999;
+		insert into headway.member (project_id, user_id, role) select id, 1, 'staff' from headway.project;
+		insert into headway.channel (name, project_id) select 'room_' || i, 1 + i / 5 from generate_series(0, 1999) i;
+		insert into headway.subscription (channel, user_id) select 'room_' || i, u from generate_series(0, 1999) i, unnest(array[1, 2]) u;
+		insert into headway.message (sender, channel, content) select 2, 'room_' || i, 'Hello' from generate_series(0, 1999) i`)
+	pgtest.Execute(t, conn, "vacuum analyze")
+	pgtest.Execute(t, conn, "begin; select headway.reserve_digest(1)")
+	if n := value[int](t, conn, "select idx_tup_fetch from pg_stat_xact_user_tables where relid = 'headway.subscription'::regclass"); n > 100_000 {
+		t.Errorf("%d subscriptions were read for a digest of 2,000 channels", n)
+	}
+	pgtest.Execute(t, conn, "rollback")
+}
+
 // TestADigestReadsEachOfItsRangesOnce has few digests and few people, as in a small database, where it looks cheap to join
 // the subscriptions last.
 func TestADigestReadsEachOfItsRangesOnce(t *testing.T) {
