@@ -97,6 +97,7 @@ var probes = []string{
 	"select headway.my_projects()",
 	"select headway.my_staffed_projects()",
 	"select headway.percent({message}, {message})",
+	"select headway.notify_mode()",
 	"select headway.post({me}, {channel}, 'Hello')",
 	"select headway.post({person}, {channel}, 'Hello')",
 	"select headway.post({person}, 'broadcast', 'Hello')",

@@ -191,7 +191,7 @@ func TestOnesOwnBarsRecountNoOtherProject(t *testing.T) {
 	pgtest.Execute(t, conn, "vacuum analyze")
 	queries := []string{
 		"select headway.snapshot(2)",
-		value[string](t, conn, `select substring(obj_description('headway.progress'::regclass) from 'only in theirs: (select .*)\.$')`),
+		value[string](t, conn, `select substring(obj_description('headway.progress'::regclass) from 'without that: (select .*)\.$')`),
 	}
 	quiet := map[string]float64{}
 	for _, query := range queries {
