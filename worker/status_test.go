@@ -42,12 +42,12 @@ func TestALongFoldIsNoReasonNotToBeReady(t *testing.T) {
 		err               error
 		readyIn, readyNow bool
 	}{{errors.New("no"), true, false}, {errors.New("no"), false, false}, {nil, false, true}, {errors.New("no"), true, false}} {
-		_, _ = w.fold(t.Context(), folderFunc(func() error {
+		_, _ = w.fold(t.Context(), func(context.Context, int) (int, error) {
 			if ready := w.status.read().unready(time.Minute) == nil; ready != c.readyIn {
 				t.Errorf("fold %d, in it: ready is %v", i, ready)
 			}
-			return c.err
-		}))
+			return 0, c.err
+		})
 		w.status.update(func(now *condition) { // time passes
 			if now.lastFold = time.Now().Add(-time.Hour); c.err == nil {
 				now.lastFold = time.Now()
@@ -59,10 +59,6 @@ func TestALongFoldIsNoReasonNotToBeReady(t *testing.T) {
 		w.status.update(func(now *condition) { now.lastFold = time.Now().Add(-time.Hour) })
 	}
 }
-
-type folderFunc func() error
-
-func (f folderFunc) fold(context.Context, int) (int, error) { return 0, f() }
 
 // TestWhoSleepsAsLongAsItMayIsReady: a fold is as old as the interval between safety polls.
 func TestWhoSleepsAsLongAsItMayIsReady(t *testing.T) {
