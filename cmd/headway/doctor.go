@@ -80,6 +80,7 @@ func (d *doctor) checks() []check {
 		{"queue", d.installed(d.queue)},
 		{"notifications", d.connected(d.notifications)},
 		{"mail", d.mail},
+		{"digests", d.installed(d.digests)},
 		{"numbers", d.installed(d.numbers)},
 	}
 }

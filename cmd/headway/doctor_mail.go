@@ -52,6 +52,46 @@ func (d *doctor) mail(ctx context.Context) finding {
 	return found(ok, "%s", said)
 }
 
+// sqlDigests looks a day back for those that failed: after that, they are history.
+const sqlDigests = `
+select
+  count(*) filter (where d.state = 'failed' and d.next_attempt_at > now() - interval '1 day'),
+  count(*) filter (where d.state = 'held'),
+  coalesce(extract(epoch from now() - min(d.next_attempt_at) filter (where d.state = 'reserved')), 0)::float8
+from headway.digest d
+where d.state in ('reserved', 'held', 'failed')`
+
+// overdue is longer than a digest waits while a worker sends: workers look every half minute.
+const overdue = 15 * time.Minute
+
+// digests looks at what became of the mail, and not at the server.
+func (d *doctor) digests(ctx context.Context) finding {
+	var gone, held int
+	var seconds float64
+	if err := ask(ctx, d.conn, sqlDigests, &gone, &held, &seconds); err != nil {
+		return d.hidden(err)
+	}
+	waits := time.Duration(seconds * float64(time.Second)).Round(time.Second)
+	all := finding{grade: ok}
+	report := func(g grade, line string) { all.grade, all.lines = max(all.grade, g), append(all.lines, line) }
+	if waits > overdue {
+		report(failed, fmt.Sprintf("a digest has waited to be sent for %v: no worker has a mail server (HEADWAY_SMTP_URL), or their logs say why it cannot be reached",
+			waits))
+	}
+	if held > 0 {
+		report(warning, plural(held, "digest is", "digests are")+" held, because nobody knows whether the server took the mail: "+
+			"look in its log, then `select headway.retry_digest(id) from headway.digest where state = 'held'`, or leave it (docs/mail.md)")
+	}
+	if gone > 0 {
+		report(warning, plural(gone, "digest", "digests")+" failed within a day: `select id, user_id, error from headway.digest where state = 'failed' order by id desc` "+
+			"says why; then `select headway.retry_digest(id)`")
+	}
+	if all.lines == nil {
+		return found(ok, "none failed within a day, is held or has waited for long")
+	}
+	return all
+}
+
 func isLoopback(host string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }

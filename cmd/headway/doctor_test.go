@@ -438,6 +438,28 @@ create or replace function pg_catalog.pg_notification_queue_usage() returns floa
 	}
 }
 
+// TestDoctorLooksIntoTheLedger finds what became of mail that was not sent.
+func TestDoctorLooksIntoTheLedger(t *testing.T) {
+	t.Parallel()
+	db, conn := watched(t)
+	login := pgtest.Intrude(t, db)
+	pgtest.Execute(t, conn, "grant headway_worker to "+login)
+	variables := map[string]string{"DATABASE_URL": strings.Replace(db.URL, "postgres@", login+"@", 1)}
+	for _, c := range []struct{ digests, finding string }{
+		{"(1, 'sent', now(), now()), (1, 'reserved', null, now() + interval '1 day'), (1, 'failed', null, now() - interval '2 days')", "ok: "},
+		{"(1, 'reserved', null, now() - interval '1 hour')", "failed: a digest has waited to be sent for 1h0m0s: "},
+		{"(1, 'held', null, now() - interval '9 days')", "warning: 1 digest is held, "},
+		{"(1, 'failed', null, now() - interval '1 hour'), (2, 'failed', null, now())", "warning: 2 digests failed within a day: "},
+	} {
+		pgtest.Execute(t, conn, "delete from headway.digest; insert into headway.digest (user_id, state, sent_at, next_attempt_at) values "+c.digests)
+		findings, err := examine(t, variables)
+		if failed := strings.HasPrefix(c.finding, "failed"); failed != (err != nil) {
+			t.Errorf("%s: %v", c.digests, err)
+		}
+		expect(t, findings, map[string]string{"digests": c.finding})
+	}
+}
+
 // TestDoctorKeepsToTheWidthOfTheTerminal has one that is narrow, and one where the findings have a column of their own.
 func TestDoctorKeepsToTheWidthOfTheTerminal(t *testing.T) {
 	t.Parallel()
