@@ -48,34 +48,40 @@ func (h *hub) visit(userID int64) {
 		before := h.subscriptions(userID)
 		subscribed, err := h.store.channels(ctx, userID)
 		h.at("visited")
-		return func(outdated bool) {
-			for _, s := range subscribed {
-				if told, known := h.told[userID][s.Channel]; known && told != s.state {
-					h.tellCursor(userID, s.Channel)
-				}
-				if t := h.topics[s.Channel]; t != nil && t.ahead(before[s.Channel], s) {
-					h.forget(t)
-				} else if t != nil {
-					h.catchUp(t, s)
-				}
-			}
-			for c := range h.people[userID] {
-				for t := range maps.Clone(c.topics) {
-					if !slices.ContainsFunc(subscribed, func(s subscription) bool { return s.Channel == t.channel }) {
-						h.leave(c, t.channel)
-					}
-				}
-				if outdated {
-					continue // they may just have left
-				}
-				for _, s := range subscribed {
-					if t := h.topics[s.Channel]; t == nil || !t.has(c) {
-						h.welcome(c, s)
-					}
-				}
-			}
-		}, err
+		return func(outdated bool) { h.compare(userID, before, subscribed, outdated) }, err
 	})
+}
+
+// compare has a person's connections leave and enter channels, by what they are subscribed to. Nobody else is
+// told anything meanwhile, so each channel is looked up, and not searched for among all. The lock is held.
+func (h *hub) compare(userID int64, before map[string]subscription, subscribed []subscription, outdated bool) {
+	in := map[string]bool{}
+	for _, s := range subscribed {
+		in[s.Channel] = true
+		if told, known := h.told[userID][s.Channel]; known && told != s.state {
+			h.tellCursor(userID, s.Channel)
+		}
+		if t := h.topics[s.Channel]; t != nil && t.ahead(before[s.Channel], s) {
+			h.forget(t)
+		} else if t != nil {
+			h.catchUp(t, s)
+		}
+	}
+	for c := range h.people[userID] {
+		for t := range maps.Clone(c.topics) {
+			if !in[t.channel] {
+				h.leave(c, t.channel)
+			}
+		}
+		if outdated {
+			continue // they may just have left
+		}
+		for _, s := range subscribed {
+			if t := h.topics[s.Channel]; t == nil || !t.has(c) {
+				h.welcome(c, s)
+			}
+		}
+	}
 }
 
 // catchUp reads a topic if a person's subscription has more than was handed out. The lock is held.
