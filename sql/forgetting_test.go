@@ -160,3 +160,23 @@ func TestWhatIsLostWhileAMailIsComposedIsNotSent(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatIsReadWhileAMailIsComposedIsNotSent reads all that a digest tells of after a look whether anything is left.
+func TestWhatIsReadWhileAMailIsComposedIsNotSent(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	worker, other := db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, other, unmailed+"select headway.reserve_digests()")
+	redefine(t, other, "headway.try_claim(headway.digest, uuid, interval)", `(v_content := headway\.digest_content)`, "perform pg_advisory_xact_lock(42); $1")
+	pgtest.Execute(t, other, "select pg_advisory_lock(42)")
+	claimed := start(t.Context(), worker, "select headway.claim_digest('"+claimant+"')")
+	claimed.waits(t, other, worker)
+	pgtest.Execute(t, other, "select headway.mark_read(user_id, channel) from headway.subscription where user_id = 2")
+	pgtest.Execute(t, other, "select pg_advisory_unlock(42)") // only when that is committed
+	if err := claimed.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	if state := value[string](t, worker, "select state from headway.digest"); state != "read_before_sending" {
+		t.Errorf("the digest is %s", state)
+	}
+}

@@ -156,6 +156,7 @@ func TestWhoIsToldOfStays(t *testing.T) {
 		"folded first":                          {deleted: []string{remove}, folded: []string{"begin", fold}},
 		"deleted first":                         {deleted: []string{"begin", remove, "commit"}, folded: []string{fold}},
 		"deleted first, and others after them":  {deleted: []string{"begin", remove, others, "savepoint s; " + others + "; rollback to s", "commit"}, folded: []string{fold}},
+		"deleted first, by who deleted others":  {deleted: []string{others, "begin", remove, "commit"}, folded: []string{fold}},
 		"deleted first, and all settings reset": {deleted: []string{"begin", remove, "reset all", "commit"}, folded: []string{fold}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -194,6 +195,8 @@ func TestAFoldWaitsForNoChannelOfAPerson(t *testing.T) {
 		"assigned":                    "insert into headway.assignment (task_id, user_id) values (3, 1)",
 		"reopened":                    "delete from headway.completion where task_id = 1",
 		"reopened and counted anew":   "delete from headway.completion where task_id = 1; update headway.task set weight = 2 where id = 1",
+		"counted anew and reopened":   "update headway.task set weight = 2 where id = 1; delete from headway.completion where task_id = 1",
+		"counted anew and assigned":   "update headway.task set weight = 2 where id = 1; insert into headway.assignment (task_id, user_id) values (3, 1)",
 		"a task that is now for some": "update headway.task set audience = 'assigned' where id = 1",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,6 +226,19 @@ func TestAFoldWaitsForNoChannelOfAPerson(t *testing.T) {
 				t.Errorf("Abe was told %d times", n)
 			}
 		})
+	}
+}
+
+// TestAFoldGivesUpWhereItWouldWaitTooLong has somebody lock the bars for longer than the fold may wait.
+func TestAFoldGivesUpWhereItWouldWaitTooLong(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	holder, other := db.Conn(t), db.Conn(t)
+	pgtest.Execute(t, other, told+"select headway.complete_task(1, 1)")
+	pgtest.Execute(t, holder, "begin; lock table headway.personal_progress in share mode")
+	pgtest.Execute(t, other, "set lock_timeout = '10ms'; set statement_timeout = '15s'")
+	if _, err := other.Exec(t.Context(), "select headway.fold()"); code(err) != "55P03" {
+		t.Errorf("%q, not 55P03", code(err))
 	}
 }
 
