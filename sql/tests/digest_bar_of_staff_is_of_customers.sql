@@ -7,9 +7,9 @@ insert into headway.task (id, project_id, title, weight, shared, audience) value
   (1, 1, 'Sign', 3, false, 'everyone'), (2, 1, 'Water', 5, true, 'assigned'), (3, 1, 'Dig', 7, false, 'assigned');
 insert into headway.assignment (task_id, user_id) values (2, 1), (2, 3), (2, 4), (3, 1), (3, 3);
 insert into headway.completion (task_id, user_id) values (1, 1), (1, 3), (2, 1), (3, 3);
--- Charlie leaves with what was done an hour ago.
+-- Charlie becomes staff with what was done an hour ago.
 update headway.completion set completed_at = now() - interval '1 hour';
-delete from headway.member m where m.user_id = 3;
+update headway.member m set role = 'staff' where m.user_id = 3;
 
 do $$
 declare

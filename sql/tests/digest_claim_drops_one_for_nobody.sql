@@ -12,6 +12,7 @@ begin
   perform headway.forget_user(4);
   assert headway.claim_digest('11111111-1111-1111-1111-111111111111') is null;
   assert (select array_agg(d.state) from headway.digest d) = '{cancelled,cancelled,cancelled}';
+  assert (select count(*) from headway.digest d where d.error = 'the person gets no mail any more') = 2, 'of Bob and Charlie it is on record why';
   -- Between claim and freeze it is not too late either.
   update headway.appuser u set mail_suspended_at = null, mail_suspended_reason = null where u.id = 3;
   assert headway.retry_digest((select d.id from headway.digest d where d.user_id = 3));

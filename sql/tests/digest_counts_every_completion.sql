@@ -1,4 +1,4 @@
--- A task that several completed, each for themselves, counts as often.
+-- A task that several completed, each for themselves, counts as often, and the bar begins before the first of them.
 begin;
 insert into headway.appuser (id, fullname, email) values (1, 'Abe', null), (2, 'Bob', null), (4, 'Dana', 'dana@example.com');
 insert into headway.project (id, name) values (1, 'Website');
@@ -8,8 +8,11 @@ insert into headway.completion (task_id, user_id) values (1, 1), (1, 2);
 select headway.fold(), headway.reserve_digest(4);
 
 do $$
+declare
+  v_content json := headway.claim_digest(gen_random_uuid());
 begin
-  assert (headway.claim_digest(gen_random_uuid()) #>> '{counts,completed}')::integer = 2;
+  assert v_content #>> '{counts,completed}' = '2';
+  assert (v_content #>> '{projects,0,from,done}', v_content #>> '{projects,0,to,done}') = ('0', '2'), v_content;
 end
 $$;
 rollback;

@@ -20,6 +20,7 @@ begin
   end loop;
   assert headway.digest_sent(v_ids[1]), 'before';
   update headway.digest d set state = 'held' where d.id = v_ids[2];
+  update headway.digest d set error = '450 <person8@example.com> later' where d.id = v_ids[7];
   perform headway.forget_user(u.id) from headway.appuser u where u.id > 1;
   assert (select array_agg(d.state order by d.id) from headway.digest d) = '{sent,cancelled,sending,sending,sending,sending,cancelled}';
   assert headway.digest_sent(v_ids[3]) and headway.digest_sent(v_ids[2]), 'after';

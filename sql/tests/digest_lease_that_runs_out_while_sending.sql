@@ -31,6 +31,12 @@ begin
   assert (select d.state = 'held' and d.attempts = 1 and d.error <> '' and d.unknown_at = now() and d.claimed_by is null from headway.digest d where d.id = v_held);
   assert headway.digest_failed(v_held, v_worker, 'retry', 'late') = 'held' and headway.claim_digest(v_other) is null, 'held stays held';
   assert headway.retry_digest(v_held), 'a person lets it go';
+  begin
+    assert headway.digest_sent(v_held), 'even now a yes counts';
+    raise sqlstate 'UNDO1';
+  exception when sqlstate 'UNDO1' then
+    null;
+  end;
   assert decode(headway.claim_digest(v_other) ->> 'mail', 'base64') = 'for Charlie', 'as it was';
   update headway.digest d set lease_until = now() - interval '1 second' where d.id = v_held;
   assert decode(headway.claim_digest(v_other) ->> 'mail', 'base64') = 'for Charlie', 'no server has heard of it since';

@@ -12,14 +12,17 @@ begin
   assert not headway.release_digest(v_id, v_worker), 'nobody claimed it';
   perform headway.claim_digest(v_worker);
   assert not headway.release_digest(v_id, v_other), 'by another';
+  assert headway.digests_to_send() = 0, 'somebody has it';
   assert headway.release_digest(v_id, v_worker) and not headway.release_digest(v_id, v_worker);
   assert (select d.state = 'reserved' and d.attempts = 0 and d.claimed_by is null and d.lease_until is null and d.next_attempt_at <= now() and d.error is null from headway.digest d);
   assert not headway.freeze_digest(v_id, v_worker, 'bob@example.com', 'mail'), 'it let go of it';
+  assert headway.digests_to_send() = 1;
 
   assert headway.claim_digest(v_other) ->> 'mail' is null;
   assert headway.freeze_digest(v_id, v_other, 'bob@example.com', 'mail');
   assert not headway.release_digest(v_id, v_other), 'a server may have it';
   assert headway.digest_failed(v_id, v_other, 'retry', '450 later') = 'reserved';
+  assert headway.digests_to_send() = 0, 'it waits';
   update headway.digest set next_attempt_at = now();
 
   assert decode(headway.claim_digest(v_worker) ->> 'mail', 'base64') = 'mail';
