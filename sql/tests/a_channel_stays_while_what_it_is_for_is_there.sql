@@ -33,6 +33,12 @@ begin
       null;
     end;
     begin
+      update headway.channel c set project_id = case when c.project_id is null then 1 end where c.name = v_name;
+      raise assert_failure using message = v_name || ' belongs elsewhere';
+    exception when feature_not_supported then
+      null;
+    end;
+    begin
       update headway.channel c set last_seq = 0 where c.name = v_name;
       update headway.channel c set last_seq = -1 where c.name = v_name;
       raise assert_failure using message = v_name || ' begins anew';

@@ -43,7 +43,7 @@ begin
     end;
   end loop;
   for v_case in
-    select * from (values (99, null, '99'), (null, null, '<NULL>'), (1, 99, '99')) c (user_id, completed_by, missing)
+    select * from (values (99, null, '99'), (99, 4, '99'), (null, null, '<NULL>'), (1, 99, '99')) c (user_id, completed_by, missing)
   loop
     begin
       perform headway.complete_task(1, v_case.user_id, v_case.completed_by);

@@ -13,7 +13,7 @@ begin
     'update headway.subscription set read_seq = 4 where user_id = 1',
     'update headway.subscription set mailed_seq = 4 where user_id = 1 and channel = ''lounge''',
     'update headway.subscription set read_seq = 9223372036854775806 where user_id = 1',
-    'insert into headway.subscription (channel, user_id, read_seq, mailed_seq) values (''lounge'', 3, 4, 3)',
+    'insert into headway.subscription (channel, user_id, read_seq, mailed_seq) values (''lounge'', 3, 4, 0)',
     'insert into headway.subscription (channel, user_id, read_seq, mailed_seq) values (''lounge'', 3, 0, 4)'
   ] loop
     begin
