@@ -150,7 +150,8 @@ func TestWhatIsLostWhileAMailIsComposedIsNotSent(t *testing.T) {
 			pgtest.Execute(t, other, "select pg_advisory_lock(42)")
 			claimed := start(t.Context(), worker, "select headway.claim_digest('"+claimant+"')")
 			claimed.waits(t, other, worker)
-			pgtest.Execute(t, other, lost+"; select pg_advisory_unlock(42)")
+			pgtest.Execute(t, other, lost)
+			pgtest.Execute(t, other, "select pg_advisory_unlock(42)") // only when that is committed
 			if err := claimed.wait(t); err != nil {
 				t.Fatal(err)
 			}

@@ -126,7 +126,8 @@ func TestWhatComesAfterTheLookWaitsAlone(t *testing.T) {
 			pgtest.Execute(t, other, "select pg_advisory_lock(42)")
 			fold := start(t.Context(), folder, "set statement_timeout = '30s'; select headway.fold()")
 			fold.waits(t, other, folder)
-			pgtest.Execute(t, other, test.comes+"; select pg_advisory_unlock(42)")
+			pgtest.Execute(t, other, test.comes)
+			pgtest.Execute(t, other, "select pg_advisory_unlock(42)") // only when that is committed
 			if err := fold.wait(t); err != nil {
 				t.Fatal(err)
 			}
@@ -253,7 +254,8 @@ func TestWhoeverJoinsAfterTheLookIsCountedWithAllThatWaits(t *testing.T) {
 	pgtest.Execute(t, other, "select headway.complete_task(1, 1); select pg_advisory_lock(42)")
 	fold := start(t.Context(), folder, "set statement_timeout = '10s'; select headway.fold()")
 	fold.waits(t, other, folder)
-	pgtest.Execute(t, other, "insert into headway.member (project_id, user_id, role) values (1, 7, 'customer'); select pg_advisory_unlock(42)")
+	pgtest.Execute(t, other, "insert into headway.member (project_id, user_id, role) values (1, 7, 'customer')")
+	pgtest.Execute(t, other, "select pg_advisory_unlock(42)") // only when that is committed
 	if err := fold.wait(t); err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +289,8 @@ func TestWhatComesAfterTheCountIsNoReasonToTellNothing(t *testing.T) {
 			pgtest.Execute(t, other, test.what+"; select pg_advisory_lock(42)")
 			fold := start(t.Context(), folder, "select headway.fold()")
 			fold.waits(t, other, folder)
-			pgtest.Execute(t, other, "insert into headway.completion (task_id, user_id) values (1, 1); select pg_advisory_unlock(42)")
+			pgtest.Execute(t, other, "insert into headway.completion (task_id, user_id) values (1, 1)")
+			pgtest.Execute(t, other, "select pg_advisory_unlock(42)") // only when that is committed
 			if err := fold.wait(t); err != nil {
 				t.Fatal(err)
 			}
