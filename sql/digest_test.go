@@ -317,8 +317,8 @@ func TestWhoseMailMovesOnIsReservedWithTheOthers(t *testing.T) {
 	reserved.waits(t, other, worker)
 	pgtest.Execute(t, other, `
 		insert into headway.message (sender, channel, content) select min(s.user_id), s.channel, 'Hello' from headway.subscription s group by s.channel;
-		update headway.subscription s set read_seq = c.last_seq, mailed_seq = c.last_seq from headway.channel c where c.name = s.channel;
-		select pg_advisory_unlock(42)`)
+		update headway.subscription s set read_seq = c.last_seq, mailed_seq = c.last_seq from headway.channel c where c.name = s.channel`)
+	pgtest.Execute(t, other, "select pg_advisory_unlock(42)") // only when that is committed
 	if err := reserved.wait(t); err != nil {
 		t.Error(err)
 	}

@@ -45,4 +45,18 @@ begin
   assert headway.setting('notify_payload') = 'off';
 end
 $$;
+
+-- A copy without rows.
+set local session_replication_role = replica;
+delete from headway.setting;
+set local session_replication_role = origin;
+
+do $$
+begin
+  perform headway.set_setting('notify_payload', 'off');
+  raise assert_failure using message = 'a setting that is not there';
+exception when no_data_found then
+  assert sqlerrm like '%"notify_payload"%', sqlerrm;
+end
+$$;
 rollback;

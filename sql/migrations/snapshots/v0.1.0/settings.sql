@@ -69,7 +69,10 @@ begin
   if not found then
     raise exception 'there is no setting "%"', set_setting.name using
       errcode = 'no_data_found',
-      hint = 'There are: ' || (select string_agg(s.name, ', ' order by s.name) from headway.setting s) || '.';
+      hint = coalesce(
+        'There are: ' || (select string_agg(s.name, ', ' order by s.name) from headway.setting s) || '.',
+        'There are none, as in a copy without rows: bring them from the database that it is a copy of.'
+      );
   end if;
   return set_setting.value;
 end
