@@ -11,15 +11,15 @@ type manner string
 
 const (
 	// durably: its commit waits until it is on disk.
-	durably manner = ""
+	durably manner = sql.Unlimited
 
 	// lazily is for records that the ledger can do without if the database crashes within the next half second. They
 	// are on disk as soon as anything committed later is.
-	lazily manner = "set local synchronous_commit = off"
+	lazily = durably + ", pg_catalog.set_config('synchronous_commit', 'off', true)"
 
 	// claiming is lazily, and the server gives up before the lease that begins with the transaction ends, so that
 	// headway.claim_digest can postpone a digest that takes too long.
-	claiming manner = "select pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.set_config('statement_timeout', '4min', true)"
+	claiming = lazily + ", pg_catalog.set_config('statement_timeout', '4min', true)"
 )
 
 // transaction returns a transaction that runs a query returning one value, for a session of a pool, which cannot be
@@ -32,10 +32,7 @@ const (
 func transaction(into any, how manner, query string, args ...any) *pgx.Batch {
 	batch := new(pgx.Batch)
 	batch.Queue("begin isolation level read committed")
-	batch.Queue(sql.Unlimited)
-	if how != "" {
-		batch.Queue(string(how))
-	}
+	batch.Queue(string(how))
 	batch.Queue(query, args...).QueryRow(func(row pgx.Row) error { return row.Scan(into) })
 	batch.Queue("commit")
 	return batch
