@@ -559,6 +559,48 @@ func TestTheItemsOfADigestAreFoundByIt(t *testing.T) {
 	}
 }
 
+// TestAClaimReadsLittleOfWhatWasSent has a transaction open, as a backup does, that is old enough to see what was sent since
+// as it was, so that it stays in the index.
+func TestAClaimReadsLittleOfWhatWasSent(t *testing.T) {
+	t.Parallel()
+	db := unattended(t)
+	conn := db.Conn(t)
+	pgtest.Execute(t, conn, `
+		insert into headway.appuser (fullname, email) select 'Bob', 'bob' || i || '@example.com' from generate_series(1, 1001) i;
+		insert into headway.message (sender, channel, content) values (1, 'broadcast', 'Hello');
+		select headway.reserve(array(select id from headway.appuser))`)
+	backup := begin(t, db.Conn(t), pgx.RepeatableRead)
+	if _, err := backup.Exec(t.Context(), "select from headway.digest"); err != nil {
+		t.Fatal(err)
+	}
+	const claim = "select headway.claim_digest('6ba7b810-9dad-11d1-80b4-00c04fd430c8') ->> 'digest_id'"
+	const giveBack = "select headway.release_digest(%s, '6ba7b810-9dad-11d1-80b4-00c04fd430c8')"
+	send := func(digests int) {
+		for range digests {
+			id := value[string](t, conn, claim)
+			pgtest.Execute(t, conn, fmt.Sprintf(`
+				select headway.freeze_digest(%s, '6ba7b810-9dad-11d1-80b4-00c04fd430c8', u.email, 'Hello')
+				from headway.digest d join headway.appuser u on u.id = d.user_id where d.id = %[1]s;
+				select headway.digest_sent(%[1]s)`, id))
+		}
+	}
+	first := value[string](t, conn, claim)
+	send(10)
+	few := pages(t, conn, claim)
+	send(500)
+	many := pages(t, conn, claim)
+	t.Logf("%.0f pages after 10 digests, %.0f after 510", few, many)
+	if many > 2*few {
+		t.Errorf("%.0f pages after 10 digests, %.0f after 510", few, many)
+	}
+	pgtest.Execute(t, conn, fmt.Sprintf(giveBack, first))
+	send(487)
+	if last := value[string](t, conn, claim); last != first {
+		t.Errorf("digest %s was given back, %q is claimed when nothing else is left", first, last)
+	}
+	finish(t, backup, false)
+}
+
 // unattended makes a database whose tables autovacuum leaves alone: by what it learns of a table that is small as yet, plans
 // are made anew, and to make them reads more of the catalog.
 func unattended(t *testing.T) *pgtest.DB {

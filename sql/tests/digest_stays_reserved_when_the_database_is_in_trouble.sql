@@ -49,6 +49,7 @@ begin
     assert headway.claim_digest(v_worker) is null, 'not yet';
     update headway.digest d set next_attempt_at = now() - interval '1 minute' where d.user_id = 2;
     update headway.digest d set lease_until = now() - interval '1 second' where d.user_id = 3;
+    perform set_config('headway.claimed', '', false); -- as in another session: this one would go on with Charlie's
   end loop;
 end
 $$;

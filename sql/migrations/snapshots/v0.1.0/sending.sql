@@ -283,6 +283,9 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
+  v_last text[] := string_to_array(nullif(current_setting('headway.claimed', true), ''), ' ');
+  v_from timestamptz := coalesce(to_timestamp(v_last[1]::double precision), '-infinity');
+  v_from_id bigint := coalesce(v_last[2]::bigint, 0);
   v_waiting refcursor;
   v_digest headway.digest;
   v_claimed json;
@@ -294,13 +297,17 @@ begin
       hint = 'Say who claims it and for how long, more than zero: select headway.claim_digest(gen_random_uuid(), ''5 minutes'').';
   end if;
   -- A hundred at a time: a query for each one would step over all those that this call has ended, and a query for all of
-  -- them would sort them first.
+  -- them would sort them first. From where this session claimed last, and from the beginning once nothing is left there:
+  -- as long as any transaction is old enough to see them, such as a backup, the index keeps all that were sent since.
   loop
     open v_waiting for
       select d.*
       from headway.digest d
-      where d.state = 'reserved' and d.next_attempt_at <= now() and (d.lease_until is null or d.lease_until < now())
-        or d.state = 'sending' and d.lease_until < now()
+      where (d.next_attempt_at, d.id) >= (v_from, v_from_id)
+        and (
+          d.state = 'reserved' and d.next_attempt_at <= now() and (d.lease_until is null or d.lease_until < now())
+          or d.state = 'sending' and d.lease_until < now()
+        )
       order by d.next_attempt_at, d.id
       limit 100
       for update skip locked;
@@ -313,14 +320,20 @@ begin
       v_ended := v_ended + 1;
     end loop;
     close v_waiting;
-    if v_claimed is not null or v_ended = 0 then
+    if v_claimed is not null then
+      perform set_config('headway.claimed', extract(epoch from v_digest.next_attempt_at) || ' ' || v_digest.id, false);
       return v_claimed;
+    elsif v_ended = 0 and v_from_id = 0 then
+      return null;
+    elsif v_ended = 0 then
+      v_from := '-infinity';
+      v_from_id := 0;
     end if;
   end loop;
 end
 $$;
 comment on function headway.claim_digest(uuid, interval) is
-  'Gives one digest to a worker for the length of the lease, and returns its content, as from headway.digest_content(), to be rendered and frozen. What was read since it was reserved is left out; a digest of which nothing remains is dropped. If its mail was frozen before, the result has the address and, as "mail", the same bytes in base64; but if no server can have taken them, and the address has changed or the person has left or muted a channel, or left a project, that the mail covers, it is rendered again. No attempt is begun yet: headway.freeze_digest() does that, and headway.release_digest() gives the digest back. Null: there is nothing to send now. Errors: invalid_parameter_value.';
+  'Gives one digest to a worker for the length of the lease, and returns its content, as from headway.digest_content(), to be rendered and frozen. What was read since it was reserved is left out; a digest of which nothing remains is dropped. If its mail was frozen before, the result has the address and, as "mail", the same bytes in base64; but if no server can have taken them, and the address has changed or the person has left or muted a channel, or left a project, that the mail covers, it is rendered again. No attempt is begun yet: headway.freeze_digest() does that, and headway.release_digest() gives the digest back. A session takes one digest after another, and those before its last one when no others are left. Null: there is nothing to send now. Errors: invalid_parameter_value.';
 
 create function headway.try_claim(digest headway.digest, worker_id uuid, lease interval) returns json
 language plpgsql
