@@ -33,7 +33,7 @@ type doorbell struct {
 	trouble  pause.Backoff // while folds fail
 
 	rang     bool // the bell ended the last sleep
-	alarms   int  // how often in a row it did so for nothing
+	alarms   int  // how often in a row it rang and there was nothing to fold
 	silenced bool // at the last look, writers would not have rung
 }
 

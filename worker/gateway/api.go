@@ -242,8 +242,8 @@ select json_build_object('id', n.id) from new n`, func(r request) ([]any, error)
 	}},
 }
 
-// first is what some operations do before their query, which then sees what has been changed meanwhile: in two windows at the
-// same moment, each changes another preference.
+// first is a statement that locks what an operation's query then reads and writes. If two windows change different
+// preferences at the same moment, the second thus sees what the first has changed, and keeps it.
 var first = map[string]string{
 	"PATCH /api/account": "select from headway.appuser u where u.id = $1 for no key update",
 }

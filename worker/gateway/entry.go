@@ -89,7 +89,8 @@ func (h *hub) catchUp(t *topic, now subscription) {
 	if now.Seq > t.seq {
 		t.saidSeq = max(t.saidSeq, now.Seq)
 	}
-	// Whose own part it is that changed is not known, nor who was not told at the version that was handed out.
+	// A subscription does not say whose own part has changed, nor who was not sent theirs with the version that was handed
+	// out: everybody's is read.
 	if t.version != unknown && (now.Version > t.version || !t.whole) {
 		t.saidVersion = max(t.saidVersion, now.Version)
 		t.changed[everybody] = true
@@ -97,8 +98,9 @@ func (h *hub) catchUp(t *topic, now subscription) {
 	h.read(t)
 }
 
-// ahead reports whether the database has less than was handed out. What was handed out since before may be newer than
-// what was read of it, now.
+// ahead reports whether more was handed out than the database has. before is the topic's position when the database was
+// about to be asked, and now what it answered: what was handed out in between may be newer than the answer, and proves
+// nothing.
 func (t *topic) ahead(before, now subscription) bool {
 	return t.seq == before.Seq && t.seq != unknown && now.Seq < t.seq ||
 		t.version == before.Version && t.version != unknown && now.Version < t.version
@@ -162,8 +164,8 @@ func (h *hub) enter(ctx context.Context, c *conn, has *positions) error {
 	return h.synchronize(ctx, c, has != nil)
 }
 
-// leaveUntold removes a connection from topics that its client does not know of: it was added after it was heard that the
-// person had left them, and could otherwise not be welcomed if they come back.
+// leaveUntold removes a connection from topics that its client was not told of. It was added to them from subscriptions
+// that were read before it was heard that the person had left. If it stayed, it could not be welcomed when they come back.
 func (h *hub) leaveUntold(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -216,8 +218,8 @@ func (h *hub) note(userID int64, snap *snapshot) {
 		h.told[userID] = map[string]state{}
 	}
 	for _, c := range snap.Channels {
-		// If another connection was told a higher number, this one has to be told again; as does one with marks above the
-		// cursor, which a snapshot does not tell.
+		// The lowest that any connection was told: if another one was told more, or there are marks above the cursor, which
+		// a snapshot does not include, the next visit finds a difference and tells all of them.
 		if told, known := h.told[userID][c.Channel]; !known {
 			h.told[userID][c.Channel] = state{c.ReadSeq, c.Muted}
 		} else if c.ReadSeq < told.Read {

@@ -21,11 +21,11 @@ type hub struct {
 	people  map[int64]map[*conn]struct{}
 	topics  map[string]*topic
 	errands map[errand]bool            // what is being read; true: it was requested again in the meantime
-	told    map[int64]map[string]state // by person and channel, what their clients were last told, or less
+	told    map[int64]map[string]state // by person and channel, the least that any of their clients was last told
 
 	clients    sync.WaitGroup // one for each of conns
-	background line           // reads of what happens: those waiting have not begun
-	entrance   line           // arriving clients: thousands may arrive at once, without holding up the others
+	background line           // reads of what happens
+	entrance   line           // arriving clients: thousands may arrive at once, without holding up those reads
 
 	// reached is called with each step of an operation, and may hold it there. May be nil.
 	reached func(step string)

@@ -23,8 +23,8 @@ type conn struct {
 	greeting []byte // the first line received
 }
 
-// limit makes every read and write end with ctx, until the returned function is called. There are none before the next
-// limit.
+// limit makes every read and write end with ctx, until the returned function is called. After that, nothing may be read
+// or written before limit is called again.
 func (c *conn) limit(ctx context.Context) (release func() bool) {
 	c.mu.Lock()
 	c.until, _ = ctx.Deadline()
