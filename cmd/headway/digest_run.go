@@ -54,10 +54,7 @@ func runDigests(ctx context.Context, e env, args []string) error {
 	}
 	sent, err := mailer.Send(ctx)
 	fmt.Fprintf(e.stdout, "reserved %d, sent %d\n", reserved, sent)
-	if told := failures.tell(ctx, pool, e.stdout); err == nil {
-		err = told
-	}
-	return cmp.Or(err, ctx.Err())
+	return cmp.Or(err, failures.tell(ctx, pool, e.stdout), ctx.Err())
 }
 
 // failures are the digests that could not be sent, and why.

@@ -48,14 +48,14 @@ func watch(ctx context.Context, e env, args []string) error {
 	w := &watcher{view: newView(follower, e), where: where, status: "connecting"}
 	follower.On = w.on
 
-	tty := terminal.Of(e.stdout, e.getenv)
-	if tty == nil {
-		return refused(follower.Run(ctx), login, "see everybody's bars and messages", "headway_admin")
+	if tty := terminal.Of(e.stdout, e.getenv); tty != nil {
+		w.frame = w.draw
+		w.block = terminal.NewBlock(tty, true)
+		err = w.redrawWhile(ctx, follower.Run)
+		w.block.Close(w.lines())
+	} else {
+		err = follower.Run(ctx)
 	}
-	w.frame = w.draw
-	w.block = terminal.NewBlock(tty, true)
-	err = w.redrawWhile(ctx, follower.Run)
-	w.block.Close(w.lines())
 	return refused(err, login, "see everybody's bars and messages", "headway_admin")
 }
 
