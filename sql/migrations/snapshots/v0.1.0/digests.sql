@@ -227,8 +227,8 @@ as $$
       update headway.subscription s
       set mailed_seq = i.through_seq
       from item i
-      -- Somebody may have moved it past that.
-      where s.channel = i.channel and s.user_id = i.user_id and s.mailed_seq < i.through_seq
+      -- Somebody may have moved it past that. "between" means the same as "=" here, but leads to the whole key, as above.
+      where s.channel = i.channel and s.user_id between i.user_id and i.user_id and s.mailed_seq < i.through_seq
     )
   select count(*)::integer from digest
 $$;
