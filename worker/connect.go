@@ -19,7 +19,7 @@ import (
 
 // Connect opens a pool to the database that DATABASE_URL names, under this application name, and checks the schema: the
 // error is a [*sql.VersionError] if it is not this binary's, and a [*RightsError] if the login may not even look. The
-// caller closes the pool.
+// caller closes the pool. It is [ErrFollows] where another database's workers fold and mail.
 func Connect(ctx context.Context, databaseURL, application string) (*pgxpool.Pool, error) {
 	config, err := ParseDatabaseURL(databaseURL, application)
 	if err != nil {
@@ -56,7 +56,13 @@ func check(ctx context.Context, pool *pgxpool.Pool) error {
 	defer conn.Release()
 	err = sql.Check(ctx, conn.Conn())
 	switch {
-	case err == nil || errors.As(err, new(*sql.VersionError)):
+	case err == nil:
+		follows, err := Follows(ctx, conn)
+		if follows {
+			return ErrFollows
+		}
+		return err
+	case errors.As(err, new(*sql.VersionError)):
 		return err
 	case errors.As(err, new(*sql.AccessError)):
 		if rights, checkErr := CheckRights(ctx, conn); checkErr == nil && len(rights.Missing) > 0 {
@@ -100,6 +106,23 @@ func closeReadOnly(config *pgconn.Config) {
 	config.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 		return err.Code != sqlstate.ReadOnlySQLTransaction && fallback(conn, err)
 	}
+}
+
+// ErrFollows says that a worker here would mail what another one mails, and write rows that the next ones to be replicated
+// collide with.
+var ErrFollows = errors.New("this database follows another one by logical replication, whose workers fold and mail: " +
+	"to take over from it, drop the subscription first (docs/backup.md)")
+
+const sqlFollows = `
+select exists (select from pg_subscription_rel r join pg_class c on c.oid = r.srrelid where c.relnamespace = 'headway'::regnamespace)`
+
+// Follows reports whether logical replication writes to headway's tables.
+func Follows(ctx context.Context, db sql.Beginner) (follows bool, err error) {
+	err = sql.InCatalog(ctx, db, func(tx pgx.Tx) error { return tx.QueryRow(ctx, sqlFollows).Scan(&follows) })
+	if err != nil {
+		return false, fmt.Errorf("ask whether the database follows another one: %w", err)
+	}
+	return follows, nil
 }
 
 // ErrElsewhere says that notifications are sent in another database than the one listened to.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"headway/internal/postgres"
 	"headway/internal/smtptest"
 	"headway/sql"
+	"headway/worker"
 )
 
 // TestADoctorWhoseConnectionEndsSaysSo has the server end it, as a pooler in statement mode does at the first begin.
@@ -362,8 +364,17 @@ reset session_replication_role`)
 
 	pgtest.Execute(t, conn, "insert into pg_subscription_rel (srsubid, srrelid, srsubstate) values (1, 'headway.task'::regclass, 'r')")
 	findings, _ = examine(t, variables)
-	expect(t, findings, map[string]string{"worker": "warning: no worker is running, and none should while"})
-	pgtest.Execute(t, conn, "delete from pg_subscription_rel")
+	expect(t, findings, map[string]string{"worker": "warning: no worker is running here, and none should while"})
+	pgtest.Execute(t, conn, "select headway.heartbeat('00000000-0000-0000-0000-000000000002', 'elsewhere', 9, 'replicated', true)")
+	findings, _ = examine(t, variables)
+	expect(t, findings, map[string]string{"worker": "warning: no worker is running here, and none should while"})
+	pgtest.Execute(t, conn, "select pg_advisory_lock(headway.lock_key('leader'))")
+	findings, _ = examine(t, variables)
+	expect(t, findings, map[string]string{"worker": "failed: a worker runs here, though this database follows another one"})
+	if _, err := worker.Connect(t.Context(), db.URL, "test"); !errors.Is(err, worker.ErrFollows) {
+		t.Errorf("who folds or mails connects: %v", err)
+	}
+	pgtest.Execute(t, conn, "select pg_advisory_unlock_all(); delete from headway.worker where host = 'elsewhere'; delete from pg_subscription_rel")
 
 	pgtest.Execute(t, conn, `select headway.heartbeat(gen_random_uuid(), 'here', 1, E'\x1b[2Jone', false), headway.heartbeat(gen_random_uuid(), 'here', 2, 'two', true)`)
 	findings, err = examine(t, variables)

@@ -60,20 +60,25 @@ select count(*),
     array_agg(format('%s pid %s, last seen %s s ago', w.host, w.pid, extract(epoch from now() - w.last_seen_at)::integer) order by w.last_seen_at desc)
     filter (where w.leader)
   )[1], ''),
-  coalesce(string_agg(distinct w.version, ', '), ''),
-  exists (select from pg_subscription_rel r join pg_class c on c.oid = r.srrelid where c.relnamespace = 'headway'::regnamespace)
+  coalesce(string_agg(distinct w.version, ', '), '')
 from headway.worker w
 where w.last_seen_at > now() - interval '1 minute'`
 
 func (d *doctor) worker(ctx context.Context) finding {
 	var leader, versions string
-	var follows bool
-	if err := ask(ctx, d.conn, sqlWorkers, &d.workers, &leader, &versions, &follows); err != nil {
+	if err := ask(ctx, d.conn, sqlWorkers, &d.workers, &leader, &versions); err != nil {
 		return d.hidden(err)
 	}
+	follows, err := worker.Follows(ctx, d.conn)
 	switch {
-	case follows && d.workers == 0:
-		return found(warning, "no worker is running, and none should while this database follows another one by logical replication: "+
+	case err != nil:
+		return found(failed, "%v", err)
+	case follows: // the rows may be those of the other one's workers
+		if holders, _ := findHolders(ctx, d.conn, 0, false, "leader"); len(holders) > 0 {
+			return finding{failed, append([]string{"a worker runs here, though this database follows another one by logical replication: " +
+				"it mails what the other one's workers mail, and its rows stop the replication; stop it (docs/backup.md)"}, holders...)}
+		}
+		return found(warning, "no worker is running here, and none should while this database follows another one by logical replication: "+
 			"to take over from it, drop the subscription, then start `headway worker` (docs/backup.md)")
 	case d.workers == 0:
 		return d.withHolders(ctx, found(warning, "no worker is running: what is read stays correct, but no progress is pushed and no mail is sent; start `headway worker`"))
