@@ -397,6 +397,7 @@ func TestDoctorFindsWhatARestoreOfSomeTablesLeaves(t *testing.T) {
 	for _, c := range []struct{ restored, finding string }{
 		{"delete from headway.channel where name in ('project_1', 'project_1_staff', 'user_1', 'broadcast')", "failed: 4 channels are missing or behind"},
 		{"update headway.channel set last_seq = 0 where name = 'project_1'", "failed: 1 channel is missing or behind"},
+		{"select setval('headway.message_id_seq', 1, false)", "failed: the next id of a message or digest is already taken"},
 	} {
 		pgtest.Execute(t, conn, `
 select headway.post(1, 'project_1', 'Hello');
@@ -408,6 +409,7 @@ reset session_replication_role`)
 			t.Errorf("%s: nothing is wrong", c.restored)
 		}
 		expect(t, findings, map[string]string{"numbers": c.finding})
+		pgtest.Execute(t, conn, `select setval('headway.message_id_seq', max(id)) from headway.message`)
 		pgtest.Execute(t, conn, "select headway.repair(); select headway.post(1, 'project_1', 'Hello'), headway.post(1, 'broadcast', 'Hello')")
 		findings, _ = examine(t, variables)
 		expect(t, findings, map[string]string{"numbers": "ok: "})

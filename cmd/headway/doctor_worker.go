@@ -151,13 +151,33 @@ select
     where exists (select from headway.message m where m.channel = c.name and m.seq > c.last_seq)
   )`
 
+// sqlTaken asks whether the next ids are those of rows that exist. Only headway gives these two; people, projects and tasks
+// may bring ids of their own. A login that may not see a sequence is told nothing of it, nor is anybody as long as logical
+// replication brings the rows.
+const sqlTaken = `
+select exists (
+  select from pg_sequences q
+  join (
+    select 'message_id_seq', max(m.id) from headway.message m
+    union all
+    select 'digest_id_seq', max(d.id) from headway.digest d
+  ) n (sequence, newest) on n.sequence = q.sequencename
+  where q.schemaname = 'headway' and n.newest > coalesce(q.last_value, 0)
+    and has_sequence_privilege('headway.' || n.sequence, 'select, usage')
+    and not exists (select from pg_subscription_rel r where r.srrelid = 'headway.message'::regclass)
+)`
+
 func (d *doctor) numbers(ctx context.Context) finding {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
 	var differences, projects, channels int
+	var taken bool
 	err := ask(ctx, d.conn, `select count(*), count(distinct project_id) from headway.verify()`, &differences, &projects)
 	if err == nil {
 		err = ask(ctx, d.conn, sqlLacking, &channels)
+	}
+	if err == nil {
+		err = ask(ctx, d.conn, sqlTaken, &taken)
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -166,6 +186,9 @@ func (d *doctor) numbers(ctx context.Context) finding {
 		return found(skipped, "%s may not call headway.verify(): members of headway_admin may", d.conn.Config().User)
 	case err != nil:
 		return found(failed, "%v", err)
+	case taken:
+		return found(failed, "the next id of a message or digest is already taken, as after a move by logical replication, which leaves sequences behind, "+
+			"so not everything is posted, folded or mailed: bring them from the old server (docs/backup.md)")
 	case channels > 0:
 		return found(failed, "%s missing or behind the messages in it, as after a restore of some tables, so not everything is posted or folded: "+
 			"`select headway.repair()`", plural(channels, "channel is", "channels are"))
