@@ -1,7 +1,9 @@
 package sql_test
 
 import (
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -107,6 +109,35 @@ func TestDataIsNotDoubledByTriggers(t *testing.T) {
 			same(t, "what was there and what is", target.rows(t), before)
 		})
 	}
+}
+
+// TestADeletedProjectComesBack runs the scripts in docs/backup.md. What a backup has of other tables does not come back.
+func TestADeletedProjectComesBack(t *testing.T) {
+	db := everything(t, nil)
+	doc, err := os.ReadFile("../docs/backup.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scripts := regexp.MustCompile("(?s)```psql\n(.*?)```").FindAllStringSubmatch(string(doc), -1)
+	if len(scripts) != 2 {
+		t.Fatalf("%d scripts", len(scripts))
+	}
+	t.Chdir(t.TempDir())
+	conn := db.Conn(t)
+	rows := func() string {
+		return regexp.MustCompile(`(?m)^headway\.(digest_item|shared_progress) .*\n`).ReplaceAllString(db.rows(t), "")
+	}
+	pgtest.Execute(t, conn, "select headway.fold()")
+	before := rows()
+	db.load(t, scripts[0][1])
+	pgtest.Execute(t, conn, "delete from headway.project where id = 1")
+	if rows() == before {
+		t.Error("the project is still there")
+	}
+	db.load(t, scripts[1][1])
+	same(t, "what was deleted and what came back", rows(), before)
+	exact(t, conn, "brought back")
+	pgtest.Execute(t, conn, "select headway.post(1, 'project_1', 'We are back.')")
 }
 
 // TestARestoredCopyCanBeSilenced has nobody mailed what was unread when the backup was made.
