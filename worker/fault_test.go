@@ -420,7 +420,7 @@ func TestTheNotificationQueueIsFull(t *testing.T) {
 			"stuck in a transaction (pg_stat_activity shows the oldest)")
 	}, "the worker does not say so")
 	d.stop()
-	w := start(t, d.configured)
+	w := start(t, d.configured, func(w *worker.Worker) { w.HeartbeatInterval, w.Log = 20*time.Millisecond, slog.New(log) })
 	traffic := drive(t, db.Pool(t))
 	traffic.flow()
 	pgtest.Execute(t, d.writer, "select headway.post(1, 'project_1', 'Is anybody there?')")
@@ -431,6 +431,9 @@ func TestTheNotificationQueueIsFull(t *testing.T) {
 
 	drain()
 	w.await(worker.Asleep)
+	pgtest.Eventually(t, soon, func() bool {
+		return log.has("the server's notification queue has room again, so headway sends notifications")
+	}, "the worker does not say that it is over")
 	w.forget()
 	pgtest.Execute(t, d.writer, again)
 	w.await(worker.Rung, worker.Folded)

@@ -76,6 +76,8 @@ func (w *Worker) beat(ctx context.Context) error {
 		w.Log.Warn("the server's notification queue is half full, so headway sends no notifications: "+
 			"a listening session is stuck in a transaction (pg_stat_activity shows the oldest)",
 			slog.Float64("usage", queue.notifications))
+	} else if queue.notifications < 0.5 && before.queue.notifications >= 0.5 {
+		w.Log.Info("the server's notification queue has room again, so headway sends notifications", slog.Float64("usage", queue.notifications))
 	}
 	return nil
 }
