@@ -57,9 +57,9 @@ const sqlDigests = `
 select
   count(*) filter (where d.state = 'failed' and d.next_attempt_at > now() - interval '1 day'),
   count(*) filter (where d.state = 'held'),
-  coalesce(extract(epoch from now() - min(d.next_attempt_at) filter (where d.state = 'reserved')), 0)::float8
+  (select coalesce(extract(epoch from s.oldest_digest_age), 0)::float8 from headway.status s)
 from headway.digest d
-where d.state in ('reserved', 'held', 'failed')`
+where d.state in ('held', 'failed')`
 
 // overdue is longer than a digest waits while a worker sends: workers look every half minute.
 const overdue = 15 * time.Minute
