@@ -210,11 +210,13 @@ func (c *Config) check(refused map[string]bool) (problems []error) {
 	}
 	// The text of a file ends in a line break, and docker run --env-file keeps quotes: no token would be valid, and nothing
 	// would say why.
-	for name, value := range map[string]string{"HEADWAY_TOKEN_SECRET": string(c.TokenSecret), "HEADWAY_TOKEN_AUDIENCE": c.TokenAudience} {
+	bare := func(name, value string) {
 		if value != strings.Trim(value, "\r\n\t \"'") {
 			report(name, value, "leave out the line break, space or quote at its beginning or end, as it would count")
 		}
 	}
+	bare("HEADWAY_TOKEN_SECRET", string(c.TokenSecret))
+	bare("HEADWAY_TOKEN_AUDIENCE", c.TokenAudience)
 	if len(c.TokenSecret) > 0 && c.HTTPAddr == "" {
 		report("HEADWAY_HTTP_ADDR", "", "HEADWAY_TOKEN_SECRET turns on the gateway: set the address it listens on, such as :8080")
 	}
