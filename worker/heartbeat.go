@@ -72,11 +72,12 @@ func (w *Worker) beat(ctx context.Context) error {
 	}
 	w.metrics.ledger(digests)
 	before = w.status.update(func(c *condition) { c.queue, c.lastBeat = queue, time.Now() })
-	if queue.notifications >= 0.5 && before.queue.notifications < 0.5 {
+	switch silent, was := queue.notifications >= 0.5, before.queue.notifications >= 0.5; {
+	case silent && !was:
 		w.Log.Warn("the server's notification queue is half full, so headway sends no notifications: "+
 			"a listening session is stuck in a transaction (pg_stat_activity shows the oldest)",
 			slog.Float64("usage", queue.notifications))
-	} else if queue.notifications < 0.5 && before.queue.notifications >= 0.5 {
+	case was && !silent:
 		w.Log.Info("the server's notification queue has room again, so headway sends notifications", slog.Float64("usage", queue.notifications))
 	}
 	return nil
