@@ -132,12 +132,22 @@ func (b *bench) do(t *testing.T, userID int64, method, path, body string) (int, 
 // ask asks the API and returns status, media type and answer.
 func (b *bench) ask(t *testing.T, userID int64, method, path, body string) (int, string, []byte) {
 	t.Helper()
+	token := ""
+	if userID != 0 {
+		token = gatewaytest.Token(t, userID, time.Now().Add(time.Hour))
+	}
+	return b.askWith(t, token, method, path, body)
+}
+
+// askWith is [bench.ask] with any token, or with none.
+func (b *bench) askWith(t *testing.T, token, method, path, body string) (int, string, []byte) {
+	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), strings.ToUpper(method), b.server.URL+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if userID != 0 {
-		r.Header.Set("Authorization", "Bearer "+gatewaytest.Token(t, userID, time.Now().Add(time.Hour)))
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {

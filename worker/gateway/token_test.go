@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"io"
 	"math/big"
 	"net/http"
 	"os"
@@ -84,19 +83,9 @@ func TestTheAPISaysWhyATokenIsNotValid(t *testing.T) {
 			claims(func(c jwt.MapClaims) { c["aud"] = "another" })),
 		"expired": gatewaytest.Token(t, 2, time.Now().Add(-time.Hour)),
 	} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.server.URL+"/api/snapshot", http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Authorization", "Bearer "+token)
-		response, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer, err := io.ReadAll(response.Body)
-		_ = response.Body.Close()
-		if err != nil || response.StatusCode != http.StatusUnauthorized || !strings.Contains(string(answer), want) {
-			t.Errorf("%s, %s, %v: want %s", response.Status, answer, err, want)
+		status, _, answer := b.askWith(t, token, "GET", "/api/snapshot", "")
+		if status != http.StatusUnauthorized || !strings.Contains(string(answer), want) {
+			t.Errorf("%d, %s: want %s", status, answer, want)
 		}
 	}
 }
