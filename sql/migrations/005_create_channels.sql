@@ -32,7 +32,8 @@ create table headway.subscription (
   -- A cursor leaves a number for the next message, even if somebody sets it to the maximum to mean "all of it".
   constraint subscription_has_next check (read_seq < 9223372036854775807 and mailed_seq < 9223372036854775807)
 ) with (fillfactor = 70);
-create index subscription_user_id_idx on headway.subscription (user_id);
+-- With the channel: whoever has thousands is found in each of them by either index, whichever a plan takes.
+create index subscription_user_id_idx on headway.subscription (user_id, channel);
 comment on table headway.subscription is 'Who reads which channel, and how far they have read. A row inserted without cursors has every message unread and due to be mailed; with both cursors at the channel''s last_seq, it starts with the next message, as headway.open_channel() does. The backend decides whom to subscribe with a plain insert: it may even subscribe a customer to a staff channel, which they then read.';
 comment on column headway.subscription.read_seq is 'The cursor: everything up to and including this seq has been read. It never moves back. headway.mark_read() moves it.';
 comment on column headway.subscription.mailed_seq is 'No new digest takes anything up to and including this seq.';

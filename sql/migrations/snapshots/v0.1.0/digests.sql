@@ -187,15 +187,18 @@ as $$
     free as (
       select s.user_id, s.channel
       from wanted w
-      -- "between" means the same as "=" here and below, but each is found by its whole key: a plan for few per person would
-      -- compare all that somebody wants with all that they have.
-      join headway.subscription s on s.channel = w.channel and s.user_id between w.user_id and w.user_id
+      -- Each by its whole key: a plan for few per person would compare all that somebody wants with all that they have.
+      cross join lateral (
+        select s.user_id, s.channel
+        from headway.subscription s
+        where s.user_id = w.user_id and s.channel = w.channel
+        for no key update skip locked
+      ) s
       join headway.channel c on c.name = s.channel
       join headway.appuser u on u.id = s.user_id
       order by s.user_id, s.channel
       -- This never waits for a cursor that is being moved, a channel that is being deleted or a person who is being
       -- changed, for example forgotten; and whoever does those things never waits for anyone who waits here.
-      for no key update of s skip locked
       for key share of c skip locked
       for share of u skip locked
     ),
@@ -225,7 +228,7 @@ as $$
       set mailed_seq = i.through_seq
       from item i
       -- Somebody may have moved it past that.
-      where s.channel = i.channel and s.user_id between i.user_id and i.user_id and s.mailed_seq < i.through_seq
+      where s.channel = i.channel and s.user_id = i.user_id and s.mailed_seq < i.through_seq
     )
   select count(*)::integer from digest
 $$;
