@@ -132,24 +132,9 @@ func (d *doctor) queue(ctx context.Context) finding {
 // verifyTimeout is how long a full recount may take.
 const verifyTimeout = time.Minute
 
-// sqlLacking counts the channels that a restore of some tables lacks, or brought from an earlier moment than the messages.
-const sqlLacking = `
-select
-  (
-    select count(*)
-    from (
-      select 'project_' || p.id || s.suffix from headway.project p cross join (values (''), ('_staff')) s (suffix)
-      union all
-      select 'user_' || u.id from headway.appuser u
-      union all
-      select 'broadcast'
-    ) n (name)
-    where not exists (select from headway.channel c where c.name = n.name)
-  ) + (
-    select count(*)
-    from headway.channel c
-    where exists (select from headway.message m where m.channel = c.name and m.seq > c.last_seq)
-  )`
+const sqlDifferences = `
+select count(*), count(distinct project_id), (select count(*) from headway.channel_to_repair)
+from headway.verify()`
 
 // sqlTaken asks whether the next ids are those of rows that exist. Only headway gives these two; people, projects and tasks
 // may bring ids of their own. A login that may not see a sequence is told nothing of it, nor is anybody as long as logical
@@ -172,10 +157,7 @@ func (d *doctor) numbers(ctx context.Context) finding {
 	defer cancel()
 	var differences, projects, channels int
 	var taken bool
-	err := ask(ctx, d.conn, `select count(*), count(distinct project_id) from headway.verify()`, &differences, &projects)
-	if err == nil {
-		err = ask(ctx, d.conn, sqlLacking, &channels)
-	}
+	err := ask(ctx, d.conn, sqlDifferences, &differences, &projects, &channels)
 	if err == nil {
 		err = ask(ctx, d.conn, sqlTaken, &taken)
 	}

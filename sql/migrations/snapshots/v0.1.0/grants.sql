@@ -89,7 +89,8 @@ to headway_worker;
 grant select on
   headway.unmailed,
   headway.mail_preference,
-  headway.digest_message
+  headway.digest_message,
+  headway.channel_to_repair
 to headway_admin;
 
 grant execute on function

@@ -21,16 +21,33 @@ $$;
 comment on function headway.verify() is
   'Every difference between the materialized progress, including queued facts, and a recount from the tables in the same snapshot; user_id null is the part that a project''s customers share. No rows: all is well. Otherwise: select headway.repair().';
 
+create view headway.channel_to_repair with (security_invoker) as
+select n.name, n.project_id, null::bigint as last_seq
+from (
+  select 'project_' || p.id || s.suffix as name, p.id as project_id from headway.project p cross join (values (''), ('_staff')) s (suffix)
+  union all
+  select 'user_' || u.id as name, null::bigint as project_id from headway.appuser u
+  union all
+  select 'broadcast' as name, null::bigint as project_id
+) n
+where not exists (select from headway.channel c where c.name = n.name)
+union all
+select c.name, c.project_id, m.seq
+from headway.channel c
+cross join lateral (
+  select m.seq from headway.message m where m.channel = c.name and m.seq > c.last_seq order by m.seq desc limit 1
+) m;
+comment on view headway.channel_to_repair is
+  'Channels of projects, people and everybody that are missing, and any that are behind their messages, as after a restore of some tables, or of tables that were dumped at different moments. No rows: all is well. Otherwise: select headway.repair().';
+comment on column headway.channel_to_repair.last_seq is 'The number of the newest message; null: the channel is missing.';
+
 create function headway.catch_up_channels() returns void
 language sql
 as $$
   update headway.channel c
-  set last_seq = m.seq
-  from headway.channel b
-  cross join lateral (
-    select m.seq from headway.message m where m.channel = b.name and m.seq > b.last_seq order by m.seq desc limit 1
-  ) m
-  where c.name = b.name and c.last_seq < m.seq -- somebody may have posted since
+  set last_seq = r.last_seq
+  from headway.channel_to_repair r
+  where c.name = r.name and c.last_seq < r.last_seq -- somebody may have posted since
 $$;
 comment on function headway.catch_up_channels() is
   'Sets last_seq of channels that have newer messages, as after a restore of tables that were dumped at different moments.';
@@ -50,11 +67,7 @@ begin
   insert into headway.shared_progress (project_id) select p.id from headway.project p on conflict do nothing;
   with opened as (
     insert into headway.channel (name, project_id)
-    select 'project_' || p.id || s.suffix, p.id from headway.project p cross join (values (''), ('_staff')) s (suffix)
-    union all
-    select 'user_' || u.id, null from headway.appuser u
-    union all
-    select 'broadcast', null
+    select r.name, r.project_id from headway.channel_to_repair r where r.last_seq is null
     on conflict do nothing
     returning name
   )
