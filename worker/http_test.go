@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -179,6 +180,23 @@ func TestAWorkerThatCannotBeginSaysWhy(t *testing.T) {
 	}
 	if err := run(config(t, pgtest.Empty(t).URL)); err == nil || !strings.Contains(err.Error(), "headway migrate") {
 		t.Errorf("no schema: %v", err)
+	}
+}
+
+// TestAWorkerThatCanServeNobodyEnds: whoever runs it starts another one, with a listener that works.
+func TestAWorkerThatCanServeNobodyEnds(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.Close()
+	w := worker.New(config(t, pgtest.New(t).URL), slog.New(slog.DiscardHandler), "test")
+	w.Listener = listener
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // or the test would wait for an error that never comes
+	defer cancel()
+	if err := w.Run(ctx); err == nil || !strings.Contains(err.Error(), "serve HTTP") {
+		t.Errorf("without a listener that works: %v", err)
 	}
 }
 

@@ -109,7 +109,8 @@ func (w *Worker) ID() string { return w.id }
 //
 // It returns an error if it cannot start: a database that cannot be reached at either address, a schema that is not
 // this binary's (a [*sql.VersionError]), a login that may do too little or too much (a [*RightsError]), an HTTP address
-// that is in use. What goes wrong later is logged and retried for as long as it takes.
+// that is in use. It also returns one if it can accept no more HTTP connections. What else goes wrong later is logged and
+// retried for as long as it takes.
 func (w *Worker) Run(ctx context.Context) error {
 	session, listener, err := w.begin(ctx)
 	if w.pool != nil {
