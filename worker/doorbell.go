@@ -141,7 +141,7 @@ func (d *doorbell) throttle(ctx context.Context, folded int) {
 
 // lieDown takes KEY unless something prevents sleep, and returns what does.
 func (d *doorbell) lieDown(ctx context.Context) (Event, error) {
-	if d.silenced {
+	if d.silenced { // whoever is refused KEY now does not ring, and may commit once the others ring again
 		var audible bool
 		if err := d.ask(ctx, "select "+sqlAudible, &audible); err != nil {
 			return "", fmt.Errorf("ask whether writers ring: %w", err)
