@@ -113,17 +113,19 @@ func TestMoreThanMayWaitIsToldAtOnce(t *testing.T) {
 	}
 }
 
-// TestMuchIsReadAtOneLook has more come than a page while nothing is notified.
+// TestMuchIsReadAtOneLook has more come than a page, which is full of messages and then of bytes, while nothing is
+// notified.
 func TestMuchIsReadAtOneLook(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(g *Gateway) { g.LookInterval = time.Hour })
+	b := setup(t, func(g *Gateway) { g.LookInterval, g.MaxWaiting = time.Hour, 8<<20 })
 	bob := b.dial(t, 2, nil)
 	bob.want("snapshot")
 	pgtest.Execute(t, b.conn, `
 select headway.set_setting('notify_payload', 'off');
-insert into headway.message (channel, sender, content) select 'project_1', 1, 'Hello' from generate_series(1, 600)`)
+insert into headway.message (channel, sender, content) select 'project_1', 1, 'Hello' from generate_series(1, 600);
+insert into headway.message (channel, sender, content) select 'project_1', 1, repeat('y', 400000) from generate_series(1, 6)`)
 	b.hub.look()
-	for seq := int64(1); seq <= 600; seq++ {
+	for seq := int64(1); seq <= 606; seq++ {
 		if e := bob.want("message"); e.Seq != seq {
 			t.Fatalf("told %d, want %d", e.Seq, seq)
 		}
