@@ -1073,6 +1073,7 @@ func TestALoginWithoutRights(t *testing.T) {
 		t.Errorf("it tried four times more within %v", took)
 	}
 	pgtest.Eventually(t, soon, func() bool { return !ready() }, "it says that it is ready")
+	pgtest.Eventually(t, soon, func() bool { return w.logbook.has("the heartbeat failed") }, "it does not say that its heart has stopped")
 	pgtest.Execute(t, conn, "grant headway_worker to "+role)
 	w.await(worker.Leading, worker.Asleep)
 	eventuallyFolded(t, conn)
