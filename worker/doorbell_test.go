@@ -441,14 +441,22 @@ func TestWhoIsBehindFoldsMoreAtOnce(t *testing.T) {
 	db := seeded(t)
 	conn := db.Conn(t)
 	pgtest.Execute(t, conn, `
-		insert into headway.task (id, project_id, title) select i, 1, 'Task' from generate_series(1001, 2000) i;
+		insert into headway.task (id, project_id, title) select i, 1, 'Task' from generate_series(1001, 2100) i;
 		select headway.fold(100000);
 		insert into headway.completion (task_id, user_id) select i, 1 from generate_series(1001, 2000) i`)
 	w := start(t, config(t, db.WorkerURL()), func(w *worker.Worker) { w.MaxFacts = 10 })
-	eventuallyFolded(t, conn)
-	w.stop()
+	w.await(worker.Asleep)
 	// 10, 20, 40, 80, and then 160 at a time.
 	if folds := metric(t, w.Worker, "headway_fold_seconds"); folds < 10 || folds > 30 {
 		t.Errorf("%v folds", folds)
+	}
+	// And, since the last one had fewer, 10, 20, 40 and the rest.
+	w.forget()
+	pgtest.Execute(t, conn, "insert into headway.completion (task_id, user_id) select i, 1 from generate_series(2001, 2100) i")
+	eventuallyFolded(t, conn)
+	w.stop()
+	folded := slices.DeleteFunc(w.since(), func(e worker.Event) bool { return e != worker.Folded })
+	if len(folded) != 4 {
+		t.Errorf("once it has caught up, 100 are folded %d times", len(folded))
 	}
 }
