@@ -243,6 +243,41 @@ insert into headway.member (project_id, user_id, role) select 1, n, 'customer' f
 	}
 }
 
+// TestWhoHasLeftIsNotOwedTheirProgress takes Bob out of the project, without a word, after the gateway has heard that his own
+// part has changed and before it reads that part.
+func TestWhoHasLeftIsNotOwedTheirProgress(t *testing.T) {
+	t.Parallel()
+	var other *pgx.Conn
+	var armed, failed atomic.Bool
+	read := make(chan struct{}, 10)
+	b := setup(t, func(g *Gateway) {
+		g.LookInterval = time.Hour
+		g.hub.reached = func(step string) {
+			switch {
+			case step == "progress read" && armed.CompareAndSwap(true, false):
+				pgtest.Execute(t, other, "select headway.set_setting('notify_payload', 'off'); delete from headway.member where user_id = 2")
+			case step == "own read":
+				read <- struct{}{}
+			case step == "failed":
+				failed.Store(true)
+			}
+		}
+	})
+	b.hasLooked(t)
+	bob := b.dial(t, 2, nil)
+	bob.want("snapshot")
+	b.rests(t)
+	other = b.db.Conn(t)
+	armed.Store(true)
+	pgtest.Execute(t, b.conn, "select headway.complete_task(2, 2); select headway.fold()")
+	<-read
+	b.rests(t)
+	b.hub.background.wait()
+	if failed.Load() {
+		t.Error("it is read again and again")
+	}
+}
+
 // TestWhoIsNoMoreIsToldNothing deletes Bob, who has only the channels that come with a person, and takes Eve out of broadcast.
 func TestWhoIsNoMoreIsToldNothing(t *testing.T) {
 	t.Parallel()
