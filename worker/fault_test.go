@@ -170,8 +170,9 @@
 //	49  clients that read slowly, not at all, or are too many
 //	    worker/gateway/limits_test.go: TestASlowReaderIsToldToResync, TestAReaderWhoStopsReadingIsLetGo, TestConnectionsAreLimited
 //	50  what happens between the snapshot and the subscription, or while a client is away
-//	    worker/gateway/stream_test.go: TestTheUnionOfWhatCameIsWhatThereIs, TestWhatHappensAfterTheSnapshotIsNotLost
-//	    worker/gateway/stream_test.go: TestWhatIsSaidWhileTheGatewayReadsIsNotLost, TestWhatTheSnapshotHasIsNotToldAgain
+//	    worker/gateway/stream_test.go: TestTheUnionOfWhatCameIsWhatThereIs, TestWhatTheSnapshotHasIsNotToldAgain
+//	    worker/gateway/stream_test.go: TestWhatIsSaidWhileTheGatewayReadsIsNotLost
+//	    worker/gateway/entry_test.go: TestWhatHappensAfterTheSnapshotIsNotLost
 //
 // Not to be provoked by a test: a server's clock that is set (TestTheClockJumps moves what is on record instead), a
 // notification queue of 8 GB before PostgreSQL 17, a machine that loses its power, and a disk that lies about what it
