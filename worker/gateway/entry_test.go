@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,26 +46,51 @@ func TestWhoeverHasManyChannelsHoldsNobodyUp(t *testing.T) {
 	}
 }
 
+// setupMeanwhile makes a gateway with which something happens once, after a snapshot was read and before it is sent.
+func setupMeanwhile(t *testing.T, happens func(b *bench)) *bench {
+	t.Helper()
+	var b *bench
+	var happened atomic.Bool
+	b = setup(t, func(g *Gateway) {
+		g.hub.reached = func(step string) {
+			if step == "snapshot read" && happened.CompareAndSwap(false, true) {
+				happens(b)
+			}
+		}
+	})
+	return b
+}
+
+// enter has Bob come, to resume from the beginning or anew, and returns what the snapshot has that he is told.
+func (b *bench) enter(t *testing.T, resumes bool) (*client, positions) {
+	t.Helper()
+	var has *positions
+	if resumes {
+		has = &positions{Channels: map[string]int64{"broadcast": 0, "user_2": 0, "project_1": 0}}
+	}
+	bob := b.dial(t, 2, has)
+	e, err := bob.next()
+	if err != nil || (e.Type == "resumed") != resumes {
+		t.Fatalf("told %+v, %v", e, err)
+	}
+	var snap snapshot
+	if err := json.Unmarshal(e.Snapshot, &snap); err != nil {
+		t.Fatal(err)
+	}
+	return bob, snap.position()
+}
+
 // TestWhatHappensAfterTheSnapshotIsNotLost posts between the reading of the snapshot and its sending.
 func TestWhatHappensAfterTheSnapshotIsNotLost(t *testing.T) {
 	t.Parallel()
-	var b *bench
-	var once sync.Once
-	b = setup(t, func(g *Gateway) {
-		g.hub.reached = func(step string) {
-			if step != "snapshot read" {
-				return
-			}
-			once.Do(func() {
-				pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'in between')")
-				// Charlie's connection has it, so it has been handed out.
-				pgtest.Eventually(t, 20*time.Second, func() bool {
-					b.hub.mu.Lock()
-					defer b.hub.mu.Unlock()
-					return b.hub.topics["project_1"].seq == 1
-				}, "the message is not handed out")
-			})
-		}
+	b := setupMeanwhile(t, func(b *bench) {
+		pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'in between')")
+		// Charlie's connection has it, so it has been handed out.
+		pgtest.Eventually(t, 20*time.Second, func() bool {
+			b.hub.mu.Lock()
+			defer b.hub.mu.Unlock()
+			return b.hub.topics["project_1"].seq == 1
+		}, "the message is not handed out")
 	})
 	b.hub.mu.Lock()
 	b.hub.topics["project_1"] = newTopic("project_1")
@@ -86,36 +110,17 @@ func TestWhoComesWhileAChannelBeginsMissesNothing(t *testing.T) {
 	for _, resumes := range []bool{false, true} {
 		t.Run(fmt.Sprint("resumes ", resumes), func(t *testing.T) {
 			t.Parallel()
-			var b *bench
-			var came atomic.Bool
-			b = setup(t, func(g *Gateway) {
-				g.hub.reached = func(step string) {
-					if step != "snapshot read" || !came.CompareAndSwap(false, true) {
-						return
-					}
-					pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'one'), headway.post(1, 'project_1', 'two')")
-					charlie := b.dial(t, 3, nil)
-					charlie.want("snapshot")
-					pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'three')")
-					charlie.want("message")
-				}
+			b := setupMeanwhile(t, func(b *bench) {
+				pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'one'), headway.post(1, 'project_1', 'two')")
+				charlie := b.dial(t, 3, nil)
+				charlie.want("snapshot")
+				pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'three')")
+				charlie.want("message")
 			})
-			var has *positions
-			if resumes {
-				has = &positions{Channels: map[string]int64{"broadcast": 0, "user_2": 0, "project_1": 0}}
-			}
-			bob := b.dial(t, 2, has)
-			e, err := bob.next()
-			if err != nil || (e.Type == "resumed") != resumes {
-				t.Fatalf("told %+v, %v", e, err)
-			}
+			bob, position := b.enter(t, resumes)
 			seq := int64(0)
-			if !resumes {
-				var snap snapshot
-				if err := json.Unmarshal(e.Snapshot, &snap); err != nil {
-					t.Fatal(err)
-				}
-				seq = snap.position().Channels["project_1"]
+			if !resumes { // otherwise the messages follow
+				seq = position.Channels["project_1"]
 			}
 			pgtest.Execute(t, b.conn, "select headway.post(1, 'project_1', 'four')")
 			for ; seq < 4; seq++ {
@@ -131,32 +136,19 @@ func TestWhoComesWhileAChannelBeginsMissesNothing(t *testing.T) {
 // before Bob is entered with it.
 func TestWhoComesWhileAProjectBeginsMissesNothing(t *testing.T) {
 	t.Parallel()
-	for _, has := range []*positions{nil, {Channels: map[string]int64{"broadcast": 0, "user_2": 0, "project_1": 0}}} {
-		t.Run(fmt.Sprint("resumes ", has != nil), func(t *testing.T) {
+	for _, resumes := range []bool{false, true} {
+		t.Run(fmt.Sprint("resumes ", resumes), func(t *testing.T) {
 			t.Parallel()
-			var b *bench
-			var came atomic.Bool
-			b = setup(t, func(g *Gateway) {
-				g.hub.reached = func(step string) {
-					if step == "snapshot read" && came.CompareAndSwap(false, true) {
-						pgtest.Execute(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
-						b.dial(t, 3, nil).want("snapshot")
-					}
-				}
+			b := setupMeanwhile(t, func(b *bench) {
+				pgtest.Execute(t, b.conn, "select headway.complete_task(1, 1); select headway.fold()")
+				b.dial(t, 3, nil).want("snapshot")
 			})
-			e, err := b.dial(t, 2, has).next()
-			if err != nil || (e.Type == "resumed") != (has != nil) {
-				t.Fatalf("told %+v, %v", e, err)
-			}
-			var snap snapshot
-			if err := json.Unmarshal(e.Snapshot, &snap); err != nil {
-				t.Fatal(err)
-			}
+			_, position := b.enter(t, resumes)
 			var version int64
 			if err := b.conn.QueryRow(t.Context(), "select version from headway.shared_progress where project_id = 1").Scan(&version); err != nil {
 				t.Fatal(err)
 			}
-			if got := snap.position().Projects[1]; got != version {
+			if got := position.Projects[1]; got != version {
 				t.Errorf("told version %d, want %d", got, version)
 			}
 		})

@@ -264,8 +264,7 @@ func TestWhoHasLeftIsNotOwedTheirProgress(t *testing.T) {
 		}
 	})
 	b.hasLooked(t)
-	bob := b.dial(t, 2, nil)
-	bob.want("snapshot")
+	b.dial(t, 2, nil).want("snapshot")
 	b.rests(t)
 	other = b.db.Conn(t)
 	armed.Store(true)
